@@ -1,0 +1,82 @@
+"""What an experiment is: a configuration, a pure function of it, and the published figures to compare with."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from benchmarks.training import Training
+
+ALLOWED = (bool, int, float, str, tuple)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published figure that an experiment reproduces."""
+
+    metric: str
+    """Which of the experiment's metrics it is."""
+    mean: float
+    """Its published mean (fractions, not percent)."""
+    std: float | None = None
+    """Its published standard deviation over seeds, if there is one."""
+    seeds: int | None = None
+    """Over how many seeds it was taken."""
+    source: str = ""
+    """Where it stands: paper, table or figure."""
+    epochs: int | None = None
+    """How long the published training was; None for as many epochs as the configuration's default."""
+    higher_is_better: bool = True
+    """False for errors, losses and divergences."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An experiment that the command line, `sweep` and `report` know.
+
+    Raises `ValueError` if `config` is not a frozen dataclass of plain values with a one-line description.
+    """
+
+    name: str
+    """Its name on the command line, such as `eventprop-yinyang`."""
+    config: type
+    """A frozen dataclass with a one-line docstring. Its defaults are the published values; its fields are bool, int,
+    float, str or tuples of these. Float fields can be traced and vmapped, the others are static."""
+    function: Callable[[Any, PRNGKeyArray], tuple[dict[str, Any], Any, Any]]
+    """`(config, key) -> (metrics, network, result)`, pure."""
+    training: Callable[[Any], Training] | None = None
+    """`config -> Training`. If given, runs are made by `fit`, with progress and checkpoints; else `function` runs in
+    one piece."""
+    figures: Callable[..., None] | None = None
+    """`(config, fit, directory)`, writes figures as PNG files into the run's directory."""
+    published: tuple[Published, ...] = ()
+    """The figures to compare with."""
+
+    def __post_init__(self):
+        if not dataclasses.is_dataclass(self.config) or not self.config.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
+            raise ValueError(f"config of experiment {self.name!r} must be a frozen dataclass, got {self.config!r}.")
+        for field in dataclasses.fields(self.config):
+            value = getattr(self.config(), field.name)
+            if not isinstance(value, ALLOWED):
+                raise ValueError(
+                    f"Field {field.name!r} of {self.config.__name__} has a {type(value).__name__} as its default; "
+                    "use bool, int, float, str or a tuple of these, so that it can be set from the command line."
+                )
+        if not self.summary:
+            raise ValueError(f"{self.config.__name__} needs a docstring: its first line is shown by --help.")
+
+    @property
+    def summary(self) -> str:
+        """One line that says what the experiment is."""
+        # A dataclass without a docstring is given its signature as one.
+        text = (self.config.__doc__ or "").strip()
+        return "" if text.startswith(f"{self.config.__name__}(") else text.split("\n")[0]
+
+
+def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
+    """The experiment called `name`; raises `ValueError` that lists the known ones if there is none."""
+    if name not in experiments:
+        known = ", ".join(sorted(experiments)) or "none are registered"
+        raise ValueError(f"There is no experiment {name!r}; known are: {known}.")
+    return experiments[name]

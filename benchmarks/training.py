@@ -1,0 +1,78 @@
+"""A training problem as pure functions, and the loop that runs it without leaving JAX."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+
+from eventprop.results import RESULTS
+
+Metrics = dict[str, Any]
+
+
+class Training(eqx.Module):
+    """A training problem: what to start from, what one epoch does, and how the outcome is judged.
+
+    Subclasses hold the data and the settings in their fields. Arrays among them reach the compiled program as
+    arguments, never as constants, so keep data there rather than in closures. Every method is pure and traceable:
+    `fit` and `train` apply `jit` and `vmap` from outside, with one key per seed.
+    """
+
+    epochs: eqx.AbstractVar[int]
+    """Number of epochs."""
+    steps_per_epoch: eqx.AbstractVar[int]
+    """Optimiser steps in an epoch; a time per step is the time of an epoch divided by it."""
+
+    @abc.abstractmethod
+    def init(self, key: PRNGKeyArray) -> PyTree:
+        """The state before the first epoch: network, optimiser state, key, and whatever else changes."""
+
+    @abc.abstractmethod
+    def epoch(self, state: PyTree, number: Int[Array, ""]) -> tuple[PyTree, Metrics]:
+        """Runs epoch `number` (from 0).
+
+        Returns the new state, with the structure, shapes and dtypes of the old one, and a dictionary of scalar
+        metrics such as `train_loss` and `validation_accuracy`, the same names in every epoch. The test set has no
+        place here.
+        """
+
+    @abc.abstractmethod
+    def finish(self, state: PyTree) -> tuple[Metrics, PyTree, RESULTS]:
+        """Judges the final state: scalar metrics (those on the test set too), the trained network, and a result."""
+
+
+def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, RESULTS]:
+    """Trains from `key` to the end: one `lax.scan` over the epochs, to be jitted and vmapped from outside.
+
+    Returns `(metrics, network, result)`: the metrics of the last epoch joined with those of `finish`, the trained
+    network, and what became of it. A run that ends in NaN is `RESULTS.non_finite`, whatever `finish` says.
+
+    `fit` does the same epoch by epoch, with a progress bar and checkpoints.
+    """
+    dynamic, static = eqx.partition(training.init(key), eqx.is_array)
+
+    def step(dynamic, number):
+        state, metrics = training.epoch(eqx.combine(dynamic, static), number)
+        return eqx.filter(state, eqx.is_array), metrics
+
+    dynamic, history = jax.lax.scan(step, dynamic, jnp.arange(training.epochs))
+    last = {name: values[-1] for name, values in history.items()}
+    return conclude(training, eqx.combine(dynamic, static), last)
+
+
+def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, RESULTS]:
+    """`training.finish`, its metrics joined with those of the last epoch, with a check that all is finite."""
+    metrics, network, result = training.finish(state)
+    metrics = {**last, **metrics}
+    # Infinite parameters are legitimate (a refractory period that never ends), NaN never is.
+    leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
+    good = jnp.array(True)
+    for leaf in leaves:
+        good &= ~jnp.any(jnp.isnan(leaf))
+    for value in metrics.values():
+        good &= jnp.all(jnp.isfinite(value))
+    ended_well = result == RESULTS.successful
+    return metrics, network, RESULTS.where(ended_well & ~good, RESULTS.non_finite, result)
