@@ -1,0 +1,16 @@
+"""Data sets by name, for command lines."""
+
+from . import idx, yinyang
+from ._types import DataSet
+
+_LOADERS = {"yinyang": yinyang.load, "mnist": idx.MNIST.load, "fashion_mnist": idx.FASHION_MNIST.load}
+
+
+def load(name: str) -> DataSet:
+    """The data set called `name`: yinyang, mnist or fashion_mnist.
+
+    **Raises:** `ValueError` for any other name; `FileNotFoundError`, `ValueError` if a file is missing or damaged.
+    """
+    if name not in _LOADERS:
+        raise ValueError(f"name = {name!r} is no data set; choose one of {', '.join(_LOADERS)}")
+    return _LOADERS[name]()

@@ -1,0 +1,201 @@
+import gzip
+import hashlib
+import io
+import urllib.error
+
+import numpy as np
+import pytest
+
+from benchmarks import datasets
+from benchmarks.datasets import idx, lookup, yinyang
+
+
+def sha256(array):
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+# --- Yin-Yang -------------------------------------------------------------------------------------------------------
+# The digests are those of the arrays that the authors' published generator makes (labels as little-endian int32).
+
+
+DIGESTS = {
+    "train": (
+        "f5a4054d56f2a058f8250fba7ff9720458e1625db7af78a295e45701745b2228",
+        "65830ec870152dd758e906d77605d1329d0535115459678aa0c2c19b88bef7e5",
+    ),
+    "validation": (
+        "5eac358bdf2122763dce3703a79f3005e56e46a4db25ec329a07333d0f7b8093",
+        "fb9b9e98a53bb9e7c1be926bd2ba5a2261d974b8ac4866c6d55319d2d6dc1f70",
+    ),
+    "test": (
+        "7bab3ed668ed4992679cff6339fe21bfe7d0c921ddc6187eaa3bc6ef34b888d7",
+        "3aa976ea6f871e278280164a640eb5857a6d895ce10246fac2a20d76df22737f",
+    ),
+}
+
+
+def test_yinyang_equals_the_published_arrays():
+    data = datasets.load("yinyang")
+    for part, digests in DIGESTS.items():
+        split = getattr(data, part)
+        assert split.features.dtype == np.float64
+        assert (sha256(split.features), sha256(split.labels)) == digests
+        np.testing.assert_array_equal(split.features[:, 2:], 1 - split.features[:, :2])
+    assert np.bincount(data.test.labels).tolist() == [350, 316, 334]
+    assert data.classes == ("yin", "yang", "dot")
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [5000, 1000, 1000]
+
+
+def test_yinyang_areas():
+    """Both drops have the same area, the disc has pi R^2 and the dots 2 pi r^2."""
+    axis = (np.arange(2000) + 0.5) / 2000
+    label = yinyang.classify(*np.meshgrid(axis, axis))
+    areas = [np.mean(label == c) for c in range(3)]
+    drop = np.pi * (0.25 - 2 * 0.01) / 2
+    assert areas == pytest.approx([drop, drop, 0.02 * np.pi], abs=2e-5)
+
+
+def test_yinyang_refuses_a_negative_size():
+    with pytest.raises(ValueError, match="size = -1"):
+        yinyang.sample(-1, 0)
+
+
+def test_unknown_data_set():
+    with pytest.raises(ValueError, match=r"'cifar'.*yinyang, mnist, fashion_mnist"):
+        datasets.load("cifar")
+
+
+# --- idx files ------------------------------------------------------------------------------------------------------
+
+
+def idx_bytes(array):
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 2, 4), (0,)])
+def test_parse(shape, rng):
+    array = rng.integers(256, size=shape, dtype=np.uint8)
+    np.testing.assert_array_equal(idx.parse(idx_bytes(array)), array)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0\0\x0d\x01\0\0\0\0", idx_bytes(np.zeros((2, 3), np.uint8))[:-1], b"\0\0\x08\x02\0\0\0\x01"],
+    ids=["empty", "floats", "truncated", "no shape"],
+)
+def test_parse_refuses(content):
+    with pytest.raises(ValueError, match="content"):
+        idx.parse(content)
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch, rng):
+    """A data set of 12 training and 4 test images in $CREDAX_DATA, a home without a cache, and no network."""
+    arrays = {
+        "train-images-idx3-ubyte": rng.integers(256, size=(12, 5, 5), dtype=np.uint8),
+        "train-labels-idx1-ubyte": np.arange(12, dtype=np.uint8),
+        "t10k-images-idx3-ubyte": rng.integers(256, size=(4, 5, 5), dtype=np.uint8),
+        "t10k-labels-idx1-ubyte": np.arange(4, dtype=np.uint8),
+    }
+    folder = tmp_path / "data" / "small"
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(array)))
+    monkeypatch.setenv("CREDAX_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(lookup.urllib.request, "urlopen", refuse)
+    digests = {name: hashlib.sha256(idx_bytes(array)).hexdigest() for name, array in arrays.items()}
+    return idx.Archive("small", ("a",), "https://example.org/small", digests, validation=5)
+
+
+def refuse(url, timeout):
+    raise urllib.error.URLError("no network")
+
+
+def test_archive_splits(archive):
+    data = archive.load()
+    assert data.train.features.shape == (7, 5, 5)
+    assert data.train.labels.tolist() == list(range(7))
+    assert data.validation.labels.tolist() == list(range(7, 12))
+    assert data.test.labels.tolist() == list(range(4))
+    assert data.test.labels.dtype == np.int32
+
+
+def test_plain_files_are_read_too(archive, tmp_path):
+    for path in (tmp_path / "data" / "small").iterdir():
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert len(archive.load().test) == 4
+
+
+def test_cache_is_searched_after_the_data_folder(archive, tmp_path):
+    cache = tmp_path / "home" / ".cache" / "credax"
+    cache.mkdir(parents=True)
+    (tmp_path / "data" / "small").rename(cache / "small")
+    assert len(archive.load().test) == 4
+
+
+def test_download_fills_the_cache(archive, tmp_path, monkeypatch):
+    source = tmp_path / "data" / "small"
+    monkeypatch.delenv("CREDAX_DATA")
+    asked = []
+
+    def serve(url, timeout):
+        asked.append(url)
+        return io.BytesIO((source / url.rpartition("/")[2]).read_bytes())
+
+    monkeypatch.setattr(lookup.urllib.request, "urlopen", serve)
+    archive.load()
+    archive.load()
+    assert len(asked) == 4
+    assert asked[0] == "https://example.org/small/train-images-idx3-ubyte.gz"
+    assert len(list((tmp_path / "home/.cache/credax/small").iterdir())) == 4
+
+
+def test_damaged_download_is_not_kept(archive, tmp_path, monkeypatch):
+    monkeypatch.delenv("CREDAX_DATA")
+    monkeypatch.setattr(lookup.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"<html>"))
+    with pytest.raises(ValueError, match=r"https://example.org/small/train-images\S+ is damaged"):
+        archive.load()
+    assert not (tmp_path / "home").exists()
+
+
+def test_missing_file_says_how_to_get_it(archive, tmp_path):
+    (tmp_path / "data" / "small" / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"t10k-labels.*CREDAX_DATA") as error:
+        archive.load()
+    for place in (tmp_path / "data" / "small", tmp_path / "home/.cache/credax/small", "https://example.org/small"):
+        assert str(place) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-9],
+        lambda content: b"\x1f\x8b" + bytes(40),
+        lambda content: gzip.compress(gzip.decompress(content)[:-1] + b"x"),
+        lambda content: b"",
+    ],
+    ids=["truncated", "not gzip", "one byte changed", "empty"],
+)
+def test_damaged_file(archive, tmp_path, damage):
+    path = tmp_path / "data" / "small" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz is damaged.*delete it"):
+        archive.load()
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_published_files(name, monkeypatch):
+    monkeypatch.setattr(lookup.urllib.request, "urlopen", refuse)
+    try:
+        data = datasets.load(name)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert data.train.features.shape == (55000, 28, 28)
+    assert data.validation.features.shape == (5000, 28, 28)
+    assert data.test.features.shape == (10000, 28, 28)
+    counts = np.bincount(np.concatenate([data.train.labels, data.validation.labels]))
+    # Published: MNIST has between 5421 and 6742 training images of a digit, Fashion-MNIST 6000 of each class.
+    assert (counts.min(), counts.max()) == ((5421, 6742) if name == "mnist" else (6000, 6000))
+    assert len(data.classes) == 10
