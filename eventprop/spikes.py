@@ -200,9 +200,10 @@ def _merge_order(times: Float[Array, "neurons slots"], capacity: int) -> tuple[I
         return order, lost
 
     # Too many spikes: only a sort of all slots tells the earliest. A loop of at most one turn, because under vmap a
-    # `lax.cond` would always pay for both branches.
-    def sort_all(_):
-        return _sorted_positions(flat, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.array(False)
+    # `lax.cond` would always pay for both branches; it reads its carry, or XLA would move the sort out of the loop.
+    def sort_all(carry):
+        spikes = jnp.where(carry[1], flat, jnp.inf)
+        return _sorted_positions(spikes, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.array(False)
 
     order, _ = lax.while_loop(lambda carry: carry[1], sort_all, (order, lost > 0))
     return order, lost

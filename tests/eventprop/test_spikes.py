@@ -193,12 +193,7 @@ def test_first_count_silent():
 merge = jax.jit(lambda times, capacity: SpikeTrains(times).merge(capacity), static_argnums=1)
 
 
-@hypothesis.given(
-    st.sampled_from([(1, 1), (1, 6), (7, 1), (5, 4)]),
-    st.sampled_from([None, 1, 3, 11, 64]),
-    st.booleans(),
-    st.integers(),
-)
+@hypothesis.given(st.sampled_from([(7, 1), (5, 4)]), st.sampled_from([None, 6]), st.booleans(), st.integers(0, 10**6))
 def test_merge_is_lexsort(precision, shape, capacity, coincident, seed):
     times = random_trains(np.random.default_rng(seed), *shape, coincident).astype(precision)
     expected_times, expected_index = lexsorted(times)
@@ -277,9 +272,9 @@ def test_merge_derivatives(rng, precision, capacity):
         return jnp.sum(jax.vmap(loss)(times))
 
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(loss)))(times), expected, **tolerance)
-    np.testing.assert_allclose(jax.grad(batch_loss)(jnp.asarray(times)), expected, **tolerance)
-    np.testing.assert_allclose(jax.vmap(jax.jacfwd(loss))(times), expected, **tolerance)
-    _, slope = jax.jvp(batch_loss, (jnp.asarray(times),), (jnp.asarray(tangents),))
+    np.testing.assert_allclose(jax.jit(jax.grad(batch_loss))(times), expected, **tolerance)
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.jacfwd(loss)))(times), expected, **tolerance)
+    _, slope = jax.jit(lambda times, tangents: jax.jvp(batch_loss, (times,), (tangents,)))(times, tangents)
     np.testing.assert_allclose(slope, np.sum(expected * tangents), rtol=10 * tolerance["rtol"])
 
 
@@ -325,6 +320,12 @@ TRANSFORMED = {
 }
 
 
+@eqx.filter_jit
+def value_and_pullback(function, times):
+    out, pullback = jax.vjp(function, times)
+    return out, pullback(2 * out)[0]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transformed", TRANSFORMED.values(), ids=TRANSFORMED.keys())
 def test_merge_is_robust(rng, transformed, dtype, precision):
@@ -333,12 +334,10 @@ def test_merge_is_robust(rng, transformed, dtype, precision):
     times = rng.uniform(0, 60, (4, 5, 3)).astype(dtype)
     times.sort(axis=-1)
     expected = np.sort(times.reshape(4, 15), axis=1)[:, :10]
-    out, pullback = jax.vjp(transformed, jnp.asarray(times))
+    out, gradient = value_and_pullback(transformed, times)
+    assert out.dtype == dtype and jnp.zeros(1).dtype == precision
     np.testing.assert_array_equal(out, expected)
-    (gradient,) = pullback(2 * out)
     np.testing.assert_array_equal(gradient, np.where(times <= expected[:, -1, None, None], 2 * times, 0))
-    again = transformed(jnp.asarray(times))
-    assert again.dtype == dtype and jnp.zeros(1).dtype == precision
 
 
 def test_merge_in_a_while_loop(rng, precision):
