@@ -19,7 +19,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path, tree_map_with_path
 from jaxtyping import PyTree
 
-from .atomic import write_bytes
+from benchmarks.atomic import write_bytes
 
 Model = TypeVar("Model")
 

@@ -1,7 +1,7 @@
 """Data sets as NumPy arrays, in splits that never mix: `load(name)`, or a module's own functions."""
 
-from . import idx as idx
-from . import yinyang as yinyang
-from ._types import DataSet as DataSet
-from ._types import Split as Split
-from .registry import load as load
+from benchmarks.datasets import idx as idx
+from benchmarks.datasets import yinyang as yinyang
+from benchmarks.datasets._types import DataSet as DataSet
+from benchmarks.datasets._types import Split as Split
+from benchmarks.datasets.registry import load as load

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from ._types import DataSet, Split
-from .lookup import File, read
+from benchmarks.datasets._types import DataSet, Split
+from benchmarks.datasets.lookup import File, read
 
 _UNSIGNED_BYTE = 8
 

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic import write_bytes
+from benchmarks.atomic import write_bytes
 
 
 @dataclass(frozen=True)

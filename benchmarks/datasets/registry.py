@@ -1,7 +1,7 @@
 """Data sets by name, for command lines."""
 
-from . import idx, yinyang
-from ._types import DataSet
+from benchmarks.datasets import idx, yinyang
+from benchmarks.datasets._types import DataSet
 
 _LOADERS = {"yinyang": yinyang.load, "mnist": idx.MNIST.load, "fashion_mnist": idx.FASHION_MNIST.load}
 

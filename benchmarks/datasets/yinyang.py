@@ -7,7 +7,7 @@ and the dots of radius `R_SMALL` in their heads (2 "dot"). The default arrays eq
 import numpy as np
 from jaxtyping import Float, Int
 
-from ._types import DataSet, Split
+from benchmarks.datasets._types import DataSet, Split
 
 R_SMALL = 0.1
 R_BIG = 0.5
