@@ -195,7 +195,7 @@ def _merge_order(times: Float[Array, "neurons slots"], capacity: int) -> tuple[I
     position = jnp.where(place < ends[-1], neuron * slots + place - starts[neuron], neurons * slots)
     lost = jnp.maximum(ends[-1] - capacity, 0)
     flat = times.reshape(neurons * slots)
-    order = _sorted_positions(flat.at[position].get(mode="fill", fill_value=jnp.inf), position)
+    order = sorted_positions(flat.at[position].get(mode="fill", fill_value=jnp.inf), position)
     if capacity == neurons * slots:
         return order, lost
 
@@ -203,13 +203,13 @@ def _merge_order(times: Float[Array, "neurons slots"], capacity: int) -> tuple[I
     # `lax.cond` would always pay for both branches; it reads its carry, or XLA would move the sort out of the loop.
     def sort_all(carry):
         spikes = jnp.where(carry[1], flat, jnp.inf)
-        return _sorted_positions(spikes, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.array(False)
+        return sorted_positions(spikes, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.array(False)
 
     order, _ = lax.while_loop(lambda carry: carry[1], sort_all, (order, lost > 0))
     return order, lost
 
 
-def _sorted_positions(times: Float[Array, "events"], positions: Int[Array, "events"]) -> Int[Array, "events"]:
+def sorted_positions(times: Float[Array, "events"], positions: Int[Array, "events"]) -> Int[Array, "events"]:
     """`positions` in the order of their times, coincident ones ascending."""
     if times.dtype != jnp.float32:
         return lax.sort((times, positions), num_keys=2)[1]

@@ -1,0 +1,59 @@
+"""Plots of spikes and membrane potentials (extra `plot`): all take matplotlib axes, or make them, and return them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from eventprop.spikes import Spikes, SpikeTrains
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_Values = Array | np.ndarray
+
+
+def raster(spikes: Spikes | SpikeTrains, ax: "Axes | None" = None) -> "Axes":
+    """One tick per spike: time to the right, sources upwards. One trial."""
+    if isinstance(spikes, SpikeTrains):
+        spikes, _ = spikes.merge()
+    times, index = spikes.to_events()
+    ax = _axes(ax)
+    ax.plot(times, index, linestyle="none", marker="|", color="black")
+    ax.set(xlabel="time", ylabel="neuron")
+    return ax
+
+
+def voltages(
+    times: Float[_Values, "time"],
+    values: Float[_Values, "time neurons"],
+    threshold: float | None = None,
+    spikes: SpikeTrains | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Membrane potentials [time, neurons] of one trial, one line each.
+
+    `threshold` adds a dashed line. `spikes` adds a tick per spike in the colour of its neuron, at the threshold if
+    given, else at the top.
+    """
+    ax = _axes(ax)
+    lines = ax.plot(times, values)
+    height = float(np.max(values)) if threshold is None else threshold
+    if threshold is not None:
+        ax.axhline(threshold, linestyle="--", color="gray", linewidth=1)
+    if spikes is not None:
+        for line, train in zip(lines, np.asarray(spikes.times), strict=True):
+            fired = train[np.isfinite(train)]
+            ax.plot(fired, np.full(fired.shape, height), linestyle="none", marker="|", color=line.get_color())
+    ax.set(xlabel="time", ylabel="membrane potential")
+    return ax
+
+
+def _axes(ax: "Axes | None") -> "Axes":
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("eventprop.plot needs matplotlib: pip install 'credax[plot]'") from error
+    return pyplot.subplots()[1]
