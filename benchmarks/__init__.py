@@ -1,10 +1,27 @@
-"""Data sets, experiments, sweeps and the command line of Credax."""
+"""Data sets, experiments, training, sweeps and the command line of Credax.
 
-# Experiments
+- experiments: `Experiment`, `Published`, `execute`, `load_networks`, `report`, and `RESULTS`, how one ended
+- training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `Run` (a folder)
+- sweeps: `sweep`, `LogRange`, `LinearRange`, `SweepResult`
+- files: `datasets`, `save`, `load`
+"""
+
+from benchmarks import datasets as datasets
+from benchmarks.execute import execute as execute
+from benchmarks.execute import load_networks as load_networks
 from benchmarks.experiment import Experiment as Experiment
 from benchmarks.experiment import Published as Published
-
-# Training
+from benchmarks.fit import Fit as Fit
+from benchmarks.fit import fit as fit
+from benchmarks.fit import seed_keys as seed_keys
+from benchmarks.report import report as report
+from benchmarks.run import Run as Run
+from benchmarks.serialise import load as load
+from benchmarks.serialise import save as save
+from benchmarks.sweep import LinearRange as LinearRange
+from benchmarks.sweep import LogRange as LogRange
+from benchmarks.sweep import SweepResult as SweepResult
+from benchmarks.sweep import sweep as sweep
 from benchmarks.training import RESULTS as RESULTS
 from benchmarks.training import Training as Training
 from benchmarks.training import train as train

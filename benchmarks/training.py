@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
-from eventprop.results import RESULTS
+from eventprop import RESULTS
 
 Metrics = dict[str, Any]
 
@@ -52,6 +52,7 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, RESUL
 
     `fit` does the same epoch by epoch, with a progress bar and checkpoints.
     """
+    check_epochs(training)
     dynamic, static = eqx.partition(training.init(key), eqx.is_array)
 
     def step(dynamic, number):
@@ -63,16 +64,23 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, RESUL
     return conclude(training, eqx.combine(dynamic, static), last)
 
 
+def check_epochs(training: Training) -> None:
+    """Refuses a training without epochs or without steps."""
+    for name in ("epochs", "steps_per_epoch"):
+        if getattr(training, name) < 1:
+            raise ValueError(f"{name} of {type(training).__name__} must be at least 1, got {getattr(training, name)}.")
+
+
 def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, RESULTS]:
-    """`training.finish`, its metrics joined with those of the last epoch, with a check that all is finite."""
+    """`training.finish` with its metrics joined to those of the last epoch, and checked by `verify`."""
     metrics, network, result = training.finish(state)
-    metrics = {**last, **metrics}
+    return verify({**last, **metrics}, network, result)
+
+
+def verify(metrics: Metrics, network: PyTree, result: RESULTS) -> tuple[Metrics, PyTree, RESULTS]:
+    """Turns a success with NaN in the network, or with a metric that is not finite, into `RESULTS.non_finite`."""
     # Infinite parameters are legitimate (a refractory period that never ends), NaN never is.
-    leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
-    good = jnp.array(True)
-    for leaf in leaves:
-        good &= ~jnp.any(jnp.isnan(leaf))
-    for value in metrics.values():
-        good &= jnp.all(jnp.isfinite(value))
-    ended_well = result == RESULTS.successful
-    return metrics, network, RESULTS.where(ended_well & ~good, RESULTS.non_finite, result)
+    bad = [jnp.any(jnp.isnan(leaf)) for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))]
+    bad += [~jnp.isfinite(value) for value in metrics.values()]
+    failed = jnp.any(jnp.array(bad, dtype=bool)) & (result == RESULTS.successful)
+    return metrics, network, RESULTS.where(failed, RESULTS.non_finite, result)

@@ -1,0 +1,100 @@
+"""The command line: one command per experiment, and `sweep` and `report`."""
+
+import dataclasses
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.execute import execute
+from benchmarks.experiment import Experiment, find
+from benchmarks.fit import explain
+from benchmarks.report import report
+from benchmarks.sweep.cli import sweep_command
+from benchmarks.table import final_table
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to run an experiment."""
+
+    seeds: int = 1
+    """Number of seeds, run side by side."""
+    seed: int = 0
+    """The first of them."""
+    resume: bool = False
+    """Go on with the newest interrupted run that has these settings."""
+    results: str = "results"
+    """Folder for results."""
+
+
+def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Experiment] | None = None) -> int:
+    """Runs a command line, `sys.argv[1:]` unless `arguments` are given, and returns the exit status.
+
+    0: all went well; 1: some seeds failed; 2: the command line, a file or a disk was not as it should be; 130:
+    interrupted with Ctrl-C (a checkpoint was written).
+    """
+    if experiments is None:
+        from benchmarks.experiments import EXPERIMENTS as experiments  # late, so that tests can do without them
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {name: _command(experiment) for name, experiment in sorted(experiments.items())}
+    commands |= {"report": _report_command(experiments), "sweep": sweep_command}
+    try:
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+            find(experiments, arguments[0])
+        status = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="credax",
+            description="Runs the experiments of Credax. `credax COMMAND --help` shows the settings of one.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+        return status or 0
+    except (ValueError, OSError) as error:
+        if not _is_ours(error):
+            raise
+        print(f"credax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("credax: interrupted; the same command with --resume goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether this package raised it, so that the message says enough and a traceback would only hide it."""
+    return Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(Path(__file__).parent)
+
+
+def _command(experiment: Experiment) -> Callable[..., int]:
+    """The command of an experiment: its configuration and `Options` as flags."""
+
+    def command(config: Any, run: Options) -> int:
+        place, outcome = execute(experiment, config, **dataclasses.asdict(run))
+        print(final_table(place.summary() or {}, experiment.published))
+        if experiment.figures is not None:
+            experiment.figures(config, outcome, place.directory)
+        print(f"\nEverything is in {place.directory}")
+        if outcome.failures:
+            print(f"credax: {explain(outcome.failures, place.record['seeds'])}", file=sys.stderr)
+        return 1 if outcome.failures else 0
+
+    # tyro reads flags and help from the signature, which differs from one experiment to the next.
+    command.__annotations__ = {"config": experiment.config, "run": Options, "return": int}
+    command.__doc__ = experiment.summary
+    return command
+
+
+def _report_command(experiments: Mapping[str, Experiment]) -> Callable[..., int]:
+    def command(results: str = "results") -> int:
+        """Published figure, ours, seeds and difference of all runs.
+
+        Args:
+            results: Folder with the results.
+        """
+        print(report(results, experiments))
+        return 0
+
+    return command

@@ -1,0 +1,57 @@
+"""Runs a registered experiment from a configuration to a summary on disk."""
+
+import dataclasses
+import os
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import PyTree
+
+from benchmarks.experiment import Experiment
+from benchmarks.fit import Fit, fit, fit_in_one_piece, seed_keys
+from benchmarks.run import Run
+from benchmarks.serialise import load, save
+
+MODEL = "network.eqx"
+
+
+def execute(
+    experiment: Experiment,
+    config: Any,
+    *,
+    seed: int = 0,
+    seeds: int = 1,
+    resume: bool = False,
+    results: str | os.PathLike = "results",
+    progress: bool = True,
+) -> tuple[Run, Fit]:
+    """Runs `experiment` for the seeds `seed`, ..., `seed + seeds - 1`.
+
+    Leaves configuration, metrics, checkpoints, networks and summary in a new folder under `results/NAME`.
+
+    With `resume` the newest run with the same configuration and seeds goes on where it stopped. Seeds that fail do
+    not raise; they are in `fit.failures` and in summary.json.
+    """
+    if resume and experiment.training is None:
+        raise ValueError(f"{experiment.name} runs in one piece and cannot be resumed; leave out --resume.")
+    keys = seed_keys(seed, seeds)
+    where = Run.find if resume else Run.create
+    run = where(results, experiment.name, config, seed=seed, seeds=seeds)
+    if experiment.training is None:
+        outcome = fit_in_one_piece(experiment.function, config, keys)
+    else:
+        training = experiment.training(config)
+        outcome = fit(training, keys, run=run, resume=resume, progress=progress, throw=False)
+    save(run.directory / MODEL, outcome.network, {"config": dataclasses.asdict(config), "seed": seed, "seeds": seeds})
+    run.summarise(outcome.metrics, outcome.failures, step_ms=outcome.step_ms, compile_s=outcome.compile_s)
+    return run, outcome
+
+
+def load_networks(experiment: Experiment, run: Run) -> PyTree:
+    """The networks that a finished `run` of `experiment` ended with, with a leading axis of seeds on every array."""
+
+    def make(config: dict[str, Any], seed: int, seeds: int) -> PyTree:
+        function = eqx.filter_vmap(lambda key: experiment.function(experiment.config(**config), key)[1])
+        return function(seed_keys(seed, seeds))
+
+    return load(run.directory / MODEL, make)
