@@ -50,7 +50,9 @@ def first_spike_cross_entropy(
     cross_entropy = jax.nn.logsumexp((target - times) / tau0)
     exponent = target / tau1
     bounded = jnp.minimum(exponent, _LARGEST_EXPONENT)
-    return cross_entropy + alpha * (jnp.expm1(bounded) + jnp.exp(_LARGEST_EXPONENT) * (exponent - bounded))
+    # Not `exponent - bounded`: its derivative, 1 - 1, times e^30 would cancel the digits of the other terms.
+    excess = jnp.maximum(exponent - _LARGEST_EXPONENT, 0)
+    return cross_entropy + alpha * (jnp.expm1(bounded) + jnp.exp(_LARGEST_EXPONENT) * excess)
 
 
 def first_spike_prediction(times: Float[Array, "classes"]) -> Int[Array, ""]:

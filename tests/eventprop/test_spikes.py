@@ -257,7 +257,7 @@ def expected_gradient(times, weights, capacity):
     return gradient
 
 
-@pytest.mark.parametrize("capacity", [4, 20, 24])
+@pytest.mark.parametrize("capacity", [4, 24])
 def test_merge_derivatives(rng, precision, capacity):
     times = np.stack([random_trains(rng, 6, 4) for _ in range(5)]).astype(precision)
     weights = rng.normal(size=24).astype(precision)
@@ -271,10 +271,18 @@ def test_merge_derivatives(rng, precision, capacity):
     def batch_loss(times):
         return jnp.sum(jax.vmap(loss)(times))
 
-    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(loss)))(times), expected, **tolerance)
-    np.testing.assert_allclose(jax.jit(jax.grad(batch_loss))(times), expected, **tolerance)
-    np.testing.assert_allclose(jax.jit(jax.vmap(jax.jacfwd(loss)))(times), expected, **tolerance)
-    _, slope = jax.jit(lambda times, tangents: jax.jvp(batch_loss, (times,), (tangents,)))(times, tangents)
+    @jax.jit
+    def derivatives(times, tangents):
+        return (
+            jax.vmap(jax.grad(loss))(times),
+            jax.grad(batch_loss)(times),
+            jax.vmap(jax.jacfwd(loss))(times),
+            jax.jvp(batch_loss, (times,), (tangents,))[1],
+        )
+
+    *gradients, slope = derivatives(times, tangents)
+    for gradient in gradients:
+        np.testing.assert_allclose(gradient, expected, **tolerance)
     np.testing.assert_allclose(slope, np.sum(expected * tangents), rtol=10 * tolerance["rtol"])
 
 

@@ -1,0 +1,97 @@
+"""Remedies for silent neurons: the increments by hand, and the chain with an optimiser."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from eventprop.remedies import spike_count_regulariser, weight_bump
+
+
+class Layers(eqx.Module):
+    """Stands for a network: matrices are weights, everything else belongs to neurons."""
+
+    layers: tuple
+
+    def __init__(self, dtype=jnp.float32):
+        self.layers = (
+            (jnp.ones((2, 3), dtype), {"tau": jnp.ones(3, dtype), "bias": jnp.array(0.5, dtype)}),
+            (jnp.full((3, 2), 2.0, dtype), {"tau": None}),
+        )
+
+
+@pytest.mark.parametrize(
+    "silent, bumped", [((0.16, 0.01), (1, 1)), ((0.15, 0.0), (0, 0)), ((0.1, 1.0), (0, 1)), ((0.5, 0.0), (1, 0))]
+)
+def test_weight_bump(precision, silent, bumped):
+    updates = Layers(precision)
+    remedy = weight_bump(1e-4, allowed=(0.15, 0.0))
+    update = jax.jit(lambda updates, silent: remedy.update(updates, remedy.init(updates), silent=silent)[0])
+    new = update(updates, tuple(jnp.array(ratio) for ratio in silent))
+    assert new.layers[0][0].dtype == precision
+    np.testing.assert_allclose(new.layers[0][0], 1 + 1e-4 * bumped[0], rtol=1e-7)
+    np.testing.assert_allclose(new.layers[1][0], 2 + 1e-4 * bumped[1], rtol=1e-7)
+    np.testing.assert_array_equal(new.layers[0][1]["tau"], 1.0)
+    assert new.layers[0][1]["bias"] == 0.5
+
+
+def test_spike_count_regulariser(precision):
+    updates = Layers(precision)
+    remedy = spike_count_regulariser(0.1, low=(1.0, 1.0), high=(4.0, 2.0))
+    counts = (jnp.array([0.25, 2.0, 7.0]), jnp.array([1.0, 2.5]))
+    new, _ = remedy.update(updates, remedy.init(updates), counts=counts)
+    assert new.layers[0][0].dtype == precision
+    np.testing.assert_allclose(new.layers[0][0], 1 + np.array([[-0.075, 0.0, 0.3]] * 2), rtol=1e-6)
+    np.testing.assert_allclose(new.layers[1][0], 2 + np.array([[0.0, 0.05]] * 3), rtol=1e-6)
+    np.testing.assert_array_equal(new.layers[0][1]["tau"], 1.0)
+
+
+def test_none_leaves_a_layer_alone():
+    updates = Layers()
+    counts = (jnp.zeros(3), None)
+    remedy = spike_count_regulariser(0.1, low=(1.0, 1.0), high=(4.0, 2.0))
+    new, _ = remedy.update(updates, remedy.init(updates), counts=counts)
+    np.testing.assert_allclose(new.layers[0][0], 0.9, rtol=1e-6)
+    np.testing.assert_array_equal(new.layers[1][0], 2.0)
+
+
+def test_chained_with_an_optimiser_and_vmapped_over_strengths():
+    network = Layers()
+    gradients = jax.tree.map(jnp.zeros_like, network)
+
+    def step(strength):
+        optimiser = optax.chain(
+            spike_count_regulariser(strength, low=(1.0, 0.0), high=(4.0, 4.0)),
+            optax.sgd(0.5),
+            weight_bump(1e-4, allowed=(0.15, 0.0)),
+        )
+        counts, silent = (jnp.zeros(3), jnp.ones(2)), (jnp.array(0.0), jnp.array(0.1))
+        updates, _ = optimiser.update(gradients, optimiser.init(network), network, counts=counts, silent=silent)
+        return optax.apply_updates(network, updates)
+
+    new = jax.jit(jax.vmap(step))(jnp.array([0.1, 0.2]))
+    np.testing.assert_allclose(new.layers[0][0][:, 0, 0], [1.05, 1.1], rtol=1e-6)
+    np.testing.assert_allclose(new.layers[1][0], 2.0001, rtol=1e-6)
+
+
+def test_numbers_of_layers_must_agree():
+    updates = Layers()
+    with pytest.raises(ValueError, match="silent has 1 entries for 2 layers"):
+        weight_bump(1e-4, (0.15, 0.0)).update(updates, optax.EmptyState(), silent=(jnp.array(0.0),))
+    with pytest.raises(ValueError, match="allowed has 1 entries for 2 layers"):
+        weight_bump(1e-4, (0.15,)).update(updates, optax.EmptyState(), silent=(jnp.array(0.0),) * 2)
+    with pytest.raises(ValueError, match="high has 1 entries for 2 layers"):
+        remedy = spike_count_regulariser(0.1, low=(1.0, 1.0), high=(4.0,))
+        remedy.update(updates, optax.EmptyState(), counts=(jnp.ones(3), jnp.ones(2)))
+    with pytest.raises(ValueError, match=r"one value for each of 3 neurons, got \(2,\)"):
+        remedy = spike_count_regulariser(0.1, low=(1.0, 1.0), high=(4.0, 4.0))
+        remedy.update(updates, optax.EmptyState(), counts=(jnp.ones(2), jnp.ones(2)))
+
+
+def test_bounds_are_checked():
+    with pytest.raises(ValueError, match=r"from 0 to 1, got 1\.5"):
+        weight_bump(1e-4, (1.5,))
+    with pytest.raises(ValueError, match=r"got low = 2\.0, high = 1\.0"):
+        spike_count_regulariser(0.1, (2.0,), (1.0,))
