@@ -1,8 +1,11 @@
 """Checkpoints of a training run, written so that neither a kill nor a full disk loses the previous one."""
 
+import contextlib
 import hashlib
+import logging
 import pathlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -41,7 +44,8 @@ class Checkpoints:
         kept = {name: value for name, value in arrays.items() if value.size}  # orbax refuses empty arrays
         content = args.Composite(about=args.JsonSave(about), arrays=args.StandardSave(kept))
         try:
-            self._manager.save(epoch, args=content, force=True)
+            with _quiet():
+                self._manager.save(epoch, args=content, force=True)
         except Exception as error:  # a full disk surfaces as OSError or as one of tensorstore's errors
             raise OSError(
                 f"The checkpoint after epoch {epoch} could not be written to {self._directory}; earlier ones are kept. "
@@ -113,6 +117,18 @@ def compare(theirs: dict[str, str], ours: dict[str, str]) -> str:
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     words = [f"{name}: {theirs.get(name, 'absent')} there, {ours.get(name, 'absent')} here" for name in names[:3]]
     return "; ".join(words) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps orbax' threads from logging the traceback of an error that is raised anyway."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _plain(leaf: Any) -> np.ndarray:

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Exper
     except (ValueError, OSError) as error:
         if not _is_ours(error):
             raise
-        print(f"credax: {error}", file=sys.stderr)
+        print("\n".join([f"credax: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("credax: interrupted; the same command with --resume goes on from the last checkpoint.", file=sys.stderr)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
+from tqdm import tqdm
 
 from benchmarks.checkpoint import Checkpoints, compare, describe
 from benchmarks.run import Run, finite
@@ -225,8 +226,6 @@ def _loop(
     progress: bool,
 ) -> tuple[PyTree, dict[str, Any]]:
     """The epochs after `rows`, to which it appends; returns the final state with the metrics of the last epoch."""
-    from tqdm import tqdm  # late, so that the package can be imported without the extra "benchmarks"
-
     bar = tqdm(total=training.epochs, initial=len(rows), disable=not progress, unit="epoch", dynamic_ncols=True)
     with bar, _interrupts(enabled=store.run is not None) as asked:
         for number in range(len(rows), training.epochs):
@@ -234,10 +233,11 @@ def _loop(
             current = jax.block_until_ready(programs.epoch(training, current[0], jnp.asarray(number)))
             seconds = time.perf_counter() - started
             rows.append({"epoch": number + 1, "epoch_s": seconds, **finite(current[1])})
-            store.keep(rows[-1], current, at_once=bool(asked) or number + 1 == training.epochs)
+            stop = bool(asked)  # a signal that comes later than here waits for the next epoch
+            store.keep(rows[-1], current, at_once=stop or number + 1 == training.epochs)
             bar.set_postfix_str(_headline(current[1]), refresh=False)
             bar.update()
-            if asked:
+            if stop:
                 raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
     return current
 

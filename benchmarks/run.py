@@ -8,7 +8,6 @@ import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -97,8 +96,14 @@ class Run:
 
     def append(self, row: dict[str, Any]) -> None:
         """Adds the line of one epoch to metrics.jsonl."""
-        with open(self._metrics, "ab") as stream:
-            stream.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        try:
+            with open(self._metrics, "ab") as stream:
+                stream.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        except OSError as error:
+            raise OSError(
+                f"The metrics of epoch {row['epoch']} could not be written to {self._metrics}. Make room on the disk "
+                f"and resume the run. The cause: {error}"
+            ) from error
 
     def rows(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, up to the first that is incomplete, as one that a kill cut off."""
@@ -224,7 +229,7 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def finite(metrics: dict[str, Any]) -> dict[str, Sequence[float | None]]:
+def finite(metrics: dict[str, Any]) -> dict[str, list[Any]]:
     """Metrics `[seeds]` as JSON knows them: lists, with None for what is not finite."""
     return {
         name: [value if math.isfinite(value) else None for value in np.asarray(values).tolist()]
