@@ -1,0 +1,223 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import Run, fit, seed_keys
+from benchmarks.checkpoint import Checkpoints
+from tests.benchmarks.toy import Toy, ToyTraining
+
+SEEDS = 2
+# Trains with a checkpoint after every epoch, and is killed while that of epoch 4 is being written.
+KILLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from benchmarks import Run, fit, seed_keys
+from benchmarks.checkpoint import Checkpoints
+from tests.benchmarks.toy import Toy, ToyTraining
+
+save = Checkpoints.save
+def save_and_die(self, epoch, state):
+    if epoch == 4:
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    save(self, epoch, state)
+Checkpoints.save = save_and_die
+run = Run.create(sys.argv[1], "toy", Toy(), seeds=2)
+fit(ToyTraining(Toy()), seed_keys(0, 2), run=run, progress=False, checkpoint_every=0.0)
+"""
+
+
+def new_run(folder, config=Toy(), seeds=SEEDS):
+    return Run.create(folder, "toy", config, seeds=seeds)
+
+
+def run_fit(run, *, resume=False, config=Toy(), seeds=SEEDS, checkpoint_every=0.0):
+    keys = seed_keys(0, seeds)
+    return fit(ToyTraining(config), keys, run=run, resume=resume, progress=False, checkpoint_every=checkpoint_every)
+
+
+def saved_epochs(run):
+    return sorted(int(path.name) for path in (run.directory / "checkpoints").iterdir() if path.name.isdigit())
+
+
+def forget_from(run, epoch):
+    """Takes a finished run back to where only epochs before `epoch` have a checkpoint."""
+    for number in saved_epochs(run):
+        if number >= epoch:
+            shutil.rmtree(run.directory / "checkpoints" / str(number))
+
+
+def assert_identical(ours, theirs):
+    for a, b in zip(*(jax.tree.leaves(eqx.filter(o.network, eqx.is_array)) for o in (ours, theirs)), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    for name in ("metrics", "history"):
+        a, b = getattr(ours, name), getattr(theirs, name)
+        assert set(a) == set(b)
+        for metric in a:
+            np.testing.assert_array_equal(a[metric], b[metric])
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run that nothing interrupted, with a checkpoint after every epoch."""
+    run = new_run(tmp_path_factory.mktemp("straight"))
+    return run, run_fit(run)
+
+
+def test_a_run_that_is_killed_resumes_bit_identically(tmp_path, straight):
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run = Run.find(tmp_path, "toy", Toy(), seeds=SEEDS)
+    assert [row["epoch"] for row in run.rows()] == [1, 2, 3, 4]
+    outcome = run_fit(run, resume=True)
+    assert_identical(outcome, straight[1])
+    assert [row["epoch"] for row in run.rows()] == [1, 2, 3, 4, 5, 6]
+    without_times = [[{**row, "epoch_s": 0} for row in r.rows()] for r in (run, straight[0])]
+    assert without_times[0] == without_times[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_polite_stop_saves_first(tmp_path, straight, monkeypatch, number):
+    append = Run.append
+
+    def append_and_stop(self, row):
+        append(self, row)
+        if row["epoch"] == 2:
+            os.kill(os.getpid(), number)
+
+    run = new_run(tmp_path)
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "append", append_and_stop)
+        with pytest.raises(SystemExit if number == signal.SIGTERM else KeyboardInterrupt):
+            run_fit(run, checkpoint_every=1e9)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    assert saved_epochs(run) == [3]  # the signal came after the metrics of epoch 2, so epoch 3 was the last
+    assert_identical(run_fit(run, resume=True), straight[1])
+
+
+def test_fast_epochs_are_not_slowed_by_checkpoints(tmp_path, straight):
+    run = new_run(tmp_path)
+    run_fit(run, checkpoint_every=30.0)
+    assert saved_epochs(run) == [6]
+    assert saved_epochs(straight[0]) == [5, 6]
+
+
+def test_resume_without_a_checkpoint_starts_anew_and_doubles_no_line(tmp_path, straight):
+    run = new_run(tmp_path)
+    run.append({"epoch": 1, "epoch_s": 1.0, "train_loss": [0.0, 0.0], "validation_accuracy": [0.0, 0.0]})
+    with open(run.directory / "metrics.jsonl", "a") as stream:
+        stream.write('{"epoch": 2, "epo')
+    assert_identical(run_fit(run, resume=True), straight[1])
+    lines = (run.directory / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_finished_run_can_be_resumed_for_its_result(tmp_path, straight):
+    run = Run.open(shutil.copytree(straight[0].directory, tmp_path / "run"))
+    outcome = run_fit(run, resume=True)
+    assert_identical(outcome, straight[1])
+    assert outcome.step_ms == straight[1].step_ms
+
+
+def damage_largest_file(folder):
+    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 :: 7] = bytes(len(content[len(content) // 3 :: 7]))
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, straight):
+    run = Run.open(shutil.copytree(straight[0].directory, tmp_path / "run"))
+    damage_largest_file(run.directory / "checkpoints" / "6" / "arrays")
+    with pytest.warns(UserWarning, match="after epoch 6 .* is damaged"):
+        outcome = run_fit(run, resume=True)
+    assert_identical(outcome, straight[1])
+    assert saved_epochs(run) == [5, 6]
+
+
+def test_a_flipped_bit_that_orbax_accepts_is_noticed(tmp_path, monkeypatch):
+    state = {"w": jnp.arange(4.0), "key": jax.random.key(1)}
+    checkpoints = Checkpoints(tmp_path / "c", {})
+    checkpoints.save(1, state)
+    restore = checkpoints._manager.restore
+
+    def flip(*arguments, **keywords):
+        content = restore(*arguments, **keywords)
+        if "arrays" in content:
+            content["arrays"]["['w']"] = content["arrays"]["['w']"] + 1e-6
+        return content
+
+    monkeypatch.setattr(checkpoints._manager, "restore", flip)
+    with pytest.warns(UserWarning, match="checksum"), pytest.raises(ValueError, match=r"All checkpoints .* are damaged"):
+        checkpoints.restore(state)
+
+
+def test_checkpoints_of_others_are_refused(tmp_path, straight):
+    run = Run.open(shutil.copytree(straight[0].directory, tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"another configuration.*learning_rate: 0\.1 there, 0\.2 here"):
+        run_fit(run, resume=True, config=Toy(learning_rate=0.2))
+    with pytest.raises(ValueError, match="is for 2 seeds, but there are 3 keys"):
+        run_fit(run, resume=True, seeds=3)
+    with pytest.raises(ValueError, match=r"another configuration or other data .*\[1\]: key<fry>\[2\] sha256"):
+        fit(ToyTraining(Toy()), seed_keys(7, 2), run=run, resume=True, progress=False)
+    with pytest.raises(ValueError, match="has been started before"):
+        run_fit(run)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {"name": "a"})
+    checkpoints.save(3, {"w": jnp.zeros((2, 3))})
+    with pytest.raises(ValueError, match=r"another network \(\['w'\]: float32\[2, 3\] there, float32\[3, 3\] here\)"):
+        checkpoints.restore({"w": jnp.zeros((3, 3))})
+    state, epochs = checkpoints.restore({"w": jnp.ones((2, 3))})
+    assert epochs == 3
+    np.testing.assert_array_equal(state["w"], np.zeros((2, 3)))
+
+
+def test_states_of_all_kinds_come_back_as_they_were(tmp_path):
+    with jax.enable_x64(True):
+        state = {
+            "half": jnp.arange(3, dtype=jnp.bfloat16),
+            "double": jnp.array([1e-300, jnp.inf, jnp.nan]),
+            "key": jax.random.split(jax.random.key(3, impl="rbg"), 2),
+            "flag": jnp.array(True),
+            "empty": jnp.zeros((2, 0), jnp.int8),
+            "a/b.c": jnp.array(7, jnp.uint32),
+            "function": jnp.tanh,
+        }
+        checkpoints = Checkpoints(tmp_path, {})
+        checkpoints.save(1, state)
+        back, _ = checkpoints.restore(jax.tree.map(lambda x: x[::-1] if eqx.is_array(x) and x.ndim else x, state))
+    assert back["function"] is jnp.tanh
+    for name in set(state) - {"function"}:
+        assert back[name].dtype == state[name].dtype
+        a, b = (jax.random.key_data(s[name]) if name == "key" else s[name] for s in (back, state))
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_full_disk_is_reported_and_keeps_the_earlier_checkpoint(tmp_path, straight, monkeypatch):
+    run = Run.open(shutil.copytree(straight[0].directory, tmp_path / "run"))
+    forget_from(run, 6)
+    with monkeypatch.context() as patch:
+        import orbax.checkpoint as ocp
+
+        def no_space(*arguments, **keywords):
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(ocp.CheckpointManager, "save", no_space)
+        with pytest.raises(OSError, match=r"after epoch 6 could not be written.*earlier ones are kept.*No space left"):
+            run_fit(run, resume=True)
+    assert saved_epochs(run) == [5]
+    assert_identical(run_fit(run, resume=True), straight[1])
