@@ -1,0 +1,43 @@
+"""Spiking neurons, events, exact gradients."""
+
+# Gradients through spikes
+from eventprop.adjoint import AbstractTangential as AbstractTangential
+from eventprop.adjoint import ClipSlope as ClipSlope
+from eventprop.adjoint import Implicit as Implicit
+from eventprop.adjoint import RaiseTangential as RaiseTangential
+from eventprop.adjoint import ZeroGradient as ZeroGradient
+
+# Input
+from eventprop.encode import Latency as Latency
+from eventprop.encode import Poisson as Poisson
+from eventprop.initialisers import Normal as Normal
+
+# Learning
+from eventprop.losses import first_spike_accuracy as first_spike_accuracy
+from eventprop.losses import first_spike_cross_entropy as first_spike_cross_entropy
+from eventprop.losses import first_spike_prediction as first_spike_prediction
+
+# Networks
+from eventprop.network import Dense as Dense
+from eventprop.network import FeedForward as FeedForward
+from eventprop.neurons.base import AbstractNeuron as AbstractNeuron
+from eventprop.neurons.base import Event as Event
+from eventprop.neurons.li import LI as LI
+from eventprop.neurons.li import LIState as LIState
+from eventprop.neurons.lif import LIF as LIF
+from eventprop.neurons.lif import AbstractReset as AbstractReset
+from eventprop.neurons.lif import LIFState as LIFState
+from eventprop.neurons.lif import ResetBySubtraction as ResetBySubtraction
+from eventprop.neurons.lif import ResetToValue as ResetToValue
+from eventprop.remedies import spike_count_regulariser as spike_count_regulariser
+from eventprop.remedies import weight_bump as weight_bump
+
+# Simulation
+from eventprop.results import RESULTS as RESULTS
+from eventprop.simulate import Solution as Solution
+from eventprop.simulate import simulate as simulate
+from eventprop.solvers.base import AbstractSolver as AbstractSolver
+from eventprop.solvers.exact import Exact as Exact
+from eventprop.spikes import Spikes as Spikes
+from eventprop.spikes import SpikeTrains as SpikeTrains
+from eventprop.spikes import bucket as bucket

@@ -1,0 +1,72 @@
+"""How gradients pass through spikes."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+
+class AbstractTangential(eqx.Module):
+    """What to do where a potential touches its threshold: dt/dp = -(dV/dp) / V' diverges as V' goes to zero.
+
+    Slopes are given in thresholds per membrane time constant (tau_mem V' / threshold scale of the neuron).
+    """
+
+    minimum: float
+
+    def __check_init__(self):
+        if not self.minimum > 0:
+            raise ValueError(f"minimum must be a positive slope, but is {self.minimum}.")
+
+    @abc.abstractmethod
+    def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
+        """1 / slope, kept finite; `finite` marks the slots that hold a spike."""
+
+
+class ClipSlope(AbstractTangential):
+    """Treat smaller slopes as `minimum`: the gradient keeps its direction and stays finite."""
+
+    minimum: float = 1e-3
+
+    def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
+        return 1 / jnp.maximum(slope, self.minimum)
+
+
+class ZeroGradient(AbstractTangential):
+    """No gradient passes through spikes with smaller slopes."""
+
+    minimum: float = 1e-3
+
+    def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
+        steep = slope >= self.minimum
+        return jnp.where(steep, 1 / jnp.where(steep, slope, 1), 0)
+
+
+class RaiseTangential(AbstractTangential):
+    """Stop with an error at smaller slopes."""
+
+    minimum: float = 1e-3
+
+    def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
+        flat = finite & (slope < self.minimum)
+        slope = eqx.error_if(
+            slope,
+            jnp.any(flat),
+            f"A spike crosses its threshold almost tangentially (slope below {self.minimum}), so its derivative is "
+            "unbounded. Remedies: `Implicit(ClipSlope())` or `Implicit(ZeroGradient())`, or other weights.",
+        )
+        return 1 / jnp.maximum(slope, self.minimum)
+
+
+class Implicit(eqx.Module):
+    """Differentiate spike times by the implicit function theorem on V(t, p) = threshold.
+
+    Forward and reverse mode; exact wherever the number of spikes does not change. In reverse mode the same sums are
+    EventProp's adjoint (Wunderlich & Pehle 2021, Table 2 and Eq. 2). Spikes that appear or vanish are invisible to it;
+    see `weight_bump` and `spike_count_regulariser` for remedies.
+
+    tangential: what to do at spikes with hardly any slope (`ClipSlope`, `ZeroGradient`, `RaiseTangential`).
+    """
+
+    tangential: AbstractTangential = ClipSlope()

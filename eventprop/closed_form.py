@@ -1,0 +1,63 @@
+"""Closed form of a current-based leaky membrane between events.
+
+    tau_mem V' = -V + I + bias,    tau_syn I' = -I
+
+for any ratio of the time constants, without the cancellation of the textbook difference of exponentials.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Membrane(eqx.Module):
+    """The linear flow of (V - bias, I).
+
+    Time constants are scalars or one per neuron; neurons are the last axis of every argument.
+    """
+
+    tau_mem: Float[Array, "*neurons"]
+    tau_syn: Float[Array, "*neurons"]
+
+    def align(self, ndim: int) -> "Membrane":
+        """The same membrane with leading axes of length one, to meet arguments of `ndim` dimensions."""
+        return Membrane(expand(self.tau_mem, ndim), expand(self.tau_syn, ndim))
+
+    def leak(self, t: Array) -> Array:
+        """exp(-t / tau_mem): what is left of a membrane potential after `t`."""
+        return jnp.exp(-t / self.tau_mem)
+
+    def decay(self, t: Array) -> Array:
+        """exp(-t / tau_syn): what is left of a synaptic current after `t`."""
+        return jnp.exp(-t / self.tau_syn)
+
+    def response(self, t: Array) -> Array:
+        """Membrane potential a time `t >= 0` after a unit jump of the current (the postsynaptic potential).
+
+            (exp(-t/tau_mem) - exp(-t/tau_syn)) tau_syn / (tau_mem - tau_syn)
+
+        written with the slower exponential in front, so that nothing cancels or overflows; for equal time constants
+        it is (t/tau) exp(-t/tau).
+        """
+        rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
+        slow = jnp.minimum(rate_mem, rate_syn)
+        return rate_mem * jnp.exp(-slow * t) * _saturating_ramp(t, jnp.abs(rate_syn - rate_mem))
+
+    def flow(self, v: Array, i: Array, t: Array) -> tuple[Array, Array]:
+        """(V - bias, I) a time `t` after they were (v, i)."""
+        return v * self.leak(t) + i * self.response(t), i * self.decay(t)
+
+
+def expand(parameter: Array, ndim: int) -> Array:
+    """Leading axes of length one for a per-neuron parameter; scalars stay scalars."""
+    return parameter if parameter.ndim == 0 else parameter.reshape((1,) * (ndim - 1) + (-1,))
+
+
+def _saturating_ramp(t: Array, rate: Array) -> Array:
+    """(1 - exp(-rate t)) / rate, and t at rate 0, with accurate derivatives in both arguments."""
+    x = rate * t
+    # Below the cut the derivative with respect to the rate would lose digits; the next Taylor term is below rounding.
+    small = x < (1e-3 if x.dtype == jnp.float64 else 0.05)
+    taylor = t * (1 - x / 2 * (1 - x / 3 * (1 - x / 4)))
+    safe_rate = jnp.where(small, jnp.ones_like(x), rate)
+    return jnp.where(small, taylor, -jnp.expm1(-jnp.where(small, jnp.ones_like(x), x)) / safe_rate)

@@ -1,0 +1,77 @@
+"""Connections and feed-forward networks."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from eventprop.neurons.base import AbstractNeuron
+
+
+class Dense(eqx.Module):
+    """All-to-all synapses: a spike of source i adds weights[i, j] to the current of neuron j.
+
+    The paper's w_ij is i -> j as here, while the columns of its W in Table 1 are presynaptic.
+    """
+
+    weights: Float[Array, "sources neurons"]
+
+    def __check_init__(self):
+        if hasattr(self.weights, "ndim") and self.weights.ndim != 2:
+            raise ValueError(f"weights must be [sources, neurons], but have shape {self.weights.shape}.")
+
+    @classmethod
+    def init(
+        cls,
+        sources: int,
+        neurons: int,
+        initialiser: Callable[[PRNGKeyArray, tuple[int, ...], Any], Array],
+        *,
+        key: PRNGKeyArray,
+        dtype: Any = None,
+    ) -> "Dense":
+        """Synapses with weights drawn by `initialiser`, e.g. `Dense.init(5, 200, Normal(1.5, 0.78), key=key)`."""
+        dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
+        return cls(initialiser(key, (sources, neurons), dtype))
+
+    @property
+    def sources(self) -> int:
+        """Number of presynaptic neurons."""
+        return self.weights.shape[0]
+
+    @property
+    def neurons(self) -> int:
+        """Number of postsynaptic neurons."""
+        return self.weights.shape[1]
+
+    def charges(self, index: Int[Array, " events"]) -> Float[Array, "events neurons"]:
+        """What a spike of each of these sources adds to the currents."""
+        return jnp.take(self.weights, index, axis=0, mode="clip")
+
+
+class FeedForward(eqx.Module):
+    """Layers of neurons, each driven by the spikes of the one before.
+
+        FeedForward([(Dense.init(5, 200, ...), LIF(...)), (Dense.init(200, 3, ...), LIF(...))])
+
+    Only the last layer may be without spikes (`LI`). Raises ValueError where layers do not fit together.
+    """
+
+    layers: tuple[tuple[Dense, AbstractNeuron], ...]
+
+    def __init__(self, layers: Iterable[tuple[Dense, AbstractNeuron]]):
+        self.layers = tuple((connection, neuron) for connection, neuron in layers)
+        if not self.layers:
+            raise ValueError("a network needs at least one layer (connection, neuron).")
+        for number, ((lower, neuron), (upper, _)) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            if not neuron.events:
+                raise ValueError(
+                    f"layer {number} ({type(neuron).__name__}) does not spike, so layer {number + 1} is silent."
+                )
+            if lower.neurons != upper.sources:
+                raise ValueError(
+                    f"layer {number} has {lower.neurons} neurons, but layer {number + 1} has {upper.sources} sources."
+                )

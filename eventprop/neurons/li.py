@@ -1,0 +1,52 @@
+"""The leaky integrator: a readout that does not spike."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from eventprop.neurons.base import AbstractNeuron, Event
+from eventprop.parameters import Parameter, check_positive, check_same_length
+
+
+class LIState(eqx.Module):
+    """State of leaky integrators: membrane potential v and synaptic current i."""
+
+    v: Float[Array, " neurons"]
+    i: Float[Array, " neurons"]
+
+
+class LI(AbstractNeuron):
+    """Leaky integrators: the LIF membrane without threshold.
+
+        tau_mem V' = -V + I + bias,    tau_syn I' = -I,    a presynaptic spike: I += w.
+
+    Parameters and errors as for `LIF`.
+    """
+
+    tau_mem: Parameter
+    tau_syn: Parameter
+    bias: Parameter = 0.0
+
+    def __check_init__(self):
+        check_positive("tau_mem", self.tau_mem)
+        check_positive("tau_syn", self.tau_syn)
+        check_same_length(tau_mem=self.tau_mem, tau_syn=self.tau_syn, bias=self.bias)
+
+    def init(self, neurons: int, dtype: Any = None) -> LIState:
+        """All potentials and currents zero."""
+        return LIState(jnp.zeros(neurons, dtype), jnp.zeros(neurons, dtype))
+
+    def flow(self, t: Any, y: LIState, args: Any) -> LIState:
+        """The free dynamics."""
+        return LIState((y.i + self.bias - y.v) / self.tau_mem, -y.i / self.tau_syn)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """None: an integrator only listens."""
+        return ()
+
+    def receive(self, y: LIState, port: int, charge: Float[Array, " neurons"]) -> LIState:
+        """I += charge (one receptor, port 0)."""
+        return LIState(y.v, y.i + charge)

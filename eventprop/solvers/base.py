@@ -1,0 +1,37 @@
+"""What every solver offers to `simulate`."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from eventprop.adjoint import Implicit
+from eventprop.network import FeedForward
+from eventprop.spikes import Spikes, SpikeTrains
+
+
+class Trajectory(NamedTuple):
+    """What a solver found, one entry per layer; `lost` counts the spikes that found no place."""
+
+    spikes: tuple[SpikeTrains | None, ...]
+    ys: tuple[Float[Array, "times neurons"], ...] | None
+    state: tuple[Any, ...]
+    lost: Int[Array, ""]
+
+
+class AbstractSolver(eqx.Module):
+    """Runs a network through one trial."""
+
+    @abc.abstractmethod
+    def run(
+        self,
+        network: FeedForward,
+        spikes: Spikes,
+        t1: Float[Array, ""],
+        *,
+        adjoint: Implicit,
+        ts: Float[Array, " times"] | None,
+        state: tuple[Any, ...],
+    ) -> Trajectory:
+        """The trial from 0 to `t1`, starting in `state`, with membrane potentials at the times `ts`."""

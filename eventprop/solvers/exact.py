@@ -1,0 +1,104 @@
+"""The closed-form, neuron-local solver for feed-forward LIF networks."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from eventprop.adjoint import Implicit
+from eventprop.network import FeedForward
+from eventprop.neurons.base import AbstractNeuron
+from eventprop.neurons.li import LI, LIState
+from eventprop.neurons.lif import LIF, LIFState
+from eventprop.solvers.base import AbstractSolver, Trajectory
+from eventprop.solvers.implicit import begin_potential, releases, spike_times, state_in_window, windows
+from eventprop.solvers.trial import LayerTrial, layer_trial
+from eventprop.spikes import Spikes, SpikeTrains
+
+
+class Exact(AbstractSolver):
+    """Closed form: spike times to rounding, for layers of `LIF` and a last layer of `LIF` or `LI`.
+
+    A neuron of a feed-forward layer depends on its input only, so all neurons search for their next spike at the same
+    time: the sequential work is one pass per spike of a *neuron*, not one step per spike of the network.
+
+    max_spikes: most spikes per neuron and trial, one number or one per spiking layer. Lost spikes are counted and by
+        default an error.
+    max_events: most spikes that a layer hands on to the next, one number, one per hidden layer, or None for as many as
+        its neurons could fire together. Sorting costs time, and most slots are empty: a bound somewhat above the
+        largest number of spikes saves much of it. Lost spikes are counted as above.
+    chunk: input events that are searched together.
+    """
+
+    max_spikes: int | tuple[int, ...]
+    max_events: int | tuple[int, ...] | None = None
+    chunk: int = 64
+
+    def __check_init__(self):
+        for name in ("max_spikes", "max_events", "chunk"):
+            value = getattr(self, name)
+            if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {value}.")
+
+    def run(
+        self,
+        network: FeedForward,
+        spikes: Spikes,
+        t1: Float[Array, ""],
+        *,
+        adjoint: Implicit,
+        ts: Float[Array, " times"] | None,
+        state: tuple[Any, ...],
+    ) -> Trajectory:
+        """Layer by layer; see `simulate`."""
+        spiking = sum(isinstance(neuron, LIF) for _, neuron in network.layers)
+        max_spikes = _per_layer("max_spikes", self.max_spikes, spiking)
+        max_events = _per_layer("max_events", self.max_events, len(network.layers) - 1)
+        trains, ys, states, lost = [], [], [], jnp.zeros((), jnp.int32)
+        for number, ((connection, neuron), initial) in enumerate(zip(network.layers, state, strict=True)):
+            trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
+            times = jnp.zeros((0, connection.neurons), spikes.times.dtype)
+            if isinstance(neuron, LIF):
+                times, fired = spike_times(trial, max_spikes=max_spikes[number], chunk=self.chunk, adjoint=adjoint)
+                lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0))
+            trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
+            ys.append(None if ts is None else _potentials(trial, neuron, times, ts))
+            states.append(_final_state(trial, neuron, times))
+            if number + 1 < len(network.layers):
+                spikes, overflow = SpikeTrains(times.T).merge(max_events[number])
+                lost = lost + overflow
+        return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), lost)
+
+
+def _per_layer(name: str, value: int | tuple[int, ...] | None, layers: int) -> tuple[Any, ...]:
+    values = value if isinstance(value, tuple) else (value,) * layers
+    if len(values) != layers:
+        raise ValueError(f"{name} = {value} must be one number or one for each of the {layers} layers concerned.")
+    return values
+
+
+def _potentials(trial: LayerTrial, neuron: LIF | LI, spikes: Array, ts: Array) -> Array:
+    v, _, _ = _state_at(trial, spikes, ts)
+    return v + jnp.reshape(jnp.asarray(neuron.bias, v.dtype), (1, -1))
+
+
+def _final_state(trial: LayerTrial, neuron: AbstractNeuron, spikes: Array) -> LIFState | LIState:
+    v, i, refractory = (x[0] for x in _state_at(trial, spikes, trial.end[None]))
+    v = v + neuron.bias
+    return LIFState(v, i, refractory) if isinstance(neuron, LIF) else LIState(v, i)
+
+
+def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array, Array]:
+    """(v, i, refractory time left) at `ts`, just after spikes at these times and just before inputs."""
+    at = jnp.broadcast_to(jnp.minimum(ts, trial.end)[:, None], (ts.shape[0], trial.neurons))
+    # Behind the last spike one more window is open, and empty slots open none.
+    closing = jnp.broadcast_to(trial.end, (1, trial.neurons))
+    times = jnp.concatenate([jnp.where(jnp.isfinite(spikes), spikes, trial.end), closing])
+    number = jnp.sum(spikes[None] <= at[:, None], axis=1)
+
+    def select(rows):
+        return jnp.take_along_axis(rows, number, axis=0)
+
+    v_begin = select(begin_potential(trial, times.shape[0]))
+    v, i = state_in_window(trial, select(windows(trial, times)), v_begin, at)
+    return v, i, jnp.maximum(select(releases(trial, times)) - at, 0)

@@ -1,0 +1,79 @@
+"""One layer in one trial: everything that its closed-form solution depends on."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from eventprop.closed_form import Membrane
+from eventprop.network import Dense
+from eventprop.neurons.li import LI, LIState
+from eventprop.neurons.lif import LIF, LIFState
+
+
+class LayerTrial(eqx.Module):
+    """The initial value problem of one layer of LIF or LI neurons.
+
+    Potentials are relative to the bias (v = V - bias). Every time is finite: padding and whatever comes after `end`
+    have been moved to `end`, with `present` telling which events count.
+    """
+
+    membrane: Membrane
+    threshold: Float[Array, "*neurons"]
+    reset: Float[Array, "*neurons"]
+    refractory: Float[Array, "*neurons"] | None
+    v: Float[Array, " neurons"]
+    i: Float[Array, " neurons"]
+    hold: Float[Array, " neurons"]
+    connection: Dense
+    times: Float[Array, " events"]
+    index: Int[Array, " events"]
+    present: Float[Array, " events"]
+    end: Float[Array, ""]
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return self.v.shape[0]
+
+    def charges(self, part: slice = slice(None)) -> Float[Array, "events neurons"]:
+        """Jumps of the currents at (some of) the events."""
+        return self.connection.charges(self.index[part]) * self.present[part, None]
+
+
+def layer_trial(
+    connection: Dense, neuron: LIF | LI, state: LIFState | LIState, times: Array, index: Array, t1: Array
+) -> LayerTrial:
+    """Put a layer, its state at time 0 and its input together. Inputs at `t1` or later have no effect."""
+    dtype = times.dtype
+    membrane = Membrane(jnp.asarray(neuron.tau_mem, dtype), jnp.asarray(neuron.tau_syn, dtype))
+    bias = jnp.asarray(neuron.bias, dtype)
+    end = _finite_end(times, t1, membrane)
+    present = times < end
+    if isinstance(neuron, LIF):
+        threshold = jnp.asarray(neuron.threshold, dtype)
+        reset = neuron.reset(threshold, threshold) - bias
+        refractory = None if neuron.refractory is None else jnp.asarray(neuron.refractory, dtype)
+        threshold = threshold - bias
+    else:
+        threshold, reset, refractory = jnp.asarray(jnp.inf, dtype), jnp.asarray(0, dtype), None
+    return LayerTrial(
+        membrane=membrane,
+        threshold=threshold,
+        reset=reset,
+        refractory=refractory,
+        v=state.v - bias,
+        i=state.i,
+        hold=state.refractory if isinstance(state, LIFState) else jnp.zeros_like(state.v),
+        connection=connection,
+        times=jnp.where(present, times, end),
+        index=index,
+        present=present.astype(dtype),
+        end=end,
+    )
+
+
+def _finite_end(times: Array, t1: Array, membrane: Membrane) -> Array:
+    """`t1`, or where that is infinite a time at which every potential has decayed to zero."""
+    last = jnp.max(jnp.where(jnp.isfinite(times), times, 0), initial=0)
+    settled = last + 1000 * jnp.maximum(jnp.max(membrane.tau_mem), jnp.max(membrane.tau_syn))
+    return jnp.where(jnp.isfinite(t1), t1, settled)
