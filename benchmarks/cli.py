@@ -40,19 +40,20 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Exper
     if experiments is None:
         from benchmarks.experiments import EXPERIMENTS as experiments  # late, so that tests can do without them
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {name: _command(experiment) for name, experiment in sorted(experiments.items())}
+    commands = {name: _flags(experiment) for name, experiment in sorted(experiments.items())}
     commands |= {"report": _report_command(experiments), "sweep": sweep_command}
     try:
-        if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
-            find(experiments, arguments[0])
-        status = tyro.extras.subcommand_cli_from_dict(
+        command = arguments[0] if arguments else ""
+        if not command.startswith("-") and command not in (*commands, ""):
+            find(experiments, command)
+        outcome = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="credax",
             description="Runs the experiments of Credax. `credax COMMAND --help` shows the settings of one.",
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
-        return status or 0
+        return _run(experiments[command], outcome.config, outcome.run) if command in experiments else 0
     except (ValueError, OSError) as error:
         if not _is_ours(error):
             raise
@@ -68,33 +69,31 @@ def _is_ours(error: Exception) -> bool:
     return Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(Path(__file__).parent)
 
 
-def _command(experiment: Experiment) -> Callable[..., int]:
-    """The command of an experiment: its configuration and `Options` as flags."""
-
-    def command(config: Any, run: Options) -> int:
-        place, outcome = execute(experiment, config, **dataclasses.asdict(run))
-        print(final_table(place.summary() or {}, experiment.published))
-        if experiment.figures is not None:
-            experiment.figures(config, outcome, place.directory)
-        print(f"\nEverything is in {place.directory}")
-        if outcome.failures:
-            print(f"credax: {explain(outcome.failures, place.record['seeds'])}", file=sys.stderr)
-        return 1 if outcome.failures else 0
-
-    # tyro reads flags and help from the signature, which differs from one experiment to the next.
-    command.__annotations__ = {"config": experiment.config, "run": Options, "return": int}
-    command.__doc__ = experiment.summary
-    return command
+def _flags(experiment: Experiment) -> type:
+    """What tyro reads the flags of an experiment from: its configuration beside `Options`."""
+    flags = dataclasses.make_dataclass("Flags", [("config", experiment.config), ("run", Options)], frozen=True)
+    flags.__doc__ = experiment.summary
+    return flags
 
 
-def _report_command(experiments: Mapping[str, Experiment]) -> Callable[..., int]:
-    def command(results: str = "results") -> int:
+def _run(experiment: Experiment, config: Any, options: Options) -> int:
+    run, outcome = execute(experiment, config, **dataclasses.asdict(options))
+    print(final_table(run.summary() or {}, experiment.published))
+    if experiment.figures is not None:
+        experiment.figures(config, outcome, run.directory)
+    print(f"\nEverything is in {run.directory}")
+    if outcome.failures:
+        print(f"credax: {explain(outcome.failures, run.record['seeds'])}", file=sys.stderr)
+    return 1 if outcome.failures else 0
+
+
+def _report_command(experiments: Mapping[str, Experiment]) -> Callable[..., None]:
+    def command(results: str = "results") -> None:
         """Published figure, ours, seeds and difference of all runs.
 
         Args:
             results: Folder with the results.
         """
         print(report(results, experiments))
-        return 0
 
     return command

@@ -9,6 +9,8 @@ from jaxtyping import PRNGKeyArray
 from benchmarks.training import Training
 
 ALLOWED = (bool, int, float, str, tuple)
+RESERVED = ("seed", "seeds", "resume", "results")
+"""The options of every run, which no field may be called."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Experiment:
         if not dataclasses.is_dataclass(self.config) or not self.config.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
             raise ValueError(f"config of experiment {self.name!r} must be a frozen dataclass, got {self.config!r}.")
         for field in dataclasses.fields(self.config):
+            if field.name in RESERVED:
+                raise ValueError(f"Field {field.name!r} of {self.config.__name__} must be renamed: every run has one.")
             value = getattr(self.config(), field.name)
             if not isinstance(value, ALLOWED):
                 raise ValueError(

@@ -1,0 +1,104 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.run import all_runs
+from tests.benchmarks.toy import EXPERIMENTS, PIECE
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_main(*arguments):
+    return main(arguments, EXPERIMENTS)
+
+
+def test_help_lists_every_experiment_on_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_main("--help")
+    assert stop.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, text in (("toy", "Linear regression."), ("piece", "Linear regression."), ("report", "Published figure")):
+        assert sum(name in line and text in line for line in lines) == 1
+    assert any("sweep" in line and "settings" in line for line in lines)
+
+
+def test_help_of_an_experiment_lists_its_fields_and_the_options(capsys):
+    with pytest.raises(SystemExit):
+        run_main("toy", "--help")
+    text = capsys.readouterr().out
+    for flag in ("--epochs", "--learning-rate", "--seeds", "--seed", "--resume", "--results"):
+        assert flag in text
+    assert "Passes over the data. (default: 6)" in text
+
+
+def test_python_m_benchmarks_is_the_command_line():
+    environment = {**os.environ, "COLUMNS": "100"}
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert shown.returncode == 0 and "sweep" in shown.stdout and "report" in shown.stdout
+
+
+def test_an_unknown_experiment_is_answered_with_the_known_ones(capsys):
+    assert run_main("tay") == 2
+    assert capsys.readouterr().err == "credax: There is no experiment 'tay'; known are: piece, toy.\n"
+
+
+def test_a_run_ends_with_a_table_and_a_full_folder(tmp_path, capsys):
+    assert run_main("toy", "--seeds", "2", "--epochs", "4", "--results", str(tmp_path)) == 0
+    (run,) = all_runs(tmp_path / "toy")
+    output = capsys.readouterr().out
+    for words in ("test accuracy", "validation accuracy", "time per step", "compile time", "90.00 ± 1.00 %"):
+        assert words in output
+    assert str(run.directory) in output
+    assert {path.name for path in run.directory.iterdir()} == {
+        *("config.json", "metrics.jsonl", "summary.json", "checkpoints", "network.eqx", "figure.png")
+    }
+    assert run.record["config"]["epochs"] == 4 and run.record["seeds"] == [0, 1]
+    before = run.summary()
+    assert run_main("toy", "--seeds", "2", "--epochs", "4", "--results", str(tmp_path), "--resume") == 0
+    after = run.summary()
+    assert before is not None and after is not None
+    assert after["test_accuracy"] == before["test_accuracy"]
+    assert len(all_runs(tmp_path / "toy")) == 1
+
+    capsys.readouterr()
+    assert run_main("report", "--results", str(tmp_path)) == 0
+    assert "open" in capsys.readouterr().out
+
+
+def test_a_failed_seed_is_named_and_shows_in_the_status(tmp_path, capsys):
+    assert run_main("toy", "--seeds", "2", "--seed", "1", "--fail", "2", "--results", str(tmp_path)) == 1
+    assert "1 of 2 seeds failed (seed 2: " in capsys.readouterr().err
+
+
+def test_resume_says_why_it_cannot(tmp_path, capsys):
+    assert run_main("toy", "--resume", "--results", str(tmp_path)) == 2
+    assert "There is no run of toy" in capsys.readouterr().err
+    assert run_main("piece", "--resume", "--results", str(tmp_path)) == 2
+    assert "piece runs in one piece and cannot be resumed" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_experiment_in_one_piece_runs(tmp_path, capsys):
+    assert run_main(PIECE.name, "--results", str(tmp_path)) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_interrupts_and_foreign_errors_are_not_mixed_up(monkeypatch, capsys):
+    def raiser(error):
+        def execute(*arguments, **keywords):
+            raise error
+
+        return execute
+
+    monkeypatch.setattr("benchmarks.cli.execute", raiser(KeyboardInterrupt()))
+    assert run_main("toy") == 130
+    assert "--resume" in capsys.readouterr().err
+    # An error that this package does not raise keeps its traceback.
+    monkeypatch.setattr("benchmarks.cli.execute", raiser(ValueError("somebody else's")))
+    with pytest.raises(ValueError, match="somebody else's"):
+        run_main("toy")
