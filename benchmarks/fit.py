@@ -200,7 +200,7 @@ class _Programs:
         self.epoch = self._compile(epoch, training, self.state, first)
         self.finish = self._compile(finish, training, self.state, self.last)
 
-    def _compile(self, function: Callable, *args: Any) -> Callable:
+    def _compile(self, function: Callable, *args: Any) -> Any:
         started = time.perf_counter()
         compiled = eqx.filter_jit(function).lower(*args).compile()
         self.compile_s += time.perf_counter() - started
