@@ -1,0 +1,77 @@
+"""What is known about every member so far, in memory and, chunk by chunk, on disk."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.atomic import write_bytes
+
+RAISED = "Raised "  # how the reason of a member begins that may do better next time: memory may have been short
+
+
+class Records:
+    """The outcome of each member: its metrics, and why it failed ("" if it did not, None if it was not run yet).
+
+    With a folder, each finished chunk is also a file there, and members found there are not run again, except those
+    that raised an error.
+    """
+
+    def __init__(self, members: int, folder: Path | None) -> None:
+        self.metrics: dict[str, np.ndarray] = {}
+        self.reasons = np.full(members, None, dtype=object)
+        self.shards: set[tuple[int, int]] = set()
+        self._folder = folder / "chunks" if folder is not None else None
+        if self._folder is not None:
+            for path in sorted(self._folder.glob("*.npz")):
+                self._load(path)
+
+    def pending(self, members: np.ndarray) -> np.ndarray:
+        """Those of the members that have still to be run."""
+        return members[[_is_open(reason) for reason in self.reasons[members]]]
+
+    def add(
+        self, members: np.ndarray, metrics: dict[str, np.ndarray], reasons: Sequence[str], shard: tuple[int, int]
+    ) -> None:
+        """Takes in a finished chunk and, if there is a folder, writes it."""
+        self._insert(members, metrics, reasons, shard)
+        if self._folder is None:
+            return
+        arrays: dict[str, Any] = {f"metrics/{name}": values for name, values in metrics.items()}
+        arrays |= {"members": members, "reasons": np.array(reasons), "shard": np.array(shard)}
+        # The hash keeps apart two chunks with the same first member.
+        digest = hashlib.sha256(members.astype(np.int64).tobytes()).hexdigest()[:8]
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        self._folder.mkdir(exist_ok=True)
+        write_bytes(self._folder / f"{members[0]:08d}-{digest}.npz", content.getvalue())
+
+    def _load(self, path: Path) -> None:
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            metrics = {name.removeprefix("metrics/"): values for name, values in arrays.items() if "/" in name}
+            number, parts = arrays["shard"].tolist()
+            self._insert(arrays["members"], metrics, arrays["reasons"].tolist(), (number, parts))
+        # What NumPy raises for a file that is no archive, is cut short, or lacks a part.
+        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is damaged ({error}): delete it, and its members are run again.") from error
+
+    def _insert(
+        self, members: np.ndarray, metrics: dict[str, np.ndarray], reasons: Sequence[str], shard: tuple[int, int]
+    ) -> None:
+        # A member that raised and was run again is in two files, in any order: the one without an error counts.
+        new = np.array([_is_open(reason) for reason in self.reasons[members]])
+        for name, values in metrics.items():
+            column = self.metrics.setdefault(name, np.full(len(self.reasons), np.nan))
+            column[members[new]] = values[new]
+        self.reasons[members[new]] = np.array(reasons, dtype=object)[new]
+        self.shards.add(shard)
+
+
+def _is_open(reason: str | None) -> bool:
+    return reason is None or reason.startswith(RAISED)

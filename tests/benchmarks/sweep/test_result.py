@@ -1,0 +1,99 @@
+import csv
+
+import numpy as np
+import pytest
+
+from benchmarks.run import write_json
+from benchmarks.sweep.grid import Grid
+from benchmarks.sweep.records import Records
+from benchmarks.sweep.result import collect, merge
+
+GRID = Grid({"width": (2, 4), "rate": (0.1, 0.2)}, (0, 1, 2))
+VALUES = np.array([1.0, 2.0, 3.0, 5.0, 5.0, 8.0, 7.0, np.nan, 9.0, 0.0, 0.0, 0.0])
+
+
+@pytest.fixture
+def records():
+    records = Records(12, None)
+    reasons = ["", "", "", "", "", "", "", "Not finite: score.", "", "lost", "lost", "lost"]
+    records.add(np.arange(12), {"score": VALUES, "test_score": 2 * VALUES}, reasons, (1, 1))
+    return records
+
+
+def test_statistics_are_over_the_successful_seeds(records):
+    result = collect(GRID, records, "score")
+    np.testing.assert_allclose(result.mean("score"), [2.0, 6.0, 8.0, np.nan])
+    np.testing.assert_allclose(result.std("score"), [1.0, np.sqrt(3), np.sqrt(2), np.nan])
+    np.testing.assert_allclose(result.mean("test_score"), [4.0, 12.0, 16.0, np.nan])
+    np.testing.assert_array_equal(result.count(), [3, 3, 2, 0])
+    np.testing.assert_array_equal(result.failed(), [0, 0, 1, 3])
+
+
+def test_settings_are_ranked_by_their_mean(records):
+    result = collect(GRID, records, "score")
+    np.testing.assert_array_equal(result.ranking(), [2, 1, 0])
+    assert result.best() == {"width": 4, "rate": 0.1}
+    assert result.table().splitlines() == [
+        "width  rate  score    n  failed",
+        "-----  ----  -------  -  ------",
+        "4      0.1   8 ± 1.4  2  1",
+        "2      0.2   6 ± 1.7  3  0",
+        "2      0.1   2 ± 1    3  0",
+        "4 of 12 members failed and are left out:",
+        "  width = 4, rate = 0.1, seed 1: Not finite: score.",
+        "  width = 4, rate = 0.2, seeds 0, 1, 2: lost",
+        "Best (highest mean score, over 2 of 3 seeds): width = 4, rate = 0.1",
+    ]
+
+
+def test_losses_and_times_are_made_small():
+    for metric in ("train_loss", "validation_error", "step_ms", "compile_s"):
+        records = Records(12, None)
+        records.add(np.arange(12), {metric: np.arange(12.0)}, [""] * 12, (1, 1))
+        assert collect(GRID, records, metric).best() == {"width": 2, "rate": 0.1}
+
+
+def test_without_a_successful_member_there_is_no_best():
+    records = Records(12, None)
+    records.add(np.arange(12), {"score": VALUES}, ["lost"] * 12, (1, 1))
+    with pytest.raises(ValueError, match=r"(?s)No member .* has succeeded.*lost"):
+        collect(GRID, records, "score").best()
+
+
+def test_tables_hold_every_member_and_setting(records, tmp_path):
+    collect(GRID, records, "score").write(tmp_path)
+    with open(tmp_path / "members.csv", newline="") as file:
+        members = list(csv.DictReader(file))
+    assert list(members[0]) == ["width", "rate", "seed", "score", "test_score", "failure"]
+    assert [int(row["seed"]) for row in members] == [0, 1, 2] * 4
+    assert [row["score"] for row in members] == ["1.0", "2.0", "3.0", "5.0", "5.0", "8.0", "7.0", "", "9.0", "", "", ""]
+    assert [row["failure"] for row in members[6:9]] == ["", "Not finite: score.", ""]
+    with open(tmp_path / "summary.csv", newline="") as file:
+        summary = list(csv.DictReader(file))
+    assert [(row["width"], row["rate"]) for row in summary] == [("2", "0.1"), ("2", "0.2"), ("4", "0.1"), ("4", "0.2")]
+    assert [(row["n"], row["failed"]) for row in summary] == [("3", "0"), ("3", "0"), ("2", "1"), ("0", "3")]
+    assert [float(row["score_mean"]) for row in summary[:3]] == [2.0, 6.0, 8.0]
+    assert float(summary[1]["score_std"]) == pytest.approx(np.sqrt(3))
+    assert summary[3]["score_mean"] == summary[3]["score_std"] == ""
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chunks_survive_on_disk_in_any_order(tmp_path):
+    """A member that raised and was run again counts as run, whichever file is read first."""
+    for members, reason in (([0, 1, 2], "Raised X: no"), ([1], ""), ([2], "lost")):
+        content = {"score": np.array(members, dtype=float)} if "Raised" not in reason else {}
+        Records(4, tmp_path).add(np.array(members), content, [reason] * len(members), (1, 1))
+    again = Records(4, tmp_path)
+    assert again.reasons.tolist() == ["Raised X: no", "", "lost", None]
+    np.testing.assert_array_equal(again.metrics["score"], [np.nan, 1.0, 2.0, np.nan])
+    np.testing.assert_array_equal(again.pending(np.arange(4)), [0, 3])
+
+
+def test_ranking_by_the_test_set_is_refused_when_merging(tmp_path):
+    axes = {"rate": {"type": "float", "values": [0.1, "inf"]}}
+    write_json(tmp_path / "sweep.json", {"axes": axes, "seeds": [0, 1], "metric": "score"})
+    with pytest.raises(ValueError, match="no ranking by 'test_score'"):
+        merge(tmp_path, "test_score")
+    result = merge(tmp_path)
+    assert result.settings == [{"rate": 0.1}, {"rate": np.inf}]
+    assert result.table() == "4 of 4 members are missing"

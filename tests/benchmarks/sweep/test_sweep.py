@@ -1,0 +1,306 @@
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import RESULTS, Experiment
+from benchmarks.sweep import LogRange, merge, runner, sweep
+from benchmarks.sweep.records import Records
+from tests.benchmarks.sweep.toy import (
+    Toy,
+    loses_spikes,
+    needs_a_number,
+    raises_at_trace_time,
+    raises_inside,
+    sweep_values,
+    toy,
+)
+
+OVER = {"learning_rate": LogRange(1e-4, 1e-2, 3), "width": (2, 4), "steep": (False, True)}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The number of compiled programs, and the members of every chunk that was added to the records."""
+    record = {"compiled": 0, "members": []}
+    build, add = runner.build, Records.add
+
+    def counting_build(*args, **kwargs):
+        record["compiled"] += 1
+        return build(*args, **kwargs)
+
+    def counting_add(self, members, *args):
+        record["members"].append(members.tolist())
+        return add(self, members, *args)
+
+    monkeypatch.setattr(runner, "build", counting_build)
+    monkeypatch.setattr(Records, "add", counting_add)
+    return record
+
+
+def quiet(*args, **kwargs):
+    return sweep(*args, progress=False, **kwargs)
+
+
+def test_values_equal_a_plain_loop(precision, calls):
+    result = quiet(toy, Toy(momentum=0.25), over=OVER, seeds=3, seed=5)
+    assert result.grid.axes == {"width": (2, 4), "steep": (False, True), "learning_rate": (1e-4, 1e-3, 1e-2)}
+    tolerance = 1e-6 if precision == np.float32 else 1e-14
+    for metric in ("validation_accuracy", "test_accuracy"):
+        assert result.metrics[metric].shape == (12, 3)
+        expected = sweep_values(toy, Toy(momentum=0.25), result.grid, metric)
+        np.testing.assert_allclose(result.metrics[metric], expected, rtol=tolerance)
+    assert calls["compiled"] == 4  # once for each combination of the static values
+    assert (result.failures, result.missing) == ([], 0)
+
+
+def test_static_values_are_python_values_and_numeric_ones_are_traced():
+    seen = []
+
+    def experiment(config: Toy, key):
+        seen.append((config.width, config.steep, isinstance(config.learning_rate, jax.core.Tracer)))
+        return toy(config, key)
+
+    quiet(experiment, over=OVER, seeds=1)
+    assert set(seen) == {(width, steep, True) for width in (2, 4) for steep in (False, True)}
+
+
+def test_an_experiment_is_swept_from_its_defaults():
+    result = quiet(Experiment("toy", Toy, toy), over={"momentum": "0.1,0.2"}, seeds=1)
+    np.testing.assert_allclose(result.metrics["validation_accuracy"], sweep_values(toy, Toy(), result.grid), rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 64])
+def test_chunks_change_nothing(chunk, calls):
+    result = quiet(toy, over={"momentum": "0.1,0.2,0.3"}, seeds=3, chunk=chunk)
+    np.testing.assert_allclose(result.metrics["validation_accuracy"], sweep_values(toy, Toy(), result.grid), rtol=1e-6)
+    assert [member for members in calls["members"] for member in members] == list(range(9))
+    assert max(map(len, calls["members"])) <= chunk
+
+
+def test_failed_members_are_listed_and_left_out():
+    result = quiet(loses_spikes, over={"momentum": "0.1,0.25,0.5,0.9"}, seeds=3)
+    assert [(f.setting, f.seed, f.reason) for f in result.failures] == [
+        *(({"momentum": 0.25}, seed, "Not finite: validation_accuracy.") for seed in range(3)),
+        *(({"momentum": 0.5}, seed, RESULTS[RESULTS.spikes_lost]) for seed in range(3)),
+    ]
+    expected = sweep_values(toy, Toy(), result.grid)
+    np.testing.assert_allclose(result.metrics["validation_accuracy"][[0, 3]], expected[[0, 3]], rtol=1e-6)
+    assert np.isnan(result.metrics["validation_accuracy"][[1, 2]]).all()
+    np.testing.assert_array_equal(result.count(), [3, 0, 0, 3])
+    np.testing.assert_array_equal(result.failed(), [0, 3, 3, 0])
+
+
+def test_a_seed_that_fails_leaves_the_other_seeds(tmp_path):
+    def experiment(config: Toy, key):
+        metrics, network, _ = toy(config, key)
+        unlucky = jax.random.uniform(key) == jax.random.uniform(jax.random.key(1))
+        return metrics, network, RESULTS.where(unlucky, RESULTS.non_finite, RESULTS.successful)
+
+    result = quiet(experiment, over={"momentum": "0.1,0.2"}, seeds=4)
+    expected = sweep_values(toy, Toy(), result.grid)[:, [0, 2, 3]]
+    assert [failure.seed for failure in result.failures] == [1, 1]
+    np.testing.assert_allclose(result.mean("validation_accuracy"), expected.mean(1), rtol=1e-6)
+    np.testing.assert_allclose(result.std("validation_accuracy"), expected.std(1, ddof=1), rtol=1e-4)
+    np.testing.assert_array_equal(result.count(), [3, 3])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_member_that_raises_while_running_is_isolated():
+    result = quiet(raises_inside, over={"momentum": "0.1,0.2,0.5,0.7,0.9"}, seeds=2)
+    assert [(f.setting["momentum"], f.seed) for f in result.failures] == [(0.5, 0), (0.5, 1)]
+    assert all("momentum must not be 0.5" in failure.reason for failure in result.failures)
+    good = [0, 1, 3, 4]
+    expected = sweep_values(toy, Toy(), result.grid)
+    np.testing.assert_allclose(result.metrics["validation_accuracy"][good], expected[good], rtol=1e-6)
+
+
+def test_a_static_setting_that_cannot_be_traced_is_isolated():
+    result = quiet(raises_at_trace_time, over={"width": (3, 2, 4)}, seeds=2)
+    assert {(f.setting["width"], f.reason) for f in result.failures} == {(2, "Raised ValueError: width must not be 2")}
+    np.testing.assert_array_equal(result.count(), [2, 0, 2])
+
+
+def test_if_nothing_can_be_run_the_error_is_raised():
+    with pytest.raises(ValueError, match="width must not be 2"):
+        quiet(raises_at_trace_time, Toy(width=2), over={"momentum": "0.1,0.2"})
+
+
+def test_a_float_that_decides_on_shapes_is_compiled_per_value(calls):
+    with pytest.warns(UserWarning, match="learning_rate: compiled once per value"):
+        result = quiet(needs_a_number, over={"momentum": "0.25,0.5", "learning_rate": "0.1,0.2,0.5"}, seeds=1)
+    np.testing.assert_array_equal(result.metrics["validation_accuracy"][:, 0], [10.25, 5.25, 2.25, 10.5, 5.5, 2.5])
+    assert calls["compiled"] == 3
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path, calls, monkeypatch):
+    arguments = {"over": {"width": (2, 4), "momentum": "0.1,0.2,0.3"}, "seeds": 4, "results": tmp_path, "chunk": 5}
+    whole = quiet(toy, **{**arguments, "results": None})
+    chunks = list(calls["members"])
+    calls.update(compiled=0, members=[])
+    counted = Records.add
+
+    def killed(self, members, *args):
+        if len(calls["members"]) == 4:
+            raise KeyboardInterrupt
+        counted(self, members, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            quiet(toy, **arguments)
+    assert calls == {"compiled": 2, "members": chunks[:4]}
+    assert merge(tmp_path).missing == 24 - sum(map(len, chunks[:4]))
+
+    calls.update(compiled=0, members=[])
+    resumed = quiet(toy, **arguments)
+    assert calls == {"compiled": 1, "members": chunks[4:]}  # the first width is complete and not compiled again
+    np.testing.assert_array_equal(resumed.metrics["validation_accuracy"], whole.metrics["validation_accuracy"])
+
+    calls.update(compiled=0, members=[])
+    again = quiet(toy, **arguments)
+    assert calls == {"compiled": 0, "members": []}
+    np.testing.assert_array_equal(again.metrics["validation_accuracy"], whole.metrics["validation_accuracy"])
+
+
+def test_members_that_raised_are_tried_again(tmp_path):
+    over = {"width": (3, 2)}
+    assert len(quiet(raises_at_trace_time, over=over, seeds=2, results=tmp_path).failures) == 2
+    mended = dataclasses.replace(runner.as_target(raises_at_trace_time), function=toy)
+    plan = json.loads((tmp_path / "sweep.json").read_text())
+    plan["function"] = plan["function"].replace("raises_at_trace_time", "toy")
+    (tmp_path / "sweep.json").write_text(json.dumps(plan))
+    result = quiet(mended, over=over, seeds=2, results=tmp_path)
+    assert result.failures == []
+    np.testing.assert_allclose(result.metrics["validation_accuracy"], sweep_values(toy, Toy(), result.grid), rtol=1e-6)
+    assert merge(tmp_path).failures == []
+
+
+def test_shards_merge_to_the_whole(tmp_path):
+    arguments = {"over": {"width": (2, 4), "momentum": "0.1,0.2,0.5"}, "seeds": 3}
+    whole = quiet(loses_spikes, **arguments, results=tmp_path / "whole")
+    parts = tmp_path / "parts"
+    for number in (4, 1, 2):
+        partial = quiet(loses_spikes, **arguments, results=parts, shard=(number, 4))
+        assert partial.missing > 0
+        assert not (parts / "summary.csv").exists()
+    merged = merge(parts)
+    assert (merged.missing, merged.missing_shards) == (4, [(3, 4)])
+    assert "4 of 18 members are missing: shards 3/4" in merged.table()
+    assert (parts / "members.csv").read_text().count("not run") == 4
+
+    last = quiet(loses_spikes, **arguments, results=parts, shard=(3, 4))
+    for result in (last, merge(parts)):
+        np.testing.assert_allclose(
+            result.metrics["validation_accuracy"], whole.metrics["validation_accuracy"], rtol=1e-6
+        )
+        assert result.failures == whole.failures
+        assert (result.missing, result.missing_shards) == (0, [])
+    assert {path.name for path in parts.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 3}, r"seeds: \[0, 1\] -> \[0, 1, 2\]"),
+        ({"config": Toy(width=8)}, 'config: .*"width": 4.* -> .*"width": 8'),
+        ({"over": {"momentum": "0.1,0.3"}}, r"axes: .*0.2.* -> .*0.3"),
+        ({"experiment": loses_spikes}, "function: .*toy.toy.* -> .*toy.loses_spikes"),
+    ],
+)
+def test_a_folder_of_another_sweep_is_refused(tmp_path, change, message):
+    arguments = {"experiment": toy, "config": Toy(), "over": {"momentum": "0.1,0.2"}, "seeds": 2, "results": tmp_path}
+    quiet(**arguments)
+    with pytest.raises(ValueError, match=f"(?s)holds another sweep.*{message}.*another folder"):
+        quiet(**(arguments | change))
+
+
+def test_a_damaged_chunk_is_named_and_nothing_else_is_lost(tmp_path):
+    arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 4, "results": tmp_path, "chunk": 4}
+    quiet(toy, **arguments)
+    damaged = sorted((tmp_path / "chunks").iterdir())[1]
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*: delete it"):
+        quiet(toy, **arguments)
+    damaged.unlink()
+    assert merge(tmp_path).missing == 4
+    assert quiet(toy, **arguments).missing == 0
+
+
+def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
+    from benchmarks.sweep import records
+
+    arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 4, "results": tmp_path, "chunk": 4}
+    write, written = records.write_bytes, []
+
+    def full(path, content):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            quiet(toy, **arguments)
+    assert merge(tmp_path).missing == 4
+    assert quiet(toy, **arguments).missing == 0
+
+
+def test_post_init_that_derives_a_field_is_refused():
+    @dataclasses.dataclass(frozen=True)
+    class Derived:
+        rate: float = 1.0
+        double: float = dataclasses.field(init=False)
+
+        def __post_init__(self):
+            object.__setattr__(self, "double", 2 * self.rate)
+
+    def experiment(config: Derived, key):
+        return {"validation_accuracy": jnp.asarray(config.double)}, None, RESULTS.successful
+
+    with pytest.raises(ValueError, match="Derived computes some fields from others"):
+        quiet(experiment, over={"rate": "1,2"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metric": "test_accuracy"}, "no ranking by 'test_accuracy'"),
+        ({"metric": "speed"}, "there is no 'speed'; this experiment returns test_accuracy, validation_accuracy"),
+        ({"shard": (5, 4)}, "shard: 5/4 does not exist"),
+        ({"seeds": 0}, "seeds: at least one"),
+        ({"chunk": 0}, "chunk: must be 1 or more"),
+        ({"config": 3}, "config: must be a Toy, got 3"),
+        ({"experiment": lambda config, key: None}, "must be annotated with its configuration"),
+        ({"experiment": lambda config: None}, r"must take \(config, key\), but its parameters are \(config\)"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        quiet(**({"experiment": toy, "over": {"momentum": "0.1"}} | arguments))
+
+
+def test_a_setting_that_the_configuration_refuses_is_named():
+    @dataclasses.dataclass(frozen=True)
+    class Checked:
+        rate: float = 1.0
+
+        def __post_init__(self):
+            if self.rate <= 0:
+                raise ValueError("rate must be positive")
+
+    def experiment(config: Checked, key):
+        return {"validation_accuracy": jnp.asarray(config.rate)}, None, RESULTS.successful
+
+    with pytest.raises(ValueError, match=r"Checked refuses the setting \{'rate': -1.0\}: rate must be positive"):
+        quiet(experiment, over={"rate": "1,-1"})
+    np.testing.assert_array_equal(quiet(experiment, over={"rate": "1,2"}, seeds=1).mean("validation_accuracy"), [1, 2])
+
+
+def test_merge_needs_a_sweep(tmp_path):
+    with pytest.raises(ValueError, match="holds no sweep"):
+        merge(tmp_path)
