@@ -89,7 +89,7 @@ def _run(experiment: Experiment, config: Any, options: Options) -> int:
 
 def _report_command(experiments: Mapping[str, Experiment]) -> Callable[..., None]:
     def command(results: str = "results") -> None:
-        """Published figure, ours, seeds and difference of all runs.
+        """Print published figures beside ours, for all runs.
 
         Args:
             results: Folder with the results.

@@ -59,11 +59,12 @@ def report(results: str | os.PathLike = "results", experiments: Mapping[str, Exp
     if not (rows or unfinished or sweeps):
         raise ValueError(f"Nothing has been run under {folder}: there is no run and no sweep in it.")
     notes = [f"Not finished: {directory}" for directory in unfinished]
-    tables = [f"Sweep {path}\n{merge(path).table()}" for path in sweeps]
+    tables = [f"Sweep {path}\n{_merged(path)}" for path in sweeps]
     cells = [row.cells() for row in rows]
+    main = (markdown_table(HEADER, cells), plain_table(HEADER, cells)) if cells else ("", "")
     fenced = [f"```\n{table}\n```" for table in tables]
-    write_bytes(folder / "report.md", "\n\n".join([markdown_table(HEADER, cells), *notes, *fenced]).encode() + b"\n")
-    return "\n\n".join([plain_table(HEADER, cells), *(["\n".join(notes)] if notes else []), *tables])
+    write_bytes(folder / "report.md", "\n\n".join(filter(None, [main[0], *notes, *fenced])).encode() + b"\n")
+    return "\n\n".join(filter(None, [main[1], "\n".join(notes), *tables]))
 
 
 def compare_runs(folder: Path, experiments: Mapping[str, Experiment] | None = None) -> Iterator[Row]:
@@ -100,6 +101,14 @@ def judge(mean: float | None, std: float | None, n: int, failed: int, published:
     if abs(gap) <= 2 * math.sqrt(variance):
         return "same"
     return "better" if gap > 0 else "worse"
+
+
+def _merged(sweep: Path) -> str:
+    """The table of a sweep; of a damaged one, what is wrong with it, so that the others are still shown."""
+    try:
+        return merge(sweep).table()
+    except ValueError as error:
+        return str(error)
 
 
 def _rows(name: str, runs: list[Run], experiment: Experiment | None) -> Iterator[Row]:

@@ -21,7 +21,7 @@ def test_help_lists_every_experiment_on_one_line(capsys):
         run_main("--help")
     assert stop.value.code == 0
     lines = capsys.readouterr().out.splitlines()
-    for name, text in (("toy", "Linear regression."), ("piece", "Linear regression."), ("report", "Published figure")):
+    for name, text in (("toy", "Linear regression."), ("piece", "Linear regression."), ("report", "published figures")):
         assert sum(name in line and text in line for line in lines) == 1
     assert any("sweep" in line and "settings" in line for line in lines)
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import Experiment, Published, Run, report
+from benchmarks import RESULTS, Experiment, Published, Run, report, sweep
 from benchmarks.report import compare_runs, judge
 from benchmarks.table import final_table, markdown_table, plain_table, quantity
 
@@ -95,6 +95,20 @@ def test_report_prints_and_writes_everything_that_has_been_run(tmp_path):
     assert (
         "| known | default | test accuracy | 90.00 ± 3.00 % | 96.00 ± 1.00 % | 3 | +6.00 points | better |" in markdown
     )
+
+
+def test_report_merges_sweeps_and_names_damaged_ones(tmp_path):
+    def line(config: Config, key):
+        return {"validation_accuracy": 0.1 * config.width}, None, RESULTS.successful
+
+    folder = tmp_path / "sweeps" / "line"
+    sweep(line, over={"width": (3, 4)}, seeds=2, results=folder, progress=False)
+    (tmp_path / "sweeps" / "bad").mkdir()
+    (tmp_path / "sweeps" / "bad" / "sweep.json").write_text("{")
+    text = report(tmp_path, {})
+    assert f"Sweep {folder}" in text and "width = 4" in text
+    assert "sweep.json is damaged" in text
+    assert report(folder, {}).splitlines()[-1] == text.splitlines()[-1]
 
 
 def test_report_on_nothing_says_so(tmp_path):
