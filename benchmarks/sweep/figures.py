@@ -20,7 +20,7 @@ def draw(grid: Grid, mean: np.ndarray, std: np.ndarray, metric: str) -> Figure |
 
     One numeric axis: lines with error bars, one per combination of the other axes. Two or more: a heat map over the
     last two that are numeric, a panel per combination of the others. None without a numeric axis, or with too many
-    panels. Settings without a value are left out of lines and hatched in maps.
+    panels. Settings without a value are left out of lines and crossed out in maps.
     """
     shape = [len(values) for values in grid.axes.values()]
     numeric = [name for name, values in grid.axes.items() if _is_numeric(values) and len(values) > 1]
