@@ -11,7 +11,14 @@ from eventprop.neurons.base import AbstractNeuron
 from eventprop.neurons.li import LI, LIState
 from eventprop.neurons.lif import LIF, LIFState
 from eventprop.solvers.base import AbstractSolver, Trajectory
-from eventprop.solvers.implicit import begin_potential, releases, spike_times, state_in_window, windows
+from eventprop.solvers.implicit import (
+    begin_potential,
+    current_before,
+    potential_in_window,
+    releases,
+    spike_times,
+    windows,
+)
 from eventprop.solvers.trial import LayerTrial, layer_trial
 from eventprop.spikes import Spikes, SpikeTrains
 
@@ -59,7 +66,7 @@ class Exact(AbstractSolver):
             trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
             times = jnp.zeros((0, connection.neurons), spikes.times.dtype)
             if isinstance(neuron, LIF):
-                times, fired = spike_times(trial, max_spikes=max_spikes[number], chunk=self.chunk, adjoint=adjoint)
+                times, _, fired = spike_times(trial, max_spikes=max_spikes[number], chunk=self.chunk, adjoint=adjoint)
                 lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0))
             trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
             ys.append(None if ts is None else _potentials(trial, neuron, times, ts))
@@ -100,5 +107,5 @@ def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array
         return jnp.take_along_axis(rows, number, axis=0)
 
     v_begin = select(begin_potential(trial, times.shape[0]))
-    v, i = state_in_window(trial, select(windows(trial, times)), v_begin, at)
-    return v, i, jnp.maximum(select(releases(trial, times)) - at, 0)
+    v = potential_in_window(trial, select(windows(trial, times)), v_begin, at)
+    return v, current_before(trial, at), jnp.maximum(select(releases(trial, times)) - at, 0)

@@ -7,6 +7,9 @@ Between two resets the potential is a sum of kernels, one per input event:
 so the derivative of a spike time needs one such sum per spike, and not a replay of the search.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -19,12 +22,18 @@ from eventprop.solvers.search import search
 from eventprop.solvers.trial import LayerTrial
 
 
+class SpikeTimes(NamedTuple):
+    """Spikes of a layer, by slot: times in ascending order (inf: none) and the synaptic current at each of them."""
+
+    times: Float[Array, "slots neurons"]
+    currents: Float[Array, "slots neurons"]
+    fired: Int[Array, " neurons"]
+
+
 @eqx.filter_custom_jvp
-def spike_times(
-    trial: LayerTrial, *, max_spikes: int, chunk: int, adjoint: Implicit
-) -> tuple[Float[Array, "slots neurons"], Int[Array, " neurons"]]:
-    """Spike times in ascending order (inf: none) and the number of spikes of each neuron."""
-    return search(trial, max_spikes, chunk)
+def spike_times(trial: LayerTrial, *, max_spikes: int, chunk: int, adjoint: Implicit) -> SpikeTimes:
+    """The spikes of one layer in one trial; `fired` counts those without a slot too."""
+    return SpikeTimes(*search(trial, max_spikes, chunk))
 
 
 @spike_times.def_jvp
@@ -35,21 +44,21 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, chunk: int, adjoint:
     d(refractory) makes it a linear recurrence over the spikes of a neuron.
     """
     (trial,), (tangent,) = primals, tangents
-    times, fired = spike_times(trial, max_spikes=max_spikes, chunk=chunk, adjoint=adjoint)
-    finite = jnp.isfinite(times)
-    at = jnp.where(finite, times, trial.end)
+    spikes = spike_times(trial, max_spikes=max_spikes, chunk=chunk, adjoint=adjoint)
+    finite = jnp.isfinite(spikes.times)
+    at = jnp.where(finite, spikes.times, trial.end)
     begin = windows(trial, at)
+    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at)
 
-    slope, d_potential, current = _at_fixed_times(trial, tangent, begin, at)
     scale = expand(trial.threshold - trial.reset, 2)
-    per_slope = adjoint.tangential.reciprocal(slope / scale, finite) * expand(trial.membrane.tau_mem, 2) / scale
-    own = jnp.where(finite, -d_potential * per_slope, 0)
+    slope = (spikes.currents - expand(trial.threshold, 2)) / scale
+    per_slope = adjoint.tangential.reciprocal(slope, finite) * expand(trial.membrane.tau_mem, 2) / scale
+    own = jnp.where(finite, -d_excess * per_slope, 0)
 
-    # How far a spike moves with the begin of its window: the membrane just after the begin rises by `rise`.
+    # How a spike follows the begin of its window, where the membrane rises with `rise`.
     membrane = trial.membrane.align(2)
-    rise = (_current_at_begin(trial, begin, current) - begin_potential(trial, at.shape[0])) / membrane.tau_mem
+    rise = (_current_at_begin(trial, begin, spikes.currents) - begin_potential(trial, max_spikes)) / membrane.tau_mem
     coupling = jnp.where(finite, rise * membrane.leak(jnp.where(finite, at - begin, 0)) * per_slope, 0)
-    d_hold = _or_zeros(tangent.hold, trial.hold)
     d_refractory = jnp.zeros_like(trial.hold)
     if trial.refractory is not None:
         d_refractory = d_refractory + _or_zeros(tangent.refractory, trial.refractory)
@@ -59,32 +68,29 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, chunk: int, adjoint:
         d_time = own + coupling * d_begin
         return d_time + d_refractory, d_time
 
-    _, d_times = lax.scan(next_spike, d_hold, (own, coupling))
-    return (times, fired), (d_times, None)
+    _, d_times = lax.scan(next_spike, _or_zeros(tangent.hold, trial.hold), (own, coupling))
+    d_currents = jnp.where(finite, d_current - spikes.currents / membrane.tau_syn * d_times, 0)
+    return spikes, SpikeTimes(d_times, d_currents, None)
 
 
-def _at_fixed_times(trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array):
-    """tau_mem V' just before the spikes, the change of (v - threshold) there at fixed times, and the currents.
+def _at_fixed_times(trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array) -> tuple[Array, Array]:
+    """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
+    perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
 
-    Only what is perturbed is differentiated: everything else has None as its tangent.
-    """
-    is_none = lambda x: x is None  # noqa: E731
-    perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=is_none))
-
-    def excess(perturbed):
+    def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
-        v, i = state_in_window(whole, begin, begin_potential(whole, at.shape[0]), at)
-        return v - expand(whole.threshold, 2), i
+        v = potential_in_window(whole, begin, begin_potential(whole, at.shape[0]), at)
+        return v - expand(whole.threshold, 2), current_before(whole, at)
 
-    _, d_excess, i = jax.jvp(excess, (perturbed,), (tangent,), has_aux=True)
-    return i - expand(trial.threshold, 2), d_excess, i
+    # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
+    return jax.jvp(excess_and_current, (perturbed,), (tangent,))[1]
 
 
-def _current_at_begin(trial: LayerTrial, begin: Array, current: Array) -> Array:
+def _current_at_begin(trial: LayerTrial, begin: Array, currents: Array) -> Array:
     """Synaptic currents at the begin of each window. Without refractory period these are the last spikes'."""
     if trial.refractory is None:
-        return jnp.concatenate([trial.i[None], current[:-1]])
-    return state_in_window(trial, begin, jnp.zeros_like(begin), begin)[1]
+        return jnp.concatenate([trial.i[None], currents[:-1]])
+    return current_before(trial, begin)
 
 
 def _or_zeros(tangent: Array | None, primal: Array) -> Array:
@@ -108,39 +114,51 @@ def begin_potential(trial: LayerTrial, number: int) -> Array:
     return jnp.concatenate([trial.v[None], reset])
 
 
-def state_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Array) -> tuple[Array, Array]:
-    """(v, i) just before the times `at` [times, neurons] of membranes that were at `v_begin` until `begin`."""
+def potential_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Array) -> Array:
+    """v just before the times `at` [times, neurons] of membranes that were at `v_begin` until `begin`.
+
+    What arrived before `begin` acts through the current that is left of it then, the rest by its response since.
+    """
     membrane = trial.membrane.align(2)
-    v = v_begin * membrane.leak(_positive(at - begin))
-    v_initial, i = _kernels(trial, begin, at, jnp.zeros_like(at))
-    v, i = v + v_initial * trial.i[None], i * trial.i[None]
+    elapsed = _positive(at - begin)
+    rest = membrane.response(elapsed)
 
-    def add(total, events):
-        times, index, present = events
-        charges = (trial.connection.charges(index) * present[:, None])[:, None]
-        v_kernel, i_kernel = _kernels(trial, begin[None], at[None], times[:, None, None])
-        return (total[0] + jnp.sum(v_kernel * charges, 0), total[1] + jnp.sum(i_kernel * charges, 0)), None
+    def kernel(event):
+        # At a tie the event counts as the later one, with the derivative of an event after the begin.
+        free = event >= begin
+        current_left = membrane.decay(_positive(begin - event))
+        since = membrane.response(jnp.where(free, _positive(at - event), 0))
+        return jnp.where(free, since, current_left * rest)
 
-    # A kernel for every (event, time, neuron) at once would not fit for wide layers.
-    size = max(1, 2**18 // at.size)
-    events = (trial.times, trial.index, trial.present)
-    if trial.times.shape[0] <= size:
-        return add((v, i), events)[0]
-    padding = -trial.times.shape[0] % size
-    parts = jax.tree.map(lambda x: jnp.pad(x, (0, padding)).reshape(-1, size), events)
-    return lax.scan(jax.checkpoint(add), (v, i), parts)[0]
+    initial = kernel(jnp.zeros_like(trial.end)) * trial.i[None]
+    return _sum_over_events(trial, kernel, v_begin * membrane.leak(elapsed) + initial)
 
 
-def _kernels(trial: LayerTrial, begin: Array, at: Array, event: Array) -> tuple[Array, Array]:
-    """What a unit charge at time `event` contributes to (v, i) just before `at`, if v was clamped until `begin`."""
-    membrane = trial.membrane.align(max(at.ndim, event.ndim))
-    before = event < at
-    # At a tie the event counts as the later one, with the derivative of an event after the begin.
-    free = event >= begin
-    clamped_for = jnp.where(free | ~before, 0, jnp.minimum(begin, at) - event)
-    moving_for = jnp.where(before, _positive(at - jnp.where(free, event, begin)), 0)
-    left = jnp.where(before, membrane.decay(clamped_for), 0)
-    return left * membrane.response(moving_for), left * membrane.decay(moving_for)
+def current_before(trial: LayerTrial, at: Array) -> Array:
+    """i just before the times `at` [times, neurons]."""
+    membrane = trial.membrane.align(2)
+
+    def kernel(event):
+        return jnp.where(event < at, membrane.decay(_positive(at - event)), 0)
+
+    return _sum_over_events(trial, kernel, membrane.decay(at) * trial.i[None])
+
+
+def _sum_over_events(trial: LayerTrial, kernel: Callable[[Array], Array], initial: Array) -> Array:
+    """initial + sum_k charge_k kernel(t_k), one event after the other.
+
+    As one expression over all (event, time, neuron) it would not fit into memory for wide layers, and it would not be
+    faster: inside a reduction XLA's CPU code evaluates the exponentials one by one (measured: 8 times slower).
+    """
+
+    def add(total, event):
+        time, index, present = event
+        charges = trial.connection.charges(index[None]) * present
+        return total + kernel(time) * charges, None
+
+    pairs = trial.times.shape[0] * initial.size
+    step = jax.checkpoint(add) if pairs > 2**18 else add
+    return lax.scan(step, initial, (trial.times, trial.index, trial.present))[0]
 
 
 def _positive(x: Array) -> Array:

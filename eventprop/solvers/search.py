@@ -26,7 +26,8 @@ class Progress(NamedTuple):
     i: Float[Array, " neurons"]
     hold: Float[Array, " neurons"]
     fired: Int[Array, " neurons"]
-    spikes: Float[Array, "slots neurons"]
+    times: Float[Array, "slots neurons"]
+    currents: Float[Array, "slots neurons"]
 
 
 class Window(NamedTuple):
@@ -53,8 +54,8 @@ class Intervals(NamedTuple):
     margin: Float[Array, "intervals neurons"]
 
 
-def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Int[Array, " neurons"]]:
-    """Spike times [max_spikes, neurons] in ascending order (inf: none), and how many spikes each neuron fired."""
+def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Array, Int[Array, " neurons"]]:
+    """Spike times [max_spikes, neurons] in ascending order (inf: none), the currents then, and all spikes' numbers."""
     times, index, present = _in_chunks(trial, chunk)
     size = times.shape[1]
     used = (jnp.sum(trial.present > 0) + size) // size
@@ -74,10 +75,11 @@ def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Int[A
         i=trial.i,
         hold=jnp.minimum(trial.hold, trial.end),
         fired=jnp.zeros(trial.neurons, jnp.int32),
-        spikes=jnp.full((max_spikes, trial.neurons), jnp.inf, trial.v.dtype),
+        times=jnp.full((max_spikes, trial.neurons), jnp.inf, trial.v.dtype),
+        currents=jnp.zeros((max_spikes, trial.neurons), trial.v.dtype),
     )
     _, progress = lax.while_loop(unfinished, advance, (jnp.zeros((), jnp.int32), start))
-    return progress.spikes, progress.fired
+    return progress.times, progress.currents, progress.fired
 
 
 def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
@@ -99,20 +101,20 @@ def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array
         return jnp.any(active)
 
     def search_pass(carry):
-        window, fired, spikes, _ = carry
+        window, record, fired, _ = carry
         found, time, interval, current = _next_spike(trial, intervals, window)
-        slot = jnp.arange(spikes.shape[0])[:, None] == fired[None]
-        spikes = jnp.where(slot & found[None], time[None], spikes)
+        slot = found[None] & (jnp.arange(progress.times.shape[0])[:, None] == fired[None])
+        record = tuple(jnp.where(slot, new[None], old) for new, old in zip((time, current), record, strict=True))
         after = _after_spike(trial, intervals, window, time, interval, current)
         window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
-        return window, fired + found, spikes, found
+        return window, record, fired + found, found
 
     window = _first_window(trial, intervals, progress)
-    carry = (window, progress.fired, progress.spikes, window.begin < times[-1])
-    window, fired, spikes, _ = lax.while_loop(unfinished, search_pass, carry)
+    carry = (window, (progress.times, progress.currents), progress.fired, window.begin < times[-1])
+    window, record, fired, _ = lax.while_loop(unfinished, search_pass, carry)
     free = v_end - window.excess * trial.membrane.leak(jnp.maximum(times[-1] - window.begin, 0))
     v = jnp.where(window.begin > times[-1], window.v, free)
-    return Progress(times[-1], v, i_end, window.begin, fired, spikes)
+    return Progress(times[-1], v, i_end, window.begin, fired, *record)
 
 
 def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges: Array):
