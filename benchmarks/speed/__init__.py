@@ -1,0 +1,1 @@
+"""How fast a training step is, beside other packages, and how it scales; see docs/speed.md."""

@@ -1,0 +1,1 @@
+"""The same training step in other packages, through their public interfaces only."""
