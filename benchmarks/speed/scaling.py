@@ -52,7 +52,7 @@ class Cost:
 AXES: dict[str, Sequence[int]] = {
     "inputs": (8, 32, 128, 512),
     "neurons": (16, 64, 256, 1024),
-    "max_spikes": (2, 8, 32, 128),
+    "max_spikes": (4, 16, 64, 128),
     "batch": (1, 8, 64, 512),
 }
 DURATIONS = (100.0, 1000.0, 10000.0)
