@@ -39,13 +39,30 @@ class Membrane(eqx.Module):
         written with the slower exponential in front, so that nothing cancels or overflows; for equal time constants
         it is (t/tau) exp(-t/tau).
         """
+        return self.delayed_response(jnp.zeros_like(t), t)
+
+    def delayed_response(self, delay: Array, t: Array) -> Array:
+        """decay(delay) response(t): the membrane was clamped for a time `delay` after the jump of the current."""
         rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
         slow = jnp.minimum(rate_mem, rate_syn)
-        return rate_mem * jnp.exp(-slow * t) * _saturating_ramp(t, jnp.abs(rate_syn - rate_mem))
+        return rate_mem * jnp.exp(-slow * t - rate_syn * delay) * _saturating_ramp(t, jnp.abs(rate_syn - rate_mem))
 
-    def flow(self, v: Array, i: Array, t: Array) -> tuple[Array, Array]:
-        """(V - bias, I) a time `t` after they were (v, i)."""
-        return v * self.leak(t) + i * self.response(t), i * self.decay(t)
+    def propagator(self, t: Array) -> tuple[Array, Array, Array]:
+        """(leak, decay, response) at `t` from two exponentials: for searching, not for differentiation.
+
+        Where both time constants are equal, derivatives with respect to them would be wrong.
+        """
+        rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
+        difference = jnp.abs(rate_syn - rate_mem)
+        slow = jnp.exp(-jnp.minimum(rate_mem, rate_syn) * t)
+        ramp = _saturating_ramp(t, difference)
+        fast = slow * (1 - difference * ramp)
+        slow_membrane = rate_mem <= rate_syn
+        return (
+            jnp.where(slow_membrane, slow, fast),
+            jnp.where(slow_membrane, fast, slow),
+            rate_mem * slow * ramp,
+        )
 
 
 def expand(parameter: Array, ndim: int) -> Array:

@@ -30,15 +30,16 @@ def crossing_time(
     """First t in [0, end] at which v(t) = threshold, for trajectories that do cross (`needed`; others return 0).
 
     Each step solves the parabola through value, slope and curvature. Below a threshold above the bias the rising piece
-    is concave and the parabola from the maximum is a start from which four steps reach float64 precision, near
-    tangency too. Bisection catches the steps that leave the bracket (bias at or above threshold).
+    is concave, and from the parabola through the maximum three steps reach float32 and four float64 precision, near
+    tangency too. The loop after them is for what is left, such as a bias near or above the threshold; steps that leave
+    the bracket are replaced by bisection.
     """
     eps = jnp.finfo(v.dtype).eps
 
-    def step(carry):
-        t, low, high, _, count = carry
-        left, driven = v * membrane.leak(t), i * membrane.response(t)
-        v_t, i_t = left + driven, i * membrane.decay(t)
+    def step(t, low, high):
+        leak, decay, response = membrane.propagator(t)
+        left, driven, i_t = v * leak, i * response, i * decay
+        v_t = left + driven
         error = v_t - threshold
         slope = (i_t - v_t) / membrane.tau_mem
         curvature = (-i_t / membrane.tau_syn - slope) / membrane.tau_mem
@@ -47,15 +48,23 @@ def crossing_time(
         proposal = t - 2 * error / _nonzero(slope + root)
         proposal = jnp.where((proposal >= low) & (proposal <= high), proposal, (low + high) / 2)
         rounding = eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
-        converged = (jnp.abs(error) <= rounding) | (jnp.abs(proposal - t) <= eps * t)
-        return proposal, low, high, jnp.any(needed & ~converged), count + 1
-
-    def unfinished(carry):
-        return carry[3] & (carry[4] < 64)
+        converged = (jnp.abs(error) <= rounding) | (jnp.abs(proposal - t) <= 2 * eps * t)
+        return (proposal, low, high), converged
 
     start, high = _start(membrane, threshold, v, i, end)
-    carry = (start, jnp.zeros_like(high), high, jnp.any(needed), 0)
-    return lax.while_loop(unfinished, step, carry)[0]
+    bracket, converged = (start, jnp.zeros_like(high), high), jnp.zeros_like(needed)
+    for _ in range(3 if v.dtype == jnp.float32 else 4):
+        bracket, converged = step(*bracket)
+
+    def polish(carry):
+        bracket, _, count = carry
+        bracket, converged = step(*bracket)
+        return bracket, converged | ~needed, count + 1
+
+    def unfinished(carry):
+        return ~jnp.all(carry[1]) & (carry[2] < 60)
+
+    return lax.while_loop(unfinished, polish, (bracket, converged | ~needed, 0))[0][0]
 
 
 def _start(membrane: Membrane, threshold: Array, v: Array, i: Array, end: Array) -> tuple[Array, Array]:
