@@ -1,0 +1,130 @@
+"""Bad input to `simulate` and to the neurons: a clear error, or a count, and never a NaN in silence."""
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+import eventprop as ep
+from tests.eventprop import reference
+
+TIMES, INDEX = np.array([1.0, 4.0, 9.0]), np.array([0, 1, 2])
+# What eqx.error_if raises, with and without equinox' own jit.
+RUNTIME_ERRORS = (RuntimeError, ValueError)
+
+
+@eqx.filter_jit
+def simulate(times=TIMES, weights=1.0, v=0.0, bias=0.0, tau_mem=20.0, throw=True):
+    lif = ep.LIF(tau_mem, 5.0, bias=bias)
+    network = ep.FeedForward([(ep.Dense(jnp.full((3, 2), weights)), lif)])
+    state = (ep.LIFState(jnp.full(2, v), jnp.zeros(2), jnp.zeros(2)),)
+    spikes, solver = ep.Spikes(jnp.asarray(times), jnp.asarray(INDEX)), ep.Exact(max_spikes=4)
+    return ep.simulate(network, spikes, 50.0, solver=solver, state=state, throw=throw)
+
+
+@pytest.mark.parametrize("name", ["tau_mem", "tau_syn", "threshold", "refractory"])
+@pytest.mark.parametrize("value", [0.0, -3.0, np.nan])
+def test_parameters_must_be_positive(name, value):
+    arguments = {"tau_mem": 20.0, "tau_syn": 5.0} | {name: value}
+    with pytest.raises(ValueError, match=rf"{name}.*{value}"):
+        ep.LIF(**arguments)
+
+
+def test_reset_must_lie_below_the_threshold():
+    with pytest.raises(ValueError, match=r"threshold.*reset"):
+        ep.LIF(20.0, 5.0, threshold=1.0, reset=ep.ResetToValue(1.0))
+
+
+def test_parameters_of_different_length():
+    """A ValueError, which the type checker of the test suite forestalls with an error of its own."""
+    with pytest.raises((ValueError, jaxtyping.TypeCheckError), match=r"length|tau_syn"):
+        ep.LIF(jnp.full(3, 20.0), jnp.full(4, 5.0))
+
+
+def test_layers_must_fit():
+    lif = ep.LIF(20.0, 5.0)
+    with pytest.raises(ValueError, match=r"3.*4|4.*3"):
+        ep.FeedForward([(ep.Dense(jnp.ones((5, 3))), lif), (ep.Dense(jnp.ones((4, 2))), lif)])
+    with pytest.raises(ValueError, match=r"7.*3|3.*7"):
+        network = ep.FeedForward([(ep.Dense(jnp.ones((5, 3))), ep.LIF(jnp.full(7, 20.0), 5.0))])
+        ep.simulate(network, ep.Spikes(jnp.ones(1), jnp.zeros(1, int)), 10.0, solver=ep.Exact(max_spikes=1))
+
+
+def test_max_spikes_must_fit_the_layers():
+    network = ep.FeedForward([(ep.Dense(jnp.ones((3, 2))), ep.LIF(20.0, 5.0))])
+    spikes = ep.Spikes(jnp.asarray(TIMES), jnp.asarray(INDEX))
+    for bound in (0, -1, (4, 4)):
+        with pytest.raises(ValueError, match="max_spikes"):
+            ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=bound))
+
+
+def test_unsorted_times():
+    with pytest.raises(RUNTIME_ERRORS, match="sort"):
+        simulate(times=TIMES[::-1].copy())
+    assert simulate(times=TIMES[::-1].copy(), throw=False).result != ep.RESULTS.successful
+
+
+def test_nan_times():
+    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)nan|sorted|finite"):
+        simulate(times=np.array([1.0, np.nan, 9.0]))
+    assert simulate(times=np.array([1.0, np.nan, 9.0]), throw=False).result == ep.RESULTS.non_finite
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite(value):
+    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)nan|finite"):
+        simulate(weights=value)
+    assert simulate(weights=value, throw=False).result == ep.RESULTS.non_finite
+
+
+def test_traced_time_constant_that_is_negative():
+    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)tau_mem|positive|finite"):
+        simulate(tau_mem=jnp.asarray(-20.0))
+
+
+def test_initial_potential_above_threshold():
+    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)threshold"):
+        simulate(v=1.5)
+
+
+def test_lost_spikes_are_counted():
+    """A bias of 3 fires every tau_mem ln 1.5 = 8.1 ms: six times in 50 ms, where four fit."""
+    expected = len(reference.simulate_neuron(TIMES, [0.0] * 3, reference.Neuron(bias=3.0), t1=50.0).spikes)
+    assert expected == 6
+    with pytest.raises(RUNTIME_ERRORS, match="max_spikes"):
+        simulate(weights=0.0, bias=3.0)
+    solution = simulate(weights=0.0, bias=3.0, throw=False)
+    assert solution.result == ep.RESULTS.spikes_lost
+    assert solution.stats["spikes_lost"] == 2 * (expected - 4)
+    kept = 20 * np.log(1.5) * np.arange(1, 5)
+    np.testing.assert_allclose(solution.spikes[0].times, np.stack([kept, kept]), rtol=1e-5)
+
+
+def test_exactly_full_is_not_lost():
+    solution = simulate(weights=0.0, bias=2.2, throw=False)  # fires every tau_mem ln(2.2 / 1.2) = 12.1 ms
+    assert np.all(np.isfinite(solution.spikes[0].times)) and solution.result == ep.RESULTS.successful
+    assert solution.stats["spikes_lost"] == 0
+
+
+def test_inputs_after_the_end_have_no_effect():
+    late = simulate(times=np.array([1.0, 4.0, 60.0]), weights=6.0)
+    never = simulate(times=np.array([1.0, 4.0, np.inf]), weights=6.0)
+    np.testing.assert_array_equal(late.spikes[0].times, never.spikes[0].times)
+    np.testing.assert_array_equal(late.state[0].i, never.state[0].i)
+
+
+def test_source_out_of_range():
+    network = ep.FeedForward([(ep.Dense(jnp.ones((3, 2))), ep.LIF(20.0, 5.0))])
+    spikes = ep.Spikes(jnp.asarray(TIMES), jnp.array([0, 1, 3]))
+    with pytest.raises(RUNTIME_ERRORS, match=r"index|source"):
+        ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1))
+
+
+def test_saveat_beyond_ts_is_refused():
+    network = ep.FeedForward([(ep.Dense(jnp.ones((3, 2))), ep.LIF(20.0, 5.0))])
+    spikes = ep.Spikes(jnp.asarray(TIMES), jnp.asarray(INDEX))
+    for saveat in (diffrax.SaveAt(steps=True), diffrax.SaveAt(dense=True)):
+        with pytest.raises(ValueError, match="saveat"):
+            ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), saveat=saveat)
