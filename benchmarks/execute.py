@@ -1,10 +1,12 @@
 """Runs a registered experiment from a configuration to a summary on disk."""
 
+import contextlib
 import dataclasses
 import os
 from typing import Any
 
 import equinox as eqx
+import jax
 from jaxtyping import PyTree
 
 from benchmarks.experiment import Experiment
@@ -36,12 +38,13 @@ def execute(
         raise ValueError(f"{experiment.name} runs in one piece and cannot be resumed; leave out --resume.")
     keys = seed_keys(seed, seeds)
     where = Run.find if resume else Run.create
-    run = where(results, experiment.name, config, seed=seed, seeds=seeds)
-    if experiment.training is None:
-        outcome = fit_in_one_piece(experiment.function, config, keys)
-    else:
-        training = experiment.training(config)
-        outcome = fit(training, keys, run=run, resume=resume, progress=progress, throw=False)
+    with _precision(experiment):
+        run = where(results, experiment.name, config, seed=seed, seeds=seeds)
+        if experiment.training is None:
+            outcome = fit_in_one_piece(experiment.function, config, keys)
+        else:
+            training = experiment.training(config)
+            outcome = fit(training, keys, run=run, resume=resume, progress=progress, throw=False)
     save(run.directory / MODEL, outcome.network, {"config": dataclasses.asdict(config), "seed": seed, "seeds": seeds})
     run.summarise(outcome.metrics, outcome.failures, step_ms=outcome.step_ms, compile_s=outcome.compile_s)
     return run, outcome
@@ -54,4 +57,9 @@ def load_networks(experiment: Experiment, run: Run) -> PyTree:
         function = eqx.filter_vmap(lambda key: experiment.function(experiment.config(**config), key)[1])
         return function(seed_keys(seed, seeds))
 
-    return load(run.directory / MODEL, make)
+    with _precision(experiment):
+        return load(run.directory / MODEL, make)
+
+
+def _precision(experiment: Experiment) -> contextlib.AbstractContextManager:
+    return jax.enable_x64(True) if experiment.double else contextlib.nullcontext()

@@ -54,6 +54,8 @@ class Experiment:
     """`(config, fit, directory)`, writes figures as PNG files into the run's directory."""
     published: tuple[Published, ...] = ()
     """The figures to compare with."""
+    double: bool = False
+    """Whether it needs float64, which its runs then have, whatever JAX's setting."""
 
     def __post_init__(self):
         if not dataclasses.is_dataclass(self.config) or not self.config.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,5 +1,9 @@
 """The experiments that the command line knows, one file each."""
 
 from benchmarks.experiment import Experiment
+from benchmarks.experiments import eventprop_gradient_check, eventprop_yinyang
 
-EXPERIMENTS: dict[str, Experiment] = {}
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (eventprop_yinyang.LATER, eventprop_yinyang.PAPER, eventprop_gradient_check.CHECK)
+}
