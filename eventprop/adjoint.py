@@ -6,18 +6,19 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from eventprop.parameters import Parameter, check_positive
+
 
 class AbstractTangential(eqx.Module):
     """What to do where a potential touches its threshold: dt/dp = -(dV/dp) / V' diverges as V' goes to zero.
 
-    Slopes are given in thresholds per membrane time constant (tau_mem V' / threshold scale of the neuron).
+    Slopes are given in thresholds per membrane time constant (tau_mem V' over threshold minus reset).
     """
 
-    minimum: float
+    minimum: Parameter
 
     def __check_init__(self):
-        if not self.minimum > 0:
-            raise ValueError(f"minimum must be a positive slope, but is {self.minimum}.")
+        check_positive("minimum", self.minimum, "it is a slope")
 
     @abc.abstractmethod
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
@@ -27,7 +28,7 @@ class AbstractTangential(eqx.Module):
 class ClipSlope(AbstractTangential):
     """Treat smaller slopes as `minimum`: the gradient keeps its direction and stays finite."""
 
-    minimum: float = 1e-3
+    minimum: Parameter = 1e-3
 
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
         return 1 / jnp.maximum(slope, self.minimum)
@@ -36,7 +37,7 @@ class ClipSlope(AbstractTangential):
 class ZeroGradient(AbstractTangential):
     """No gradient passes through spikes with smaller slopes."""
 
-    minimum: float = 1e-3
+    minimum: Parameter = 1e-3
 
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
         steep = slope >= self.minimum
@@ -46,7 +47,7 @@ class ZeroGradient(AbstractTangential):
 class RaiseTangential(AbstractTangential):
     """Stop with an error at smaller slopes."""
 
-    minimum: float = 1e-3
+    minimum: Parameter = 1e-3
 
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
         flat = finite & (slope < self.minimum)

@@ -186,14 +186,7 @@ def _merge_order(times: Float[Array, "neurons slots"], capacity: int) -> tuple[I
     by neuron, and only those are sorted.
     """
     neurons, slots = times.shape
-    counts = jnp.sum(_present(times), axis=1, dtype=jnp.int32)
-    ends = jnp.cumsum(counts)
-    starts = ends - counts
-    place = lax.iota(jnp.int32, capacity)
-    # A place belongs to the last neuron whose spikes start at it or before it.
-    neuron = jnp.cumsum(jnp.zeros(capacity, jnp.int32).at[starts[1:]].add(1, mode="drop"))
-    position = jnp.where(place < ends[-1], neuron * slots + place - starts[neuron], neurons * slots)
-    lost = jnp.maximum(ends[-1] - capacity, 0)
+    position, lost = occupied_slots(times, capacity)
     flat = times.reshape(neurons * slots)
     order = sorted_positions(flat.at[position].get(mode="fill", fill_value=jnp.inf), position)
     if capacity == neurons * slots:
@@ -207,6 +200,21 @@ def _merge_order(times: Float[Array, "neurons slots"], capacity: int) -> tuple[I
 
     order, _ = lax.while_loop(lambda carry: carry[1], sort_all, (order, lost > 0))
     return order, lost
+
+
+def occupied_slots(
+    times: Float[Array, "neurons slots"], capacity: int
+) -> tuple[Int[Array, "capacity"], Int[Array, ""]]:
+    """Flat positions of the first `capacity` spikes, neuron by neuron (neurons * slots: none), and how many more."""
+    neurons, slots = times.shape
+    counts = jnp.sum(_present(times), axis=1, dtype=jnp.int32)
+    ends = jnp.cumsum(counts)
+    starts = ends - counts
+    place = lax.iota(jnp.int32, capacity)
+    # A place belongs to the last neuron whose spikes start at it or before it.
+    neuron = jnp.cumsum(jnp.zeros(capacity, jnp.int32).at[starts[1:]].add(1, mode="drop"))
+    position = jnp.where(place < ends[-1], neuron * slots + place - starts[neuron], neurons * slots)
+    return position, jnp.maximum(ends[-1] - capacity, 0)
 
 
 def sorted_positions(times: Float[Array, "events"], positions: Int[Array, "events"]) -> Int[Array, "events"]:

@@ -66,7 +66,8 @@ class Exact(AbstractSolver):
             trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
             times = jnp.zeros((0, connection.neurons), spikes.times.dtype)
             if isinstance(neuron, LIF):
-                times, _, fired = spike_times(trial, max_spikes=max_spikes[number], chunk=self.chunk, adjoint=adjoint)
+                bounds = {"max_spikes": max_spikes[number], "max_events": (*max_events, None)[number]}
+                times, _, fired = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
                 lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0))
             trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
             ys.append(None if ts is None else _potentials(trial, neuron, times, ts))

@@ -20,6 +20,7 @@ from eventprop.adjoint import Implicit
 from eventprop.closed_form import expand
 from eventprop.solvers.search import search
 from eventprop.solvers.trial import LayerTrial
+from eventprop.spikes import occupied_slots
 
 
 class SpikeTimes(NamedTuple):
@@ -31,24 +32,29 @@ class SpikeTimes(NamedTuple):
 
 
 @eqx.filter_custom_jvp
-def spike_times(trial: LayerTrial, *, max_spikes: int, chunk: int, adjoint: Implicit) -> SpikeTimes:
-    """The spikes of one layer in one trial; `fired` counts those without a slot too."""
+def spike_times(
+    trial: LayerTrial, *, max_spikes: int, max_events: int | None, chunk: int, adjoint: Implicit
+) -> SpikeTimes:
+    """The spikes of one layer in one trial; `fired` counts those without a slot too.
+
+    `max_events`: no more spikes of the layer than this are differentiated (None: all slots).
+    """
     return SpikeTimes(*search(trial, max_spikes, chunk))
 
 
 @spike_times.def_jvp
-def _spike_times_jvp(primals, tangents, *, max_spikes: int, chunk: int, adjoint: Implicit):
+def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | None, chunk: int, adjoint: Implicit):
     """Implicit function theorem, spike by spike: V' dt_s = d(threshold) - dv - (dv/dbegin) dbegin_s.
 
     `dv` is the change of the potential at a fixed time with a fixed begin of the window; dbegin_s = dt_{s-1} +
     d(refractory) makes it a linear recurrence over the spikes of a neuron.
     """
     (trial,), (tangent,) = primals, tangents
-    spikes = spike_times(trial, max_spikes=max_spikes, chunk=chunk, adjoint=adjoint)
+    spikes = spike_times(trial, max_spikes=max_spikes, max_events=max_events, chunk=chunk, adjoint=adjoint)
     finite = jnp.isfinite(spikes.times)
     at = jnp.where(finite, spikes.times, trial.end)
     begin = windows(trial, at)
-    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at)
+    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at, finite, max_events)
 
     scale = expand(trial.threshold - trial.reset, 2)
     slope = (spikes.currents - expand(trial.threshold, 2)) / scale
@@ -73,14 +79,30 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, chunk: int, adjoint:
     return spikes, SpikeTimes(d_times, d_currents, None)
 
 
-def _at_fixed_times(trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array) -> tuple[Array, Array]:
+def _at_fixed_times(
+    trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array, finite: Array, max_events: int | None
+) -> tuple[Array, Array]:
     """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
+    slots, neurons = at.shape
+    dense = max_events is None or max_events >= at.size
+    if not dense:
+        position, _ = occupied_slots(jnp.where(finite, at, jnp.inf).T, max_events)
+        neuron, slot = jnp.minimum(position // slots, neurons - 1), position % slots
 
     def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
-        v = potential_in_window(whole, begin, begin_potential(whole, at.shape[0]), at)
-        return v - expand(whole.threshold, 2), current_before(whole, at)
+        v_begin = begin_potential(whole, slots)
+        if dense:
+            v = potential_in_window(whole, begin, v_begin, at)
+            return v - expand(whole.threshold, 2), current_before(whole, at)
+        # Most slots are empty: every spike as a neuron of its own, and back.
+        spikes = whole.select(neuron)
+        rows = (x[slot, neuron][None] for x in (begin, v_begin, at))
+        v = potential_in_window(spikes, *rows)[0] - spikes.threshold
+        i = current_before(spikes, at[slot, neuron][None])[0]
+        row = jnp.where(position < at.size, slot, slots)
+        return tuple(jnp.zeros_like(at).at[row, neuron].set(x, mode="drop") for x in (v, i))
 
     # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
     return jax.jvp(excess_and_current, (perturbed,), (tangent,))[1]

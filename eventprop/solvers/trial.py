@@ -1,6 +1,7 @@
 """One layer in one trial: everything that its closed-form solution depends on."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -35,9 +36,15 @@ class LayerTrial(eqx.Module):
         """Number of neurons."""
         return self.v.shape[0]
 
-    def charges(self, part: slice = slice(None)) -> Float[Array, "events neurons"]:
-        """Jumps of the currents at (some of) the events."""
-        return self.connection.charges(self.index[part]) * self.present[part, None]
+    def select(self, neuron: Int[Array, " selected"]) -> "LayerTrial":
+        """The same trial of some of the neurons, in this order."""
+
+        def pick(parameter):
+            return parameter[neuron] if parameter.ndim else parameter
+
+        parts = (self.membrane, self.threshold, self.reset, self.refractory, self.v, self.i, self.hold)
+        connection = Dense(self.connection.weights[:, neuron])
+        return LayerTrial(*jax.tree.map(pick, parts), connection, self.times, self.index, self.present, self.end)
 
 
 def layer_trial(
