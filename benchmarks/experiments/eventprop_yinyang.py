@@ -49,7 +49,7 @@ class YinYang:
 
 @dataclasses.dataclass(frozen=True)
 class YinYangPaper(YinYang):
-    """Yin-Yang, 5-200-3, the paper's recipe."""
+    """Yin-Yang, 5-200-3, the paper's recipe (appendix A)."""
 
     epochs: int = 100
     batch_size: int = 200
