@@ -134,15 +134,16 @@ def _draw_decisions(axes: Axes, training: YinYangTraining, weights: Weights, tes
 
 def _draw_curve(axes: Axes, history: dict[str, np.ndarray], published: Sequence[Published]) -> None:
     """Errors over epochs: every seed thin, their mean bold, the published figures dashed with their spread."""
-    errors = 1 - history["validation_accuracy"]
+    # Seeds that failed are NaN.
+    errors, training = (1 - np.ma.masked_invalid(history[f"{part}_accuracy"]) for part in ("validation", "train"))
     epochs = np.arange(1, len(errors) + 1)
     seeds = errors.shape[1]
-    axes.plot(epochs, np.mean(1 - history["train_accuracy"], axis=1), color="0.6", linewidth=1, label="training")
+    axes.plot(epochs, training.mean(axis=1), color="#56b4e9", linewidth=1.2, label="training")
     if seeds > 1:
         axes.plot(epochs, errors, color="black", linewidth=0.5, alpha=0.4)
     marker = "." if len(errors) < 10 else None
     label = f"validation, mean of {seeds} seeds" if seeds > 1 else "validation"
-    axes.plot(epochs, np.mean(errors, axis=1), color="black", linewidth=1.8, marker=marker, label=label)
+    axes.plot(epochs, errors.mean(axis=1), color="black", linewidth=1.8, marker=marker, label=label)
     for figure in published:
         error, std = 1 - figure.mean, figure.std or 0.0
         axes.axhspan(error - std, error + std, color="#d55e00", alpha=0.15, linewidth=0)
