@@ -16,8 +16,8 @@ class Membrane(eqx.Module):
     Time constants are scalars or one per neuron; neurons are the last axis of every argument.
     """
 
-    tau_mem: Float[Array, "*neurons"]
-    tau_syn: Float[Array, "*neurons"]
+    tau_mem: Float[Array, "..."]
+    tau_syn: Float[Array, "..."]
 
     def align(self, ndim: int) -> "Membrane":
         """The same membrane with leading axes of length one, to meet arguments of `ndim` dimensions."""

@@ -66,6 +66,13 @@ class FeedForward(eqx.Module):
         self.layers = tuple((connection, neuron) for connection, neuron in layers)
         if not self.layers:
             raise ValueError("a network needs at least one layer (connection, neuron).")
+        for number, (connection, neuron) in enumerate(self.layers):
+            for parameter in jax.tree.leaves(neuron):
+                if jnp.ndim(parameter) == 1 and jnp.shape(parameter)[0] != connection.neurons:
+                    raise ValueError(
+                        f"layer {number} has {connection.neurons} neurons, but a parameter of its "
+                        f"{type(neuron).__name__} has {jnp.shape(parameter)[0]} values."
+                    )
         for number, ((lower, neuron), (upper, _)) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             if not neuron.events:
                 raise ValueError(

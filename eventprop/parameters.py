@@ -3,10 +3,12 @@
 from typing import Any
 
 import jax
+import jax.core
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-Parameter = float | Float[Array, "*neurons"]
+Parameter = float | Float[Array, "..."]
 
 
 def check_positive(name: str, value: Any, remedy: str = "", minus: Any = 0) -> None:
@@ -16,6 +18,11 @@ def check_positive(name: str, value: Any, remedy: str = "", minus: Any = 0) -> N
     difference = np.asarray(value) - np.asarray(minus)
     if not np.all(difference > 0):
         raise ValueError(f"{name} must be positive, but is {difference}" + (f": {remedy}." if remedy else "."))
+
+
+def all_positive(*values: Any) -> Bool[Array, ""]:
+    """Whether all these values are positive, traced ones included."""
+    return jnp.all(jnp.stack([jnp.all(jnp.asarray(value) > 0) for value in values]))
 
 
 def check_same_length(**parameters: Any) -> None:

@@ -12,4 +12,8 @@ class RESULTS(eqx.Enumeration):
 
     successful = ""
     spikes_lost = "A neuron fired more often than the solver's `max_spikes`; raise that bound."
+    invalid_input = (
+        "Input times were unsorted, negative or NaN, a source did not exist, a neuron began at or above its threshold, "
+        "or a neuron parameter was out of range."
+    )
     non_finite = "A value was NaN or infinite where only finite values make sense."

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
 from eventprop.network import FeedForward
-from eventprop.neurons.lif import LIFState
 from eventprop.results import RESULTS
 from eventprop.solvers.base import AbstractSolver
 from eventprop.spikes import Spikes, SpikeTrains
@@ -28,7 +27,7 @@ class Solution(eqx.Module):
     """
 
     spikes: tuple[SpikeTrains | None, ...]
-    ys: tuple[Float[Array, "times neurons"], ...] | None
+    ys: tuple[Float[Array, "times _"], ...] | None
     state: tuple[Any, ...]
     stats: dict[str, Int[Array, ""]]
     result: RESULTS
@@ -65,17 +64,25 @@ def simulate(
     _check_saveat(saveat)
     ts = None if saveat is None else jnp.asarray(saveat.subs.ts, dtype)
     state = _initial_state(network, state, dtype)
+    problems = _problems(network, spikes, state)
     if throw:
-        spikes = _checked_input(network, spikes, state)
+        for found, message in problems:
+            spikes = eqx.error_if(spikes, found, message)
     found = solver.run(network, spikes, t1, adjoint=adjoint, ts=ts, state=state)
     result = RESULTS.where(found.lost > 0, RESULTS.spikes_lost, RESULTS.successful)
     result = RESULTS.where(_is_finite(network, spikes, found.state), result, RESULTS.non_finite)
+    invalid = jnp.any(jnp.stack([found for found, _ in problems])) & ~jnp.any(jnp.isnan(spikes.times))
+    result = RESULTS.where(invalid, RESULTS.invalid_input, result)
     solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": found.lost}, result)
     return result.error_if(solution, result != RESULTS.successful) if throw else solution
 
 
 def _check_saveat(saveat: diffrax.SaveAt | None) -> None:
-    if saveat is not None and (saveat.subs.ts is None or saveat.subs.t0 or saveat.subs.t1 or saveat.subs.steps):
+    if saveat is None:
+        return
+    subs = saveat.subs
+    only_ts = isinstance(subs, diffrax.SubSaveAt) and subs.ts is not None and not (subs.t0 or subs.t1 or subs.steps)
+    if saveat.dense or not only_ts:
         raise ValueError(
             "saveat must be diffrax.SaveAt(ts=...): a closed form has no steps, and `state` holds the end."
         )
@@ -93,24 +100,22 @@ def _initial_state(network: FeedForward, state: tuple[Any, ...] | None, dtype: A
     return jax.tree.map(lambda x: jnp.asarray(x, dtype), state)
 
 
-def _checked_input(network: FeedForward, spikes: Spikes, state: tuple[Any, ...]) -> Spikes:
-    """Refuse what would give wrong spikes. (NaN fails every comparison below.)"""
+def _problems(network: FeedForward, spikes: Spikes, state: tuple[Any, ...]) -> list[tuple[Array, str]]:
+    """What would give wrong spikes, each with a message. (NaN fails every comparison below.)"""
     times, sources = spikes.times, network.layers[0][0].sources
     previous = jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
-    times = eqx.error_if(
-        times, ~jnp.all(times >= previous), "spikes.times must be sorted, not negative and not NaN (inf: no event)."
-    )
-    index = eqx.error_if(
-        spikes.index,
-        ~jnp.all((spikes.index >= 0) & (spikes.index < sources)),
-        f"spikes.index must lie in 0..{sources - 1}, the sources of the network's first layer.",
-    )
+    inside = (spikes.index >= 0) & (spikes.index < sources)
+    problems = [
+        (~jnp.all(times >= previous), "spikes.times must be sorted, not negative and not NaN (inf: no event)."),
+        (~jnp.all(inside), f"spikes.index must lie in 0..{sources - 1}, the sources of the network's first layer."),
+    ]
     for number, ((_, neuron), y) in enumerate(zip(network.layers, state, strict=True)):
-        if isinstance(y, LIFState):
-            below = (y.v < neuron.threshold) & (y.refractory >= 0)
-            message = f"The initial potential of layer {number} must lie below the threshold, and refractory be >= 0."
-            times = eqx.error_if(times, ~jnp.all(below), message)
-    return Spikes(times, index)
+        message = (
+            f"Layer {number} ({type(neuron).__name__}): tau_mem, tau_syn and refractory must be positive, and reset "
+            "and initial potential must lie below the threshold."
+        )
+        problems.append((~neuron.valid(y), message))
+    return problems
 
 
 def _is_finite(network: FeedForward, spikes: Spikes, state: tuple[Any, ...]) -> Array:

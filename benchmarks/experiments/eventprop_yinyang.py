@@ -38,12 +38,15 @@ class YinYang:
     tau0: float = 0.5
     tau1: float = 6.4
     alpha: float = 0.003
-    bump: float = 0.0
-    allowed_silent: float = 0.15
-    """Ratio of missing spikes in the hidden layer above which its weights are bumped (output layer: 0)."""
+    minimum_slope: float = 0.1
+    """Slopes of spikes below this are clipped in the gradient (see `eventprop.ClipSlope`)."""
+    bump: float = 1e-3
+    """Added to all weights of a layer after a minibatch in which too many spikes were missing."""
+    allowed_silent: float = 1.0
+    """Ratio of missing spikes allowed in the hidden layer. In the output layer none of the label's may be missing."""
     max_spikes: int = 4
     """Bound on the spikes of a hidden neuron. Outputs fire once: only their first spikes enter the loss."""
-    max_events: int = 256
+    max_events: int = 192
     """Bound on the spikes of the hidden layer."""
 
 
@@ -66,6 +69,7 @@ class YinYangPaper(YinYang):
     tau1: float = 10.0
     alpha: float = 0.01
     bump: float = 1e-4
+    allowed_silent: float = 0.15
 
 
 class State(eqx.Module):
@@ -150,8 +154,9 @@ class YinYangTraining(Training):
 
     def simulate(self, network: ep.FeedForward, spikes: ep.Spikes, **options: Any) -> ep.Solution:
         """One trial without end."""
+        adjoint = ep.Implicit(ep.ClipSlope(self.config.minimum_slope))
         solver = ep.Exact((self.config.max_spikes, 1), max_events=self.config.max_events)
-        return ep.simulate(network, spikes, jnp.inf, solver=solver, throw=False, **options)
+        return ep.simulate(network, spikes, jnp.inf, solver=solver, adjoint=adjoint, throw=False, **options)
 
     def _step(self, state: State, batch: Int[Array, " batch"]) -> tuple[State, Outcome]:
         def loss(weights):
@@ -160,7 +165,7 @@ class YinYangTraining(Training):
 
         gradient, outcome = jax.grad(loss, has_aux=True)(state.weights)
         updates, optimiser = self._optimiser().update(gradient, state.optimiser, state.weights, silent=outcome.silent)
-        weights = optax.apply_updates(state.weights, updates)
+        weights = eqx.apply_updates(state.weights, updates)
         return State(weights, optimiser, state.key, state.lost + outcome.lost), outcome
 
     def _outcome(self, weights: tuple[Array, Array], spikes: ep.Spikes, labels: Array) -> Outcome:
@@ -170,12 +175,13 @@ class YinYangTraining(Training):
         def trial(spikes, label):
             solution = self.simulate(network, spikes)
             hidden, output = solution.spikes
+            assert hidden is not None and output is not None  # both layers spike
             first = output.first()
             c = self.config
             loss = ep.first_spike_cross_entropy(
-                first, label, tau0=c.tau0, tau1=c.tau1, alpha=c.alpha, silent_time=100.0
+                first, label, tau0=c.tau0, tau1=c.tau1, alpha=c.alpha, silent_time=c.t_max + 2 * c.tau_mem
             )
-            silent = (jnp.mean(hidden.silent()), jnp.mean(output.silent()))
+            silent = (jnp.mean(hidden.silent()), output.silent()[label].astype(first.dtype))
             count = jnp.mean(hidden.count())
             accuracy = ep.first_spike_accuracy(first, label)
             return Outcome(loss, accuracy, count, silent, solution.stats["spikes_lost"])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 
 class Event(NamedTuple):
@@ -39,6 +39,10 @@ class AbstractNeuron(eqx.Module):
     @abc.abstractmethod
     def events(self) -> tuple[Event, ...]:
         """The events that the state itself brings about."""
+
+    @abc.abstractmethod
+    def valid(self, y: Any) -> Bool[Array, ""]:
+        """Whether parameters are in range and `y` is a state to start from (what only values can tell)."""
 
     @abc.abstractmethod
     def receive(self, y: Any, port: int, charge: Float[Array, " neurons"]) -> Any:

@@ -4,10 +4,10 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from eventprop.neurons.base import AbstractNeuron, Event
-from eventprop.parameters import Parameter, check_positive, check_same_length
+from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length
 
 
 class LIState(eqx.Module):
@@ -46,6 +46,10 @@ class LI(AbstractNeuron):
     def events(self) -> tuple[Event, ...]:
         """None: an integrator only listens."""
         return ()
+
+    def valid(self, y: LIState) -> Bool[Array, ""]:
+        """Time constants are positive."""
+        return all_positive(self.tau_mem, self.tau_syn)
 
     def receive(self, y: LIState, port: int, charge: Float[Array, " neurons"]) -> LIState:
         """I += charge (one receptor, port 0)."""

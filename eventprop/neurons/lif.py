@@ -5,10 +5,10 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from eventprop.neurons.base import AbstractNeuron, Event
-from eventprop.parameters import Parameter, check_positive, check_same_length
+from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length
 
 
 class LIFState(eqx.Module):
@@ -104,6 +104,14 @@ class LIF(AbstractNeuron):
             return (spike,)
         recovery = Event(lambda y: -y.refractory, lambda y: LIFState(y.v, y.i, jnp.zeros_like(y.v)), emits=False)
         return (spike, recovery)
+
+    def valid(self, y: LIFState) -> Bool[Array, ""]:
+        """Times are positive, and potentials and resets lie below the threshold."""
+        threshold = jnp.asarray(self.threshold, y.v.dtype)
+        refractory = jnp.inf if self.refractory is None else self.refractory
+        below = threshold - self.reset(threshold, threshold)
+        positive = all_positive(self.tau_mem, self.tau_syn, refractory, below, threshold - y.v)
+        return positive & jnp.all(y.refractory >= 0)
 
     def receive(self, y: LIFState, port: int, charge: Float[Array, " neurons"]) -> LIFState:
         """I += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""

@@ -15,7 +15,7 @@ class Trajectory(NamedTuple):
     """What a solver found, one entry per layer; `lost` counts the spikes that found no place."""
 
     spikes: tuple[SpikeTrains | None, ...]
-    ys: tuple[Float[Array, "times neurons"], ...] | None
+    ys: tuple[Float[Array, "times _"], ...] | None
     state: tuple[Any, ...]
     lost: Int[Array, ""]
 

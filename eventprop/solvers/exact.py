@@ -7,7 +7,6 @@ from jaxtyping import Array, Float
 
 from eventprop.adjoint import Implicit
 from eventprop.network import FeedForward
-from eventprop.neurons.base import AbstractNeuron
 from eventprop.neurons.li import LI, LIState
 from eventprop.neurons.lif import LIF, LIFState
 from eventprop.solvers.base import AbstractSolver, Trajectory
@@ -63,6 +62,8 @@ class Exact(AbstractSolver):
         max_events = _per_layer("max_events", self.max_events, len(network.layers) - 1)
         trains, ys, states, lost = [], [], [], jnp.zeros((), jnp.int32)
         for number, ((connection, neuron), initial) in enumerate(zip(network.layers, state, strict=True)):
+            if not isinstance(neuron, LIF | LI):
+                raise ValueError(f"Exact has no closed form for {type(neuron).__name__}; it solves LIF and LI.")
             trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
             times = jnp.zeros((0, connection.neurons), spikes.times.dtype)
             if isinstance(neuron, LIF):
@@ -90,7 +91,7 @@ def _potentials(trial: LayerTrial, neuron: LIF | LI, spikes: Array, ts: Array) -
     return v + jnp.reshape(jnp.asarray(neuron.bias, v.dtype), (1, -1))
 
 
-def _final_state(trial: LayerTrial, neuron: AbstractNeuron, spikes: Array) -> LIFState | LIState:
+def _final_state(trial: LayerTrial, neuron: LIF | LI, spikes: Array) -> LIFState | LIState:
     v, i, refractory = (x[0] for x in _state_at(trial, spikes, trial.end[None]))
     v = v + neuron.bias
     return LIFState(v, i, refractory) if isinstance(neuron, LIF) else LIState(v, i)

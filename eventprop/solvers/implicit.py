@@ -76,7 +76,7 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
 
     _, d_times = lax.scan(next_spike, _or_zeros(tangent.hold, trial.hold), (own, coupling))
     d_currents = jnp.where(finite, d_current - spikes.currents / membrane.tau_syn * d_times, 0)
-    return spikes, SpikeTimes(d_times, d_currents, None)
+    return spikes, SpikeTimes(d_times, d_currents, None)  # pyright: ignore[reportArgumentType]  (integers have no tangent)
 
 
 def _at_fixed_times(
@@ -85,9 +85,10 @@ def _at_fixed_times(
     """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
     slots, neurons = at.shape
-    dense = max_events is None or max_events >= at.size
+    capacity = at.size if max_events is None else min(max_events, at.size)
+    dense = capacity == at.size
     if not dense:
-        position, _ = occupied_slots(jnp.where(finite, at, jnp.inf).T, max_events)
+        position, _ = occupied_slots(jnp.where(finite, at, jnp.inf).T, capacity)
         neuron, slot = jnp.minimum(position // slots, neurons - 1), position % slots
 
     def excess_and_current(perturbed):

@@ -19,9 +19,9 @@ class LayerTrial(eqx.Module):
     """
 
     membrane: Membrane
-    threshold: Float[Array, "*neurons"]
-    reset: Float[Array, "*neurons"]
-    refractory: Float[Array, "*neurons"] | None
+    threshold: Float[Array, "..."]
+    reset: Float[Array, "..."]
+    refractory: Float[Array, "..."] | None
     v: Float[Array, " neurons"]
     i: Float[Array, " neurons"]
     hold: Float[Array, " neurons"]
@@ -42,9 +42,14 @@ class LayerTrial(eqx.Module):
         def pick(parameter):
             return parameter[neuron] if parameter.ndim else parameter
 
-        parts = (self.membrane, self.threshold, self.reset, self.refractory, self.v, self.i, self.hold)
         connection = Dense(self.connection.weights[:, neuron])
-        return LayerTrial(*jax.tree.map(pick, parts), connection, self.times, self.index, self.present, self.end)
+        membrane, threshold, reset, refractory, v, i, hold = jax.tree.map(
+            pick, (self.membrane, self.threshold, self.reset, self.refractory, self.v, self.i, self.hold)
+        )
+        times, index, present = self.times, self.index, self.present
+        return LayerTrial(
+            membrane, threshold, reset, refractory, v, i, hold, connection, times, index, present, self.end
+        )
 
 
 def layer_trial(
