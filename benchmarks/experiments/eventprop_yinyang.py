@@ -52,7 +52,7 @@ class YinYang:
 
 @dataclasses.dataclass(frozen=True)
 class YinYangPaper(YinYang):
-    """Yin-Yang, 5-200-3, the paper's recipe (appendix A)."""
+    """Yin-Yang, 5-200-3, the paper's recipe."""
 
     epochs: int = 100
     batch_size: int = 200
@@ -209,7 +209,7 @@ def _select(data: tuple[ep.Spikes, Array], batch: Array) -> tuple[ep.Spikes, Arr
 def _mean(outcomes: Outcome) -> Outcome:
     """The mean over the first axis; lost spikes are summed."""
     means = jax.tree.map(lambda x: jnp.mean(x, axis=0), outcomes)
-    return eqx.tree_at(lambda o: o.lost, means, jnp.sum(outcomes.lost, axis=0))
+    return eqx.tree_at(lambda o: o.lost, means, jnp.sum(outcomes.lost, axis=0, dtype=jnp.int32))
 
 
 def yinyang_experiment(config: YinYang, key: PRNGKeyArray) -> tuple[Metrics, ep.FeedForward, ep.RESULTS]:

@@ -69,7 +69,7 @@ class Exact(AbstractSolver):
             if isinstance(neuron, LIF):
                 bounds = {"max_spikes": max_spikes[number], "max_events": (*max_events, None)[number]}
                 times, _, fired = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
-                lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0))
+                lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
             trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
             ys.append(None if ts is None else _potentials(trial, neuron, times, ts))
             states.append(_final_state(trial, neuron, times))
