@@ -33,16 +33,16 @@ def quantity(metric: str, mean: float | None, std: float | None = None) -> str:
     if mean is None:
         return "-"
     scale, unit = _unit(metric)
-    digits = 2 if scale != 1.0 else _decimals(mean)
-    spread = f" ± {scale * std:.{digits}f}" if std else ""
-    return f"{scale * mean:.{digits}f}{spread}{unit}"
+    digits = ".2f" if scale != 1.0 else _digits(mean)
+    spread = f" ± {scale * std:{digits}}" if std else ""
+    return f"{scale * mean:{digits}}{spread}{unit}"
 
 
 def difference(metric: str, ours: float, published: float) -> str:
     """Ours minus published, signed; of accuracies in percentage points."""
     scale, unit = _unit(metric)
-    digits = 2 if scale != 1.0 else _decimals(published)
-    return f"{scale * (ours - published):+.{digits}f}{' points' if scale != 1.0 else unit}"
+    digits = ".2f" if scale != 1.0 else _digits(published)
+    return f"{scale * (ours - published):+{digits}}{' points' if scale != 1.0 else unit}"
 
 
 def final_table(summary: dict[str, Any], published: Sequence[Published] = ()) -> str:
@@ -70,7 +70,9 @@ def _rank(metric: str) -> int:
     return 2 if metric.endswith(("_ms", "_s")) else 1
 
 
-def _decimals(value: float) -> int:
-    """Decimals that show a value of this size with about four digits."""
+def _digits(value: float) -> str:
+    """The format that shows a value of this size with about four digits; tiny ones as powers of ten."""
+    if 0 < abs(value) < 1e-4:
+        return ".1e"
     steps = ((1000, 0), (100, 1), (10, 2), (0.1, 3), (0.01, 4))
-    return next((decimals for bound, decimals in steps if abs(value) >= bound), 6)
+    return f".{next((decimals for bound, decimals in steps if abs(value) >= bound), 6)}f"
