@@ -18,13 +18,17 @@ from benchmarks.training import Metrics, Training, train
 
 @dataclasses.dataclass(frozen=True)
 class YinYang:
-    """Yin-Yang, 5-200-3, first-spike loss (later recipe)."""
+    """Yin-Yang, 5-200-3, first-spike loss (later recipe).
+
+    The published run had 100 epochs with decay 0.95; the remedies (slope, bump) are ours, chosen on the validation set:
+    without them hidden neurons fall silent one after the other, and then outputs, until training collapses.
+    """
 
     hidden: int = 200
-    epochs: int = 100
+    epochs: int = 50
     batch_size: int = 32
     learning_rate: float = 5e-3
-    decay: float = 0.95
+    decay: float = 0.93
     """Factor of the learning rate per epoch."""
     tau_mem: float = 20.0
     tau_syn: float = 5.0
@@ -40,13 +44,13 @@ class YinYang:
     alpha: float = 0.003
     minimum_slope: float = 0.1
     """Slopes of spikes below this are clipped in the gradient (see `eventprop.ClipSlope`)."""
-    bump: float = 1e-3
+    bump: float = 2e-3
     """Added to all weights of a layer after a minibatch in which too many spikes were missing."""
-    allowed_silent: float = 1.0
+    allowed_silent: float = 0.75
     """Ratio of missing spikes allowed in the hidden layer. In the output layer none of the label's may be missing."""
     max_spikes: int = 4
     """Bound on the spikes of a hidden neuron. Outputs fire once: only their first spikes enter the loss."""
-    max_events: int = 192
+    max_events: int = 256
     """Bound on the spikes of the hidden layer."""
 
 
@@ -70,6 +74,8 @@ class YinYangPaper(YinYang):
     alpha: float = 0.01
     bump: float = 1e-4
     allowed_silent: float = 0.15
+    max_spikes: int = 8
+    max_events: int = 768
 
 
 class State(eqx.Module):
