@@ -1,0 +1,43 @@
+"""The README's examples run as printed."""
+
+import re
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.sweep.target import find_target
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+NETWORK, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_network_and_gradient():
+    names: dict = {}
+    exec(compile(NETWORK, "README.md", "exec"), names)
+    network, features, gradient = names["network"], names["features"], names["gradient"]
+    assert [connection.weights.shape for connection, _ in gradient.layers] == [(5, 50), (50, 3)]
+
+    # Forward mode: central differences along all features.
+    later, sooner = (names["first_spikes"](network, features[0] + step) for step in (1e-3, -1e-3))
+    np.testing.assert_allclose((later - sooner) / 2e-3, names["slopes"], rtol=1e-2)
+
+    # Reverse mode: a step along the gradient changes the loss by what its length predicts.
+    squared = sum(jnp.sum(connection.weights**2) for connection, _ in gradient.layers)
+
+    def shifted(change):
+        updates = jax.tree.map(lambda g: change / squared * g, eqx.filter(gradient, eqx.is_array))
+        return names["loss"](eqx.apply_updates(network, updates), features, names["labels"])[0]
+
+    np.testing.assert_allclose(shifted(5e-4) - shifted(-5e-4), 1e-3, rtol=0.02)
+
+
+def test_own_experiment_learns(tmp_path, key):
+    path = tmp_path / "my_file.py"
+    path.write_text(OWN_EXPERIMENT, encoding="utf-8")
+    target = find_target(f"{path}:experiment")
+    metrics, weights, _ = jax.jit(lambda key: target.function(target.config(), key))(key)
+    assert metrics["train_loss"] < 0.1  # ms^2, from about 10
+    assert weights.shape == (20, 1)
