@@ -46,9 +46,12 @@ def crossing_time(
         low, high = jnp.where(error < 0, t, low), jnp.where(error < 0, high, t)
         root = jnp.sqrt(jnp.maximum(slope * slope - 2 * error * curvature, 0))
         proposal = t - 2 * error / _nonzero(slope + root)
-        proposal = jnp.where((proposal >= low) & (proposal <= high), proposal, (low + high) / 2)
-        rounding = eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
-        converged = (jnp.abs(error) <= rounding) | (jnp.abs(proposal - t) <= 2 * eps * t)
+        rounding = 4 * eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
+        close = jnp.abs(error) <= rounding
+        # XLA may compute `error` twice with different rounding, so at the root the bracket's sign is not to be trusted.
+        outside = jnp.where(close, t, (low + high) / 2)
+        proposal = jnp.where((proposal >= low) & (proposal <= high), proposal, outside)
+        converged = close | (jnp.abs(proposal - t) <= 2 * eps * t)
         return (proposal, low, high), converged
 
     start, high = _start(membrane, threshold, v, i, end)
