@@ -1,6 +1,6 @@
 """Search for the spikes of one layer: all neurons and all inter-event intervals at once, one pass per spike.
 
-A neuron's spikes depend on nothing but its input, and the subthreshold state is linear in it: an associative scan gives
+A neuron's spikes depend on nothing but its input, and the subthreshold state is linear in it: a scan gives
 the free state at every event, and one comparison per interval tells whether the threshold is reached there
 (`best_moment`). A reset shifts the potential by an exponential, so the next pass repeats only the comparison. Events
 come in chunks: that bounds memory by chunk x neurons, lets neurons that are done with leave early, and keeps the shift
