@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 # exp(t / tau1) is continued by its tangent from here on: e^30 = 1e13 leaves room for sums and squares in float32.
@@ -34,10 +35,13 @@ def first_spike_cross_entropy(
     - `label`: index of the right class. One that does not exist makes the loss NaN.
     - `tau0`, `tau1`: time constants of the softmax and of the early-spike term, in the unit of `times`.
     - `alpha`: weight of the early-spike term.
-    - `silent_time`: stands in for the missing time of a silent neuron, so that value and gradient are finite; the end
-      of the trial, or later than any spike. The gradient with respect to the silent neuron's time is zero: the exact
-      gradient is blind to spikes that do not exist, and only a remedy (`weight_bump`, `spike_count_regulariser`)
-      brings them about.
+    - `silent_time`: stands in for the missing time of a silent neuron, so that the value is finite; the end of the
+      trial, or later than any spike. The exact gradient is blind to spikes that do not exist: only a remedy
+      (`weight_bump`, `spike_count_regulariser`) brings them about.
+
+    A trial whose label is silent has no gradient at all. Its loss cannot fall by an earlier spike of the label, so its
+    gradient would only drive the other neurons to fire later and less, until they are silent as well (measured on
+    Yin-Yang: training collapses within some epochs).
 
     Beyond t_label = 30 tau1 the exponential is continued by its tangent, so that no time overflows.
     """
@@ -45,7 +49,9 @@ def first_spike_cross_entropy(
         raise ValueError(
             f"times must be the first spikes of one trial, [classes], got shape {times.shape}; use jax.vmap"
         )
-    times = jnp.where(times == jnp.inf, silent_time, times)
+    fired = times != jnp.inf
+    times = jnp.where(fired, times, silent_time)
+    times = jnp.where(fired[label], times, lax.stop_gradient(times))
     target = times.at[label].get(mode="fill", fill_value=jnp.nan)
     cross_entropy = jax.nn.logsumexp((target - times) / tau0)
     exponent = target / tau1
