@@ -48,21 +48,14 @@ class Membrane(eqx.Module):
         return rate_mem * jnp.exp(-slow * t - rate_syn * delay) * _saturating_ramp(t, jnp.abs(rate_syn - rate_mem))
 
     def propagator(self, t: Array) -> tuple[Array, Array, Array]:
-        """(leak, decay, response) at `t` from two exponentials: for searching, not for differentiation.
-
-        Where both time constants are equal, derivatives with respect to them would be wrong.
-        """
+        """(leak, decay, response) at `t` from two exponentials."""
         rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
+        leak, decay = jnp.exp(-rate_mem * t), jnp.exp(-rate_syn * t)
         difference = jnp.abs(rate_syn - rate_mem)
-        slow = jnp.exp(-jnp.minimum(rate_mem, rate_syn) * t)
-        ramp = _saturating_ramp(t, difference)
-        fast = slow * (1 - difference * ramp)
-        slow_membrane = rate_mem <= rate_syn
-        return (
-            jnp.where(slow_membrane, slow, fast),
-            jnp.where(slow_membrane, fast, slow),
-            rate_mem * slow * ramp,
-        )
+        x = difference * t
+        near = _is_small(x)
+        far = jnp.abs(leak - decay) / jnp.where(near, 1, difference)
+        return leak, decay, rate_mem * jnp.where(near, jnp.maximum(leak, decay) * t * _phi_series(x), far)
 
 
 def expand(parameter: Array, ndim: int) -> Array:
@@ -73,8 +66,20 @@ def expand(parameter: Array, ndim: int) -> Array:
 def _saturating_ramp(t: Array, rate: Array) -> Array:
     """(1 - exp(-rate t)) / rate, and t at rate 0, with accurate derivatives in both arguments."""
     x = rate * t
-    # Below the cut the derivative with respect to the rate would lose digits; the next Taylor term is below rounding.
-    small = x < (1e-3 if x.dtype == jnp.float64 else 0.05)
-    taylor = t * (1 - x / 2 * (1 - x / 3 * (1 - x / 4)))
-    safe_rate = jnp.where(small, jnp.ones_like(x), rate)
-    return jnp.where(small, taylor, -jnp.expm1(-jnp.where(small, jnp.ones_like(x), x)) / safe_rate)
+    small = _is_small(x)
+    far = (1 - jnp.exp(-jnp.where(small, jnp.ones_like(x), x))) / jnp.where(small, jnp.ones_like(x), rate)
+    return jnp.where(small, t * _phi_series(x), far)
+
+
+def _is_small(x: Array) -> Array:
+    """Where the series below is exact to rounding; elsewhere the difference of exponentials loses two bits at most."""
+    return x < 0.25
+
+
+def _phi_series(x: Array) -> Array:
+    """(1 - exp(-x)) / x = 1 - x/2 (1 - x/3 (1 - x/4 ...)) for 0 <= x < 1/4."""
+    terms = 12 if x.dtype == jnp.float64 else 7
+    total = jnp.ones_like(x)
+    for n in range(terms, 1, -1):
+        total = 1 - x * total * (1 / n)
+    return total

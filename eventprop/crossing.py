@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from eventprop.closed_form import Membrane
+from eventprop.loops import anywhere
 
 
 def best_moment(membrane: Membrane, threshold: Array, i: Array, duration: Array) -> Array:
@@ -25,72 +26,43 @@ def best_moment(membrane: Membrane, threshold: Array, i: Array, duration: Array)
 
 
 def crossing_time(
-    membrane: Membrane, threshold: Array, v: Array, i: Array, end: Array, needed: Bool[Array, "..."]
+    membrane: Membrane, threshold: Array, v: Array, i: Array, decisive: Array, needed: Bool[Array, "..."]
 ) -> Array:
-    """First t in [0, end] at which v(t) = threshold, for trajectories that do cross (`needed`; others return 0).
+    """First t in [0, decisive] at which v(t) = threshold, for trajectories that do cross (`needed`; others: anything).
 
-    Each step solves the parabola through value, slope and curvature. Below a threshold above the bias the rising piece
-    is concave, and from the parabola through the maximum three steps reach float32 and four float64 precision, near
-    tangency too. The loop after them is for what is left, such as a bias near or above the threshold; steps that leave
-    the bracket are replaced by bisection.
+    `decisive` is the moment of `best_moment`, where they are above the threshold. From there, each step solves the
+    parabola through value, slope and curvature. Below a threshold above the bias the rising piece is concave, and three
+    or four steps reach rounding, near tangency too. Steps that leave the bracket, as with a bias near or above the
+    threshold, are replaced by bisection. A step is the last one if the cubic term that it neglects is below rounding.
     """
     eps = jnp.finfo(v.dtype).eps
 
-    def step(t, low, high):
+    def turn(carry):
+        t, low, high, converged, count = carry
         leak, decay, response = membrane.propagator(t)
         left, driven, i_t = v * leak, i * response, i * decay
         v_t = left + driven
         error = v_t - threshold
         slope = (i_t - v_t) / membrane.tau_mem
         curvature = (-i_t / membrane.tau_syn - slope) / membrane.tau_mem
+        third = (i_t / (membrane.tau_syn * membrane.tau_syn) - curvature) / membrane.tau_mem
         low, high = jnp.where(error < 0, t, low), jnp.where(error < 0, high, t)
         root = jnp.sqrt(jnp.maximum(slope * slope - 2 * error * curvature, 0))
-        proposal = t - 2 * error / _nonzero(slope + root)
+        # The earlier root of a concave parabola, in the form in which nothing cancels.
+        step = jnp.where(slope > 0, -2 * error, root - slope) / _nonzero(jnp.where(slope > 0, slope + root, curvature))
         rounding = 4 * eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
         close = jnp.abs(error) <= rounding
         # XLA may compute `error` twice with different rounding, so at the root the bracket's sign is not to be trusted.
-        outside = jnp.where(close, t, (low + high) / 2)
-        proposal = jnp.where((proposal >= low) & (proposal <= high), proposal, outside)
-        converged = close | (jnp.abs(proposal - t) <= 2 * eps * t)
-        return (proposal, low, high), converged
-
-    start, high = _start(membrane, threshold, v, i, end)
-    bracket, converged = (start, jnp.zeros_like(high), high), jnp.zeros_like(needed)
-    for _ in range(3 if v.dtype == jnp.float32 else 4):
-        bracket, converged = step(*bracket)
-
-    def polish(carry):
-        bracket, _, count = carry
-        bracket, converged = step(*bracket)
-        return bracket, converged | ~needed, count + 1
+        inside = (t + step >= low) & (t + step <= high)
+        proposal = jnp.where(inside, t + step, jnp.where(close, t, (low + high) / 2))
+        last = close | (inside & (jnp.abs(third * step * step * step) <= rounding)) | (high - low <= eps * high)
+        return jnp.where(converged, t, proposal), low, high, converged | last, count + 1
 
     def unfinished(carry):
-        return ~jnp.all(carry[1]) & (carry[2] < 60)
+        return anywhere(~carry[3]) & (carry[4] < 60)
 
-    return lax.while_loop(unfinished, polish, (bracket, converged | ~needed, 0))[0][0]
-
-
-def _start(membrane: Membrane, threshold: Array, v: Array, i: Array, end: Array) -> tuple[Array, Array]:
-    """Where the search begins, and a time by which the crossing has happened."""
-    peak = _peak_time(membrane, v, i)
-    has_peak = (threshold > 0) & jnp.isfinite(peak)
-    peak = jnp.where(has_peak, peak, 0)
-    height = i * membrane.decay(peak)  # at the maximum V = I
-    above = jnp.maximum(height - threshold, 0)
-    parabola = peak - jnp.sqrt(2 * above * membrane.tau_mem * membrane.tau_syn / _nonzero(height))
-    high = jnp.where(has_peak, jnp.minimum(end, peak), end)
-    return jnp.where(has_peak, jnp.clip(parabola, 0, high), 0), high
-
-
-def _peak_time(membrane: Membrane, v: Array, i: Array) -> Array:
-    """When the free trajectory is highest (inf: it has no maximum ahead); for positive currents."""
-    x = 1 - v / _nonzero(i)
-    y = (1 / membrane.tau_syn - 1 / membrane.tau_mem) * membrane.tau_syn * x
-    exists = (i > 0) & (x > 0) & (y < 1)
-    y = jnp.where(exists, y, 0)
-    small = jnp.abs(y) < 1e-3
-    stretch = jnp.where(small, 1 + y / 2 + y * y / 3, -jnp.log1p(-y) / jnp.where(small, 1, y))
-    return jnp.where(exists, membrane.tau_syn * x * stretch, jnp.inf)
+    end = jnp.maximum(decisive, 0)
+    return lax.while_loop(unfinished, turn, (end, jnp.zeros_like(end), end, ~needed, 0))[0]
 
 
 def _nonzero(x: Array) -> Array:

@@ -28,8 +28,8 @@ class Exact(AbstractSolver):
     A neuron of a feed-forward layer depends on its input only, so all neurons search for their next spike at the same
     time: the sequential work is one pass per spike of a *neuron*, not one step per spike of the network.
 
-    max_spikes: most spikes per neuron and trial, one number or one per spiking layer. Lost spikes are counted and by
-        default an error.
+    max_spikes: most spikes per neuron and trial, one number or one per spiking layer. Lost spikes are counted (up to
+        1000 per neuron) and by default an error.
     max_events: most spikes that a layer hands on to the next, one number, one per hidden layer, or None for as many as
         its neurons could fire together. Sorting costs time, and most slots are empty: a bound somewhat above the
         largest number of spikes saves much of it. Lost spikes are counted as above.

@@ -22,6 +22,9 @@ from eventprop.solvers.search import search
 from eventprop.solvers.trial import LayerTrial
 from eventprop.spikes import occupied_slots
 
+_GROUP = 2**18
+"""Most terms (event, time, neuron) of one trial that are kept for the backward pass; more are recomputed."""
+
 
 class SpikeTimes(NamedTuple):
     """Spikes of a layer, by slot: times in ascending order (inf: none) and the synaptic current at each of them."""
@@ -54,7 +57,7 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
     finite = jnp.isfinite(spikes.times)
     at = jnp.where(finite, spikes.times, trial.end)
     begin = windows(trial, at)
-    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at, finite, max_events)
+    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at, spikes.times, max_events)
 
     scale = expand(trial.threshold - trial.reset, 2)
     slope = (spikes.currents - expand(trial.threshold, 2)) / scale
@@ -69,18 +72,20 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
     if trial.refractory is not None:
         d_refractory = d_refractory + _or_zeros(tangent.refractory, trial.refractory)
 
-    def next_spike(d_begin, terms):
-        own, coupling = terms
-        d_time = own + coupling * d_begin
-        return d_time + d_refractory, d_time
+    # dt_s = own_s + coupling_s dbegin_s. (Not by lax.scan: before jax 0.10.1 its transpose fails inside of a JVP rule.)
+    d_first = _or_zeros(tangent.hold, trial.hold)[None]
+    d_begin = jnp.concatenate([d_first, jnp.broadcast_to(d_refractory, (max_spikes - 1, trial.neurons))])
 
-    _, d_times = lax.scan(next_spike, _or_zeros(tangent.hold, trial.hold), (own, coupling))
+    def combine(left, right):
+        return left[0] * right[0], right[0] * left[1] + right[1]
+
+    _, d_times = lax.associative_scan(combine, (coupling, own + coupling * d_begin))
     d_currents = jnp.where(finite, d_current - spikes.currents / membrane.tau_syn * d_times, 0)
     return spikes, SpikeTimes(d_times, d_currents, None)  # pyright: ignore[reportArgumentType]  (integers have no tangent)
 
 
 def _at_fixed_times(
-    trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array, finite: Array, max_events: int | None
+    trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array, times: Array, max_events: int | None
 ) -> tuple[Array, Array]:
     """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
@@ -88,7 +93,7 @@ def _at_fixed_times(
     capacity = at.size if max_events is None else min(max_events, at.size)
     dense = capacity == at.size
     if not dense:
-        position, _ = occupied_slots(jnp.where(finite, at, jnp.inf).T, capacity)
+        position, _ = occupied_slots(times.T, capacity)
         neuron, slot = jnp.minimum(position // slots, neurons - 1), position % slots
 
     def excess_and_current(perturbed):
@@ -168,25 +173,23 @@ def current_before(trial: LayerTrial, at: Array) -> Array:
 
 
 def _sum_over_events(trial: LayerTrial, kernel: Callable[[Array], Array], initial: Array) -> Array:
-    """initial + sum_k charge_k kernel(t_k), a scan over groups of events that go side by side.
+    """initial + sum_k charge_k kernel(t_k).
 
-    As one expression over all (event, time, neuron) it would not fit into memory for wide layers, and XLA's CPU code
-    would evaluate its exponentials inside a reduction, one by one (measured: 8 times slower). In a scan they are
-    elementwise, and stored for the backward pass. Groups fill the vector units where there are few neurons.
+    In groups of events: as one expression over all (event, time, neuron) it would not fit into memory for wide layers.
     """
     events = trial.times.shape[0]
-    group = max(1, min(1024 // initial.size, events // 4))
+    group = max(1, min(_GROUP // initial.size, events))
     padding = -events % group
-    padded = (jnp.pad(x, (0, padding)) for x in (trial.times, trial.index, trial.present))
 
     def add(total, part):
         times, index, present = part
         charges = trial.connection.charges(index) * present[:, None]
-        return total + kernel(times[:, None, None]) * charges[:, None], None
+        return total + jnp.sum(kernel(times[:, None, None]) * charges[:, None], axis=0), None
 
-    step = jax.checkpoint(add) if events * initial.size > 2**18 else add
-    zeros = jnp.zeros((group, *initial.shape), initial.dtype)
-    return initial + jnp.sum(lax.scan(step, zeros, tuple(x.reshape(-1, group) for x in padded))[0], axis=0)
+    if group == events:
+        return add(initial, (trial.times, trial.index, trial.present))[0]
+    groups = (jnp.pad(x, (0, padding)).reshape(-1, group) for x in (trial.times, trial.index, trial.present))
+    return lax.scan(jax.checkpoint(add), initial, tuple(groups))[0]
 
 
 def _positive(x: Array) -> Array:

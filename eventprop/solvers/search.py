@@ -15,7 +15,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.closed_form import expand
 from eventprop.crossing import best_moment, crossing_time
+from eventprop.loops import anywhere
 from eventprop.solvers.trial import LayerTrial
+
+MOST_LOST = 1000
+"""A neuron is given up once it has lost this many spikes: with exploding weights it could fire without end."""
 
 
 class Progress(NamedTuple):
@@ -31,26 +35,29 @@ class Progress(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Since when each neuron moves freely: at `begin`, in interval `interval`, from (v, i).
+    """Since when each neuron moves freely: at `begin`, from (v, i); a refractory membrane is held at `v` until then.
 
     `excess`: how far the free trajectory of the chunk (without its resets) is above the true one at `begin`.
     """
 
     begin: Float[Array, " neurons"]
-    interval: Int[Array, " neurons"]
     v: Float[Array, " neurons"]
     i: Float[Array, " neurons"]
     excess: Float[Array, " neurons"]
 
 
 class Intervals(NamedTuple):
-    """The intervals of a chunk: interval m lasts from starts[m], with free state (v, i), to the event at ends[m]."""
+    """The intervals of a chunk: interval m lasts from starts[m], with free state (v, i), to the event at ends[m].
+
+    Whether a neuron fires in it shows at `decisive` (see `best_moment`), where the free potential is `margin` above the
+    threshold.
+    """
 
     starts: Float[Array, " intervals"]
     ends: Float[Array, " intervals"]
     v: Float[Array, "intervals neurons"]
     i: Float[Array, "intervals neurons"]
-    moments: Float[Array, "intervals neurons"]
+    decisive: Float[Array, "intervals neurons"]
     margin: Float[Array, "intervals neurons"]
 
 
@@ -72,7 +79,7 @@ def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Array
 
     def unfinished(carry):
         number, progress = carry
-        return (number < used) & jnp.any(progress.hold < trial.end)
+        return anywhere((number < used) & jnp.any(progress.hold < trial.end))
 
     def advance(carry):
         number, progress = carry
@@ -99,23 +106,31 @@ def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
 def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array) -> Progress:
     """Move the layer past the events of one chunk."""
     intervals, v_end, i_end = _free_intervals(trial, progress, times, charges)
+    slots = progress.times.shape[0]
 
-    def unfinished(carry):
-        _, _, _, active = carry
-        return jnp.any(active)
+    def fire(found, interval, window, record, fired):
+        time, current = _spike(trial, intervals, window, interval, found)
+        slot = found[None] & (jnp.arange(slots)[:, None] == fired[None])
+        record = tuple(jnp.where(slot, new[None], old) for new, old in zip((time, current), record, strict=True))
+        after = _after_spike(trial, window, time, current)
+        window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
+        return window, record, fired + found
 
     def search_pass(carry):
         window, record, fired, _ = carry
-        found, time, interval, current = _next_spike(trial, intervals, window)
-        slot = found[None] & (jnp.arange(progress.times.shape[0])[:, None] == fired[None])
-        record = tuple(jnp.where(slot, new[None], old) for new, old in zip((time, current), record, strict=True))
-        after = _after_spike(trial, intervals, window, time, interval, current)
-        window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
-        return window, record, fired + found, found
+        if trial.refractory is not None:
+            window = _released(trial, intervals, window)
+        found, interval = _next_crossing(trial, intervals, window)
+        found = found & (fired < slots + MOST_LOST)
+        any_found = anywhere(found)
+        carry = (window, record, fired)
+        carry = lax.cond(any_found, fire, lambda found, interval, *carry: carry, found, interval, *carry)
+        return *carry, any_found
 
-    window = _first_window(trial, intervals, progress)
-    carry = (window, (progress.times, progress.currents), progress.fired, window.begin < times[-1])
-    window, record, fired, _ = lax.while_loop(unfinished, search_pass, carry)
+    window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
+    carry = (window, (progress.times, progress.currents), progress.fired, jnp.array(True))
+    carry = lax.while_loop(lambda carry: carry[3], search_pass, carry)
+    window, record, fired, _ = carry
     free = v_end - window.excess * trial.membrane.leak(jnp.maximum(times[-1] - window.begin, 0))
     v = jnp.where(window.begin > times[-1], window.v, free)
     return Progress(times[-1], v, i_end, window.begin, fired, *record)
@@ -126,94 +141,97 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     membrane = trial.membrane.align(2)
     starts = jnp.concatenate([progress.t[None], times[:-1]])
     durations = (times - starts)[:, None]
-    decay, leak, response = membrane.decay(durations), membrane.leak(durations), membrane.response(durations)
-    i = _decaying_sums(decay, charges, progress.i)
-    v = _decaying_sums(leak, response * i[:-1], progress.v)
+    v, i = _free_states(membrane.propagator(durations), charges, progress)
     threshold = expand(trial.threshold, 2)
     moments = best_moment(membrane, threshold, i[:-1], durations)
     leak, _, response = membrane.propagator(moments)
     margin = v[:-1] * leak + i[:-1] * response - threshold
-    return Intervals(starts, times, v[:-1], i[:-1], moments, margin), v[-1], i[-1]
+    return Intervals(starts, times, v[:-1], i[:-1], starts[:, None] + moments, margin), v[-1], i[-1]
 
 
-def _decaying_sums(decay: Array, added: Array, initial: Array) -> Array:
-    """x_0 = initial, x_{k+1} = decay_k x_k + added_k. Returns all of them.
+def _free_states(propagators: tuple[Array, Array, Array], charges: Array, progress: Progress) -> tuple[Array, Array]:
+    """(v, i) at the start of each interval and at the end of the last one.
 
     On accelerators by an associative scan, of depth log(events); on CPU one after the other, which takes a third of the
     time there and compiles faster.
     """
 
     def combine(left, right):
-        return left[0] * right[0], left[1] * right[0] + right[1]
+        (leak_0, decay_0, response_0, v_0, i_0), (leak, decay, response, v, i) = left, right
+        response_0 = leak * response_0 + response * decay_0
+        return leak * leak_0, decay * decay_0, response_0, leak * v_0 + response * i_0 + v, decay * i_0 + i
 
-    def parallel(decay, added, initial):
-        products, sums = lax.associative_scan(combine, (decay, added), axis=0)
-        return sums + products * initial[None]
+    def parallel(propagators, charges, v, i):
+        leak, decay, response, v_added, i_added = lax.associative_scan(
+            combine, (*(jnp.broadcast_to(x, charges.shape) for x in propagators), jnp.zeros_like(charges), charges)
+        )
+        v, i = v[None], i[None]
+        return leak * v + response * i + v_added, decay * i + i_added
 
-    def sequential(decay, added, initial):
-        def step(x, terms):
-            x = terms[0] * x + terms[1]
-            return x, x
+    def sequential(propagators, charges, v, i):
+        def event(state, terms):
+            (leak, decay, response), charge = terms
+            v, i = state
+            state = leak * v + response * i, decay * i + charge
+            return state, state
 
-        return lax.scan(step, initial, (jnp.broadcast_to(decay, added.shape), added))[1]
+        return lax.scan(event, (v, i), (propagators, charges), unroll=4)[1]
 
-    sums = lax.platform_dependent(decay, added, initial, cpu=sequential, default=parallel)
-    return jnp.concatenate([initial[None], sums])
+    states = lax.platform_dependent(propagators, charges, progress.v, progress.i, cpu=sequential, default=parallel)
+    return tuple(jnp.concatenate([x[None], xs]) for x, xs in zip((progress.v, progress.i), states, strict=True))
 
 
-def _next_spike(
+def _next_crossing(
     trial: LayerTrial, intervals: Intervals, window: Window
-) -> tuple[Bool[Array, " neurons"], Array, Array, Array]:
-    """Whether, when and in which interval each neuron fires next, and its current then."""
-    membrane, size = trial.membrane, intervals.starts.shape[0]
-    # What is left of the interval that the window begins in.
-    rest = intervals.ends[jnp.minimum(window.interval, size - 1)] - window.begin
-    moment = best_moment(membrane, trial.threshold, window.i, jnp.maximum(rest, 0))
-    leak, _, response = membrane.propagator(moment)
-    now = (window.v * leak + window.i * response >= trial.threshold) & (window.interval < size)
-    # All later intervals: the free trajectory has to clear the threshold by what the resets took away.
-    age = jnp.maximum(intervals.starts[:, None] + intervals.moments - window.begin[None], 0)
-    clears = intervals.margin >= window.excess[None] * membrane.align(2).leak(age)
+) -> tuple[Bool[Array, " neurons"], Int[Array, " neurons"]]:
+    """Whether each neuron fires again in this chunk, and in which interval.
+
+    It does so in the first one where the free trajectory clears the threshold by what the resets took away. An interval
+    that is decided before the window begins is over: I < threshold from there on.
+    """
+    age = intervals.decisive - window.begin[None]
+    clears = intervals.margin >= window.excess[None] * trial.membrane.align(2).leak(jnp.maximum(age, 0))
+    clears = clears & (intervals.margin < jnp.inf)
+    size = intervals.starts.shape[0]
     numbers = jnp.arange(size, dtype=jnp.int32)[:, None]
-    later = jnp.min(jnp.where(clears & (numbers > window.interval[None]), numbers, jnp.int32(size)), axis=0)
-    found = now | (later < size)
-    interval = jnp.where(now, window.interval, jnp.minimum(later, size - 1))
-    start, v, i = _state_at_start(intervals, interval)
+    interval = jnp.min(jnp.where(clears & (age >= 0), numbers, jnp.int32(size)), axis=0)
+    return interval < size, jnp.minimum(interval, size - 1)
+
+
+def _spike(
+    trial: LayerTrial, intervals: Intervals, window: Window, interval: Array, found: Array
+) -> tuple[Array, Array]:
+    """The time of the crossing in this interval, and the current then, of the neurons for which one was found."""
+    membrane = trial.membrane
+    start, v, i, decisive = _at_interval(interval, intervals.starts, intervals.v, intervals.i, intervals.decisive)
     shift = window.excess * membrane.leak(jnp.maximum(start - window.begin, 0))
-    start, v, i = jnp.where(now, window.begin, start), jnp.where(now, window.v, v - shift), jnp.where(now, window.i, i)
-    wait = crossing_time(membrane, trial.threshold, v, i, intervals.ends[interval] - start, found)
-    return found, start + wait, interval, i * membrane.decay(wait)
+    begun = start >= window.begin
+    start, v, i = (
+        jnp.where(begun, start, window.begin),
+        jnp.where(begun, v - shift, window.v),
+        jnp.where(begun, i, window.i),
+    )
+    wait = crossing_time(membrane, trial.threshold, v, i, decisive - start, found)
+    return start + wait, i * membrane.decay(wait)
 
 
-def _after_spike(
-    trial: LayerTrial, intervals: Intervals, window: Window, time: Array, interval: Array, current: Array
-) -> Window:
+def _after_spike(trial: LayerTrial, window: Window, time: Array, current: Array) -> Window:
     """Where the next search begins: at the spike, or at the end of the refractory period."""
     reset = jnp.broadcast_to(trial.reset, time.shape)
-    if trial.refractory is None:
-        excess = window.excess * trial.membrane.leak(time - window.begin) + trial.threshold - trial.reset
-        return Window(time, interval, reset, current, excess)
-    return _clamped_until(trial, intervals, jnp.minimum(time + trial.refractory, trial.end), reset)
-
-
-def _first_window(trial: LayerTrial, intervals: Intervals, progress: Progress) -> Window:
-    """The window that is open at the start of a chunk."""
     if trial.refractory is not None:
-        return _clamped_until(trial, intervals, jnp.maximum(progress.hold, progress.t), progress.v)
-    begin = jnp.broadcast_to(progress.t, progress.v.shape)
-    return Window(begin, jnp.zeros_like(progress.fired), progress.v, progress.i, jnp.zeros_like(progress.v))
+        return Window(jnp.minimum(time + trial.refractory, trial.end), reset, window.i, window.excess)
+    excess = window.excess * trial.membrane.leak(time - window.begin) + trial.threshold - trial.reset
+    return Window(time, reset, current, excess)
 
 
-def _clamped_until(trial: LayerTrial, intervals: Intervals, begin: Array, v: Array) -> Window:
-    """The window of a membrane that is held at `v` until `begin`, which may lie beyond the chunk."""
-    size = intervals.starts.shape[0]
-    passed = jnp.sum(intervals.ends[:, None] <= begin[None], axis=0, dtype=jnp.int32)
-    start, v_start, i_start = _state_at_start(intervals, jnp.minimum(passed, size - 1))
-    leak, decay, response = trial.membrane.propagator(jnp.maximum(begin - start, 0))
-    v_free, i = v_start * leak + i_start * response, i_start * decay
-    return Window(begin, passed, v, i, v_free - v)
+def _released(trial: LayerTrial, intervals: Intervals, window: Window) -> Window:
+    """The current and the excess at the begin of the window, which may lie beyond the chunk."""
+    last = intervals.starts.shape[0] - 1
+    passed = jnp.sum(intervals.ends[:, None] <= window.begin[None], axis=0, dtype=jnp.int32)
+    start, v, i = _at_interval(jnp.minimum(passed, last), intervals.starts, intervals.v, intervals.i)
+    leak, decay, response = trial.membrane.propagator(jnp.maximum(window.begin - start, 0))
+    return Window(window.begin, window.v, i * decay, v * leak + i * response - window.v)
 
 
-def _state_at_start(intervals: Intervals, interval: Array) -> tuple[Array, Array, Array]:
-    v, i = (jnp.take_along_axis(x, interval[None], axis=0)[0] for x in (intervals.v, intervals.i))
-    return intervals.starts[interval], v, i
+def _at_interval(interval: Array, starts: Array, *values: Array) -> tuple[Array, ...]:
+    return starts[interval], *(jnp.take_along_axis(x, interval[None], axis=0)[0] for x in values)

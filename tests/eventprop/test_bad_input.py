@@ -128,3 +128,12 @@ def test_saveat_beyond_ts_is_refused():
     for saveat in (diffrax.SaveAt(steps=True), diffrax.SaveAt(dense=True)):
         with pytest.raises(ValueError, match="saveat"):
             ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), saveat=saveat)
+
+
+@pytest.mark.parametrize("weight", [1e6, 1e30])
+def test_exploding_weights_end_the_trial_with_lost_spikes(weight):
+    network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), weight)), ep.LIF(20.0, 5.0))])
+    spikes = ep.Spikes.from_events([1.0], [0])
+    solution = ep.simulate(network, spikes, jnp.inf, solver=ep.Exact(4), throw=False)
+    assert solution.stats["spikes_lost"] == 1000
+    assert solution.result == ep.RESULTS.spikes_lost
