@@ -9,6 +9,7 @@ small (in float32, a potential free of all past resets would lose digits).
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -155,30 +156,34 @@ def _free_states(propagators: tuple[Array, Array, Array], charges: Array, progre
     On accelerators by an associative scan, of depth log(events); on CPU one after the other, which takes a third of the
     time there and compiles faster.
     """
+    if jax.default_backend() == "cpu":
+        states = _one_after_the_other(propagators, charges, progress.v, progress.i)
+    else:
+        states = _side_by_side(propagators, charges, progress.v[None], progress.i[None])
+    return tuple(jnp.concatenate([x[None], xs]) for x, xs in zip((progress.v, progress.i), states, strict=True))
 
+
+def _one_after_the_other(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
+    def event(state, terms):
+        (leak, decay, response), charge = terms
+        v, i = state
+        state = leak * v + response * i, decay * i + charge
+        return state, state
+
+    return lax.scan(event, (v, i), (propagators, charges), unroll=4)[1]
+
+
+def _side_by_side(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
     def combine(left, right):
         (leak_0, decay_0, response_0, v_0, i_0), (leak, decay, response, v, i) = left, right
         response_0 = leak * response_0 + response * decay_0
         return leak * leak_0, decay * decay_0, response_0, leak * v_0 + response * i_0 + v, decay * i_0 + i
 
-    def parallel(propagators, charges, v, i):
-        leak, decay, response, v_added, i_added = lax.associative_scan(
-            combine, (*(jnp.broadcast_to(x, charges.shape) for x in propagators), jnp.zeros_like(charges), charges)
-        )
-        v, i = v[None], i[None]
-        return leak * v + response * i + v_added, decay * i + i_added
-
-    def sequential(propagators, charges, v, i):
-        def event(state, terms):
-            (leak, decay, response), charge = terms
-            v, i = state
-            state = leak * v + response * i, decay * i + charge
-            return state, state
-
-        return lax.scan(event, (v, i), (propagators, charges), unroll=4)[1]
-
-    states = lax.platform_dependent(propagators, charges, progress.v, progress.i, cpu=sequential, default=parallel)
-    return tuple(jnp.concatenate([x[None], xs]) for x, xs in zip((progress.v, progress.i), states, strict=True))
+    propagators = tuple(jnp.broadcast_to(x, charges.shape) for x in propagators)
+    leak, decay, response, v_added, i_added = lax.associative_scan(
+        combine, (*propagators, jnp.zeros_like(charges), charges)
+    )
+    return leak * v + response * i + v_added, decay * i + i_added
 
 
 def _next_crossing(
