@@ -12,8 +12,10 @@ class RESULTS(eqx.Enumeration):
 
     successful = ""
     spikes_lost = "A neuron fired more often than the solver's `max_spikes`; raise that bound."
-    invalid_input = (
-        "Input times were unsorted, negative or NaN, a source did not exist, a neuron began at or above its threshold, "
-        "or a neuron parameter was out of range."
+    invalid_parameters = (
+        "tau_mem, tau_syn and refractory of every neuron must be positive, and its reset and initial potential must "
+        "lie below the threshold."
     )
+    unknown_source = "spikes.index must name sources of the network's first layer: 0 to weights.shape[0] - 1."
+    unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
     non_finite = "A value was NaN or infinite where only finite values make sense."

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from eventprop.adjoint import Implicit
 from eventprop.network import FeedForward
 from eventprop.results import RESULTS
-from eventprop.solvers.base import AbstractSolver
+from eventprop.solvers.base import AbstractSolver, Trajectory
 from eventprop.spikes import Spikes, SpikeTrains
 
 
@@ -64,15 +64,8 @@ def simulate(
     _check_saveat(saveat)
     ts = None if saveat is None else jnp.asarray(saveat.subs.ts, dtype)
     state = _initial_state(network, state, dtype)
-    problems = _problems(network, spikes, state)
-    if throw:
-        for found, message in problems:
-            spikes = eqx.error_if(spikes, found, message)
     found = solver.run(network, spikes, t1, adjoint=adjoint, ts=ts, state=state)
-    result = RESULTS.where(found.lost > 0, RESULTS.spikes_lost, RESULTS.successful)
-    result = RESULTS.where(_is_finite(network, spikes, found.state), result, RESULTS.non_finite)
-    invalid = jnp.any(jnp.stack([found for found, _ in problems])) & ~jnp.any(jnp.isnan(spikes.times))
-    result = RESULTS.where(invalid, RESULTS.invalid_input, result)
+    result = _judge(network, spikes, state, found)
     solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": found.lost}, result)
     return result.error_if(solution, result != RESULTS.successful) if throw else solution
 
@@ -100,22 +93,22 @@ def _initial_state(network: FeedForward, state: tuple[Any, ...] | None, dtype: A
     return jax.tree.map(lambda x: jnp.asarray(x, dtype), state)
 
 
-def _problems(network: FeedForward, spikes: Spikes, state: tuple[Any, ...]) -> list[tuple[Array, str]]:
-    """What would give wrong spikes, each with a message. (NaN fails every comparison below.)"""
+def _judge(network: FeedForward, spikes: Spikes, state: tuple[Any, ...], found: Trajectory) -> RESULTS:
+    """What became of a trial; what was wrong with its input comes first. (NaN fails every comparison below.)"""
     times, sources = spikes.times, network.layers[0][0].sources
     previous = jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
-    inside = (spikes.index >= 0) & (spikes.index < sources)
-    problems = [
-        (~jnp.all(times >= previous), "spikes.times must be sorted, not negative and not NaN (inf: no event)."),
-        (~jnp.all(inside), f"spikes.index must lie in 0..{sources - 1}, the sources of the network's first layer."),
+    valid = [neuron.valid(y) for (_, neuron), y in zip(network.layers, state, strict=True)]
+    conditions = [
+        (found.lost == 0, RESULTS.spikes_lost),
+        (_is_finite(network, spikes, found.state), RESULTS.non_finite),
+        (jnp.all(jnp.stack(valid)), RESULTS.invalid_parameters),
+        (jnp.all((spikes.index >= 0) & (spikes.index < sources)), RESULTS.unknown_source),
+        (jnp.all(times >= previous), RESULTS.unsorted_times),
     ]
-    for number, ((_, neuron), y) in enumerate(zip(network.layers, state, strict=True)):
-        message = (
-            f"Layer {number} ({type(neuron).__name__}): tau_mem, tau_syn and refractory must be positive, and reset "
-            "and initial potential must lie below the threshold."
-        )
-        problems.append((~neuron.valid(y), message))
-    return problems
+    result = RESULTS.successful
+    for well, problem in conditions:
+        result = RESULTS.where(well, result, problem)
+    return result
 
 
 def _is_finite(network: FeedForward, spikes: Spikes, state: tuple[Any, ...]) -> Array:

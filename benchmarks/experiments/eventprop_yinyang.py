@@ -43,8 +43,8 @@ class YinYang:
     alpha: float = 0.003
     bump: float = 0.0
     """Added to all weights of a layer after a minibatch in which too many spikes were missing."""
-    allowed_silent: float = 0.15
-    """Ratio of missing spikes allowed in the hidden layer; in the output layer none may be missing."""
+    allowed_silent: float = 1.0
+    """Ratio of missing spikes allowed in the hidden layer. In the output layer none of the label's may be missing."""
     max_spikes: int = 4
     """Bound on the spikes of a hidden neuron. Outputs fire once: only their first spikes enter the loss."""
     max_events: int = 256
@@ -70,6 +70,7 @@ class YinYangPaper(YinYang):
     tau1: float = 10.0
     alpha: float = 0.01
     bump: float = 1e-4
+    allowed_silent: float = 0.15
     max_spikes: int = 8
     max_events: int = 768
 
@@ -182,7 +183,7 @@ class YinYangTraining(Training):
             loss = ep.first_spike_cross_entropy(
                 first, label, tau0=c.tau0, tau1=c.tau1, alpha=c.alpha, silent_time=c.t_max + 2 * c.tau_mem
             )
-            silent = (jnp.mean(hidden.silent()), jnp.mean(output.silent()))
+            silent = (jnp.mean(hidden.silent()), output.silent()[label].astype(first.dtype))
             count = jnp.mean(hidden.count())
             accuracy = ep.first_spike_accuracy(first, label)
             return Outcome(loss, accuracy, count, silent, solution.stats["spikes_lost"])

@@ -63,13 +63,13 @@ def test_max_spikes_must_fit_the_layers():
 def test_unsorted_times():
     with pytest.raises(RUNTIME_ERRORS, match="sort"):
         simulate(times=TIMES[::-1].copy())
-    assert simulate(times=TIMES[::-1].copy(), throw=False).result != ep.RESULTS.successful
+    assert simulate(times=TIMES[::-1].copy(), throw=False).result == ep.RESULTS.unsorted_times
 
 
 def test_nan_times():
     with pytest.raises(RUNTIME_ERRORS, match=r"(?i)nan|sorted|finite"):
         simulate(times=np.array([1.0, np.nan, 9.0]))
-    assert simulate(times=np.array([1.0, np.nan, 9.0]), throw=False).result == ep.RESULTS.non_finite
+    assert simulate(times=np.array([1.0, np.nan, 9.0]), throw=False).result == ep.RESULTS.unsorted_times
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -82,6 +82,7 @@ def test_weights_that_are_not_finite(value):
 def test_traced_time_constant_that_is_negative():
     with pytest.raises(RUNTIME_ERRORS, match=r"(?i)tau_mem|positive|finite"):
         simulate(tau_mem=jnp.asarray(-20.0))
+    assert simulate(tau_mem=jnp.asarray(-20.0), throw=False).result == ep.RESULTS.invalid_parameters
 
 
 def test_initial_potential_above_threshold():
@@ -120,6 +121,8 @@ def test_source_out_of_range():
     spikes = ep.Spikes(jnp.asarray(TIMES), jnp.array([0, 1, 3]))
     with pytest.raises(RUNTIME_ERRORS, match=r"index|source"):
         ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1))
+    solution = ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), throw=False)
+    assert solution.result == ep.RESULTS.unknown_source
 
 
 def test_saveat_beyond_ts_is_refused():
