@@ -157,10 +157,10 @@ def _free_states(propagators: tuple[Array, Array, Array], charges: Array, progre
     time there and compiles faster.
     """
     if jax.default_backend() == "cpu":
-        states = _one_after_the_other(propagators, charges, progress.v, progress.i)
+        v, i = _one_after_the_other(propagators, charges, progress.v, progress.i)
     else:
-        states = _side_by_side(propagators, charges, progress.v[None], progress.i[None])
-    return tuple(jnp.concatenate([x[None], xs]) for x, xs in zip((progress.v, progress.i), states, strict=True))
+        v, i = _side_by_side(propagators, charges, progress.v[None], progress.i[None])
+    return jnp.concatenate([progress.v[None], v]), jnp.concatenate([progress.i[None], i])
 
 
 def _one_after_the_other(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
@@ -179,10 +179,8 @@ def _side_by_side(propagators: tuple[Array, Array, Array], charges: Array, v: Ar
         response_0 = leak * response_0 + response * decay_0
         return leak * leak_0, decay * decay_0, response_0, leak * v_0 + response * i_0 + v, decay * i_0 + i
 
-    propagators = tuple(jnp.broadcast_to(x, charges.shape) for x in propagators)
-    leak, decay, response, v_added, i_added = lax.associative_scan(
-        combine, (*propagators, jnp.zeros_like(charges), charges)
-    )
+    first = *(jnp.broadcast_to(x, charges.shape) for x in propagators), jnp.zeros_like(charges), charges
+    leak, decay, response, v_added, i_added = lax.associative_scan(combine, first)
     return leak * v + response * i + v_added, decay * i + i_added
 
 
