@@ -41,8 +41,6 @@ class YinYang:
     tau0: float = 0.5
     tau1: float = 6.4
     alpha: float = 0.003
-    homeostasis: float = 0.0
-    """Strength of `spike_count_regulariser` on outputs that stay silent in trials of their own class."""
     bump: float = 0.0
     """Added to all weights of a layer after a minibatch in which too many spikes were missing."""
     allowed_silent: float = 1.0
@@ -92,9 +90,7 @@ class Outcome(eqx.Module):
     loss: Float[Array, ""]
     accuracy: Float[Array, ""]
     spikes_per_neuron: Float[Array, ""]
-    silent_hidden: Float[Array, ""]
-    silent_label: Float[Array, "3"]
-    """1 for the output of the right class if it is silent."""
+    silent: tuple[Float[Array, ""], Float[Array, ""]]
     lost: Int[Array, ""]
 
 
@@ -170,11 +166,7 @@ class YinYangTraining(Training):
             return outcome.loss, outcome
 
         gradient, outcome = jax.grad(loss, has_aux=True)(state.weights)
-        silent = outcome.silent_hidden, jnp.sum(outcome.silent_label)
-        counts = None, 1 - outcome.silent_label
-        updates, optimiser = self._optimiser().update(
-            gradient, state.optimiser, state.weights, silent=silent, counts=counts
-        )
+        updates, optimiser = self._optimiser().update(gradient, state.optimiser, state.weights, silent=outcome.silent)
         weights = eqx.apply_updates(state.weights, updates)
         return State(weights, optimiser, state.key, state.lost + outcome.lost), outcome
 
@@ -191,12 +183,10 @@ class YinYangTraining(Training):
             loss = ep.first_spike_cross_entropy(
                 first, label, tau0=c.tau0, tau1=c.tau1, alpha=c.alpha, silent_time=c.t_max + 2 * c.tau_mem
             )
-            silent_label = (output.silent() & (jnp.arange(3) == label)).astype(first.dtype)
+            silent = (jnp.mean(hidden.silent()), output.silent()[label].astype(first.dtype))
             count = jnp.mean(hidden.count())
             accuracy = ep.first_spike_accuracy(first, label)
-            return Outcome(
-                loss, accuracy, count, jnp.mean(hidden.silent()), silent_label, solution.stats["spikes_lost"]
-            )
+            return Outcome(loss, accuracy, count, silent, solution.stats["spikes_lost"])
 
         return _mean(jax.vmap(trial)(spikes, labels))
 
@@ -207,8 +197,7 @@ class YinYangTraining(Training):
     def _optimiser(self) -> optax.GradientTransformationExtraArgs:
         c = self.config
         rate = optax.exponential_decay(c.learning_rate, self.steps_per_epoch, c.decay, staircase=True)
-        homeostasis = ep.spike_count_regulariser(c.homeostasis, low=(0.0, 1.0), high=(jnp.inf, jnp.inf))
-        return optax.chain(homeostasis, optax.adam(rate), ep.weight_bump(c.bump, (c.allowed_silent, 0.0)))
+        return optax.chain(optax.adam(rate), ep.weight_bump(c.bump, (c.allowed_silent, 0.0)))
 
 
 def _encode(encoder: ep.Latency, split: Split) -> tuple[ep.Spikes, Int[Array, " samples"]]:
