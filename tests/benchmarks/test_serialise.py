@@ -100,7 +100,9 @@ def test_make_is_not_run(path):
     np.testing.assert_array_equal(load(path, expensive), np.ones(3))
 
 
-@pytest.mark.parametrize("value", [{1: 2}, {1, 2}, np.ones(2), object(), float("nan"), make], ids=repr)
+@pytest.mark.parametrize(
+    "value", [{1: 2}, {1, 2}, np.ones(2), object(), float("nan"), make], ids=lambda value: type(value).__name__
+)
 def test_hyperparameters_without_json_form(path, value):
     with pytest.raises(ValueError, match=r"hyperparameters\['a'\]"):
         save(path, make(), {"a": value})
