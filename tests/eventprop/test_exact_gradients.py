@@ -158,6 +158,7 @@ def test_forward_mode_is_reverse_mode(x64, general):
     np.testing.assert_allclose(forward, general.reverse, rtol=1e-9, atol=1e-10 * np.abs(general.reverse).max())
 
 
+@pytest.mark.slow
 def test_hessian_vector_product(x64, general):
     """Forward over reverse = central differences of the gradient."""
     direction = np.random.default_rng(1).normal(size=general.flat.shape[1])

@@ -29,6 +29,7 @@ def test_the_gradient_is_exact_and_the_run_is_in_double_precision(outcome):
     np.testing.assert_array_equal(weights.weights, fit.network.layers[0][0].weights)
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn(outcome):
     run, fit = outcome
     CHECK.figures(GradientCheck(), fit, run.directory)

@@ -43,6 +43,7 @@ def test_a_small_network_learns_without_losing_spikes(outcome):
     assert {"test_accuracy", "step_ms", "compile_s"} <= json.loads((run.directory / "summary.json").read_text()).keys()
 
 
+@pytest.mark.slow
 def test_the_figure_shows_what_was_judged(outcome):
     run, fit = outcome
     training = YinYangTraining(SMALL)
