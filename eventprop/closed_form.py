@@ -31,24 +31,25 @@ class Membrane(eqx.Module):
         """exp(-t / tau_syn): what is left of a synaptic current after `t`."""
         return jnp.exp(-t / self.tau_syn)
 
-    def response(self, t: Array) -> Array:
-        """Membrane potential a time `t >= 0` after a unit jump of the current (the postsynaptic potential).
+    def delayed_response(self, delay: Array, t: Array) -> Array:
+        """decay(delay) response(t): the membrane was clamped for a time `delay` after the jump of the current.
+
+        response(t) is the membrane potential a time `t >= 0` after a unit jump (the postsynaptic potential),
 
             (exp(-t/tau_mem) - exp(-t/tau_syn)) tau_syn / (tau_mem - tau_syn)
 
         written with the slower exponential in front, so that nothing cancels or overflows; for equal time constants
         it is (t/tau) exp(-t/tau).
         """
-        return self.delayed_response(jnp.zeros_like(t), t)
-
-    def delayed_response(self, delay: Array, t: Array) -> Array:
-        """decay(delay) response(t): the membrane was clamped for a time `delay` after the jump of the current."""
         rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
         slow = jnp.minimum(rate_mem, rate_syn)
         return rate_mem * jnp.exp(-slow * t - rate_syn * delay) * _saturating_ramp(t, jnp.abs(rate_syn - rate_mem))
 
     def propagator(self, t: Array) -> tuple[Array, Array, Array]:
-        """(leak, decay, response) at `t` from two exponentials."""
+        """(leak, decay, response) at `t` from two exponentials: for searching, not for differentiation.
+
+        Where both time constants are equal, derivatives with respect to them would be wrong.
+        """
         rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
         leak, decay = jnp.exp(-rate_mem * t), jnp.exp(-rate_syn * t)
         difference = jnp.abs(rate_syn - rate_mem)

@@ -100,7 +100,7 @@ def _judge(network: FeedForward, spikes: Spikes, state: tuple[Any, ...], found: 
     valid = [neuron.valid(y) for (_, neuron), y in zip(network.layers, state, strict=True)]
     conditions = [
         (found.lost == 0, RESULTS.spikes_lost),
-        (_is_finite(network, spikes, found.state), RESULTS.non_finite),
+        (_is_finite(network, found.state), RESULTS.non_finite),
         (jnp.all(jnp.stack(valid)), RESULTS.invalid_parameters),
         (jnp.all((spikes.index >= 0) & (spikes.index < sources)), RESULTS.unknown_source),
         (jnp.all(times >= previous), RESULTS.unsorted_times),
@@ -111,9 +111,8 @@ def _judge(network: FeedForward, spikes: Spikes, state: tuple[Any, ...], found: 
     return result
 
 
-def _is_finite(network: FeedForward, spikes: Spikes, state: tuple[Any, ...]) -> Array:
-    """Whether inputs, parameters and final potentials are finite. (Infinite refractory periods are fine.)"""
+def _is_finite(network: FeedForward, state: tuple[Any, ...]) -> Array:
+    """Whether weights and final potentials are finite. (Infinite refractory periods are fine.)"""
     arrays = [connection.weights for connection, _ in network.layers]
     arrays += [x for y in state for x in (y.v, y.i)]
-    finite = [jnp.all(jnp.isfinite(x)) for x in arrays]
-    return jnp.all(jnp.stack([*finite, ~jnp.any(jnp.isnan(spikes.times))]))
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))

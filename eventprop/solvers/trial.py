@@ -1,5 +1,7 @@
 """One layer in one trial: everything that its closed-form solution depends on."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -42,14 +44,9 @@ class LayerTrial(eqx.Module):
         def pick(parameter):
             return parameter[neuron] if parameter.ndim else parameter
 
-        connection = Dense(self.connection.weights[:, neuron])
-        membrane, threshold, reset, refractory, v, i, hold = jax.tree.map(
-            pick, (self.membrane, self.threshold, self.reset, self.refractory, self.v, self.i, self.hold)
-        )
-        times, index, present = self.times, self.index, self.present
-        return LayerTrial(
-            membrane, threshold, reset, refractory, v, i, hold, connection, times, index, present, self.end
-        )
+        names = ("membrane", "threshold", "reset", "refractory", "v", "i", "hold")
+        picked = {name: jax.tree.map(pick, getattr(self, name)) for name in names}
+        return dataclasses.replace(self, connection=Dense(self.connection.weights[:, neuron]), **picked)
 
 
 def layer_trial(

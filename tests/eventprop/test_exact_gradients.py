@@ -15,11 +15,11 @@ from jax.flatten_util import ravel_pytree
 import eventprop as ep
 from tests.eventprop import reference
 from tests.eventprop.adjoint_reference import backward_network
+from tests.eventprop.differences import STENCIL, central_differences
 
 EVENTS, SIZES, SLOTS, CASES, T1 = 8, (3, 4, 2), 14, 4, 60.0
 SAMPLES = np.array([9.1, 23.0, 47.7])
 STEPS = (1e-3, 1e-4, 1.5e-5)
-STENCIL = {2: -1 / 12, 1: 8 / 12, -1: -8 / 12, -2: 1 / 12}
 
 
 def random_parameters(rng, recover: bool) -> dict:
@@ -95,16 +95,6 @@ def problem(recover: bool):
     return flat, cases, lambda x, case: loss(unravel(x), case), np.array(names)
 
 
-def central_differences(function, x, directions):
-    """Derivatives of `function` (batched) at `x` [n] along `directions` [m, n]: [steps, m, ...]."""
-    offsets = np.array([k * h for h in STEPS for k in STENCIL])
-    points = x + offsets[:, None, None] * directions
-    values = np.asarray(function(points.reshape(-1, x.size)))
-    values = values.reshape(len(STEPS), len(STENCIL), len(directions), *values.shape[1:])
-    coefficients = np.array(list(STENCIL.values()))
-    return np.stack([np.tensordot(coefficients, v, 1) / h for v, h in zip(values, STEPS, strict=True)])
-
-
 def assert_close(actual, differences, names, rtol=1e-6):
     """Every component agrees with the best step: relative to itself, or to its group where the component is small."""
     error = np.min(np.abs(differences - actual), axis=0)
@@ -149,7 +139,9 @@ def test_all_parameters_matter(x64, general):
 def test_reverse_mode_is_central_differences(x64, general):
     batched = jax.jit(jax.vmap(general.loss, in_axes=(0, None)))
     for n, x in enumerate(general.flat):
-        differences = central_differences(lambda points, n=n: batched(points, general.case(n)), x, np.eye(x.size))
+        differences = central_differences(
+            lambda points, n=n: batched(points, general.case(n)), x, np.eye(x.size), STEPS
+        )
         assert_close(general.reverse[n], differences, general.names)
 
 
@@ -169,7 +161,9 @@ def test_hessian_vector_product(x64, general):
     products = np.asarray(jax.jit(jax.vmap(product))(general.flat, general.cases))
     for n, x in enumerate(general.flat):
         same = repeated(jax.tree.map(lambda leaf: leaf[None], general.case(n)))
-        differences = central_differences(lambda points, same=same: general.gradient(points, same), x, direction[None])
+        differences = central_differences(
+            lambda points, same=same: general.gradient(points, same), x, direction[None], STEPS
+        )
         assert_close(products[n], differences[:, 0], general.names, rtol=1e-5)
 
 
