@@ -25,6 +25,10 @@ def bucket(events: int) -> int:
     return 3 * power // 4 if power > 8 and events <= 3 * power // 4 else power
 
 
+Occupied = tuple[Int[Array, "capacity"], Int[Array, ""]]
+"""Flat positions [neuron, slot] of spikes (neurons * slots: none), and how many more there are."""
+
+
 class Spikes(eqx.Module):
     """The events of one trial in the order of their times: at `times[k]` the source `index[k]` spikes.
 
@@ -162,11 +166,12 @@ class SpikeTrains(eqx.Module):
         """Whether each neuron has no spike at all."""
         return ~_present(self.times[:, 0])
 
-    def merge(self, capacity: int | None = None) -> tuple[Spikes, Int[Array, ""]]:
+    def merge(self, capacity: int | None = None, occupied: Occupied | None = None) -> tuple[Spikes, Int[Array, ""]]:
         """All trains as one sorted list of at most `capacity` events (default: all slots), and how many did not fit.
 
         Coincident spikes are in the order of their neurons, then of their slots. If there are more than `capacity`
-        spikes, the latest ones are lost. Times are differentiable: tangents follow the permutation.
+        spikes, the latest ones are lost. Times are differentiable: tangents follow the permutation. `occupied`: the
+        `occupied_slots` for this capacity, if they are known already.
         """
         neurons, slots = self.times.shape
         total = neurons * slots
@@ -174,19 +179,21 @@ class SpikeTrains(eqx.Module):
         if capacity < 1:
             raise ValueError(f"capacity must be positive, got {capacity}")
         capacity = min(capacity, total)
-        order, lost = _merge_order(lax.stop_gradient(self.times), capacity)
+        fixed = lax.stop_gradient(self.times)
+        occupied = occupied_slots(fixed, capacity) if occupied is None else occupied
+        order, lost = _merge_order(fixed, *occupied, capacity)
         times = self.times.reshape(total).at[order].get(mode="fill", fill_value=jnp.inf)
         return Spikes(times, jnp.where(order < total, order // slots, 0)), lost
 
 
-def _merge_order(times: Float[Array, "neurons slots"], capacity: int) -> tuple[Int[Array, "capacity"], Int[Array, ""]]:
+def _merge_order(
+    times: Float[Array, "neurons slots"], position: Int[Array, "capacity"], lost: Int[Array, ""], capacity: int
+) -> Occupied:
     """Flat positions of the `capacity` earliest spikes in order (neurons * slots: none), and the number beyond them.
 
-    Sorting is the dear part, and most slots are empty. So the spikes are first gathered into `capacity` places, neuron
-    by neuron, and only those are sorted.
+    Sorting is the dear part, and most slots are empty. So only the occupied ones at `position` are sorted.
     """
     neurons, slots = times.shape
-    position, lost = occupied_slots(times, capacity)
     flat = times.reshape(neurons * slots)
     order = sorted_positions(flat.at[position].get(mode="fill", fill_value=jnp.inf), position)
     if capacity == neurons * slots:
@@ -202,9 +209,7 @@ def _merge_order(times: Float[Array, "neurons slots"], capacity: int) -> tuple[I
     return order, lost
 
 
-def occupied_slots(
-    times: Float[Array, "neurons slots"], capacity: int
-) -> tuple[Int[Array, "capacity"], Int[Array, ""]]:
+def occupied_slots(times: Float[Array, "neurons slots"], capacity: int) -> Occupied:
     """Flat positions of the first `capacity` spikes, neuron by neuron (neurons * slots: none), and how many more."""
     neurons, slots = times.shape
     counts = jnp.sum(_present(times), axis=1, dtype=jnp.int32)

@@ -65,16 +65,16 @@ class Exact(AbstractSolver):
             if not isinstance(neuron, LIF | LI):
                 raise ValueError(f"Exact has no closed form for {type(neuron).__name__}; it solves LIF and LI.")
             trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
-            times = jnp.zeros((0, connection.neurons), spikes.times.dtype)
+            times, occupied = jnp.zeros((0, connection.neurons), spikes.times.dtype), None
             if isinstance(neuron, LIF):
                 bounds = {"max_spikes": max_spikes[number], "max_events": (*max_events, None)[number]}
-                times, _, fired = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
+                times, _, fired, occupied = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
                 lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
             trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
             ys.append(None if ts is None else _potentials(trial, neuron, times, ts))
             states.append(_final_state(trial, neuron, times))
             if number + 1 < len(network.layers):
-                spikes, overflow = SpikeTrains(times.T).merge(max_events[number])
+                spikes, overflow = SpikeTrains(times.T).merge(max_events[number], occupied)
                 lost = lost + overflow
         return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), lost)
 

@@ -20,29 +20,32 @@ from eventprop.adjoint import Implicit
 from eventprop.closed_form import expand
 from eventprop.solvers.search import search
 from eventprop.solvers.trial import LayerTrial
-from eventprop.spikes import occupied_slots
+from eventprop.spikes import Occupied, occupied_slots
 
 _GROUP = 2**18
 """Most terms (event, time, neuron) of one trial that are kept for the backward pass; more are recomputed."""
 
 
 class SpikeTimes(NamedTuple):
-    """Spikes of a layer, by slot: times in ascending order (inf: none) and the synaptic current at each of them."""
+    """Spikes of a layer, by slot: times in ascending order (inf: none) and the synaptic current at each of them.
+
+    `fired` counts spikes without a slot too. `occupied`: where the spikes are, if not every slot is handed on.
+    """
 
     times: Float[Array, "slots neurons"]
     currents: Float[Array, "slots neurons"]
     fired: Int[Array, " neurons"]
+    occupied: Occupied | None
 
 
 @eqx.filter_custom_jvp
 def spike_times(
     trial: LayerTrial, *, max_spikes: int, max_events: int | None, chunk: int, adjoint: Implicit
 ) -> SpikeTimes:
-    """The spikes of one layer in one trial; `fired` counts those without a slot too.
-
-    `max_events`: no more spikes of the layer than this are differentiated (None: all slots).
-    """
-    return SpikeTimes(*search(trial, max_spikes, chunk))
+    """The spikes of one layer in one trial. No more than `max_events` of them are differentiated (None: all slots)."""
+    times, currents, fired = search(trial, max_spikes, chunk)
+    all_slots = max_events is None or max_events >= times.size
+    return SpikeTimes(times, currents, fired, None if all_slots else occupied_slots(times.T, max_events))
 
 
 @spike_times.def_jvp
@@ -57,7 +60,7 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
     finite = jnp.isfinite(spikes.times)
     at = jnp.where(finite, spikes.times, trial.end)
     begin = windows(trial, at)
-    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at, spikes.times, max_events)
+    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at, spikes.occupied)
 
     scale = expand(trial.threshold - trial.reset, 2)
     slope = (spikes.currents - expand(trial.threshold, 2)) / scale
@@ -81,25 +84,24 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
 
     _, d_times = lax.associative_scan(combine, (coupling, own + coupling * d_begin))
     d_currents = jnp.where(finite, d_current - spikes.currents / membrane.tau_syn * d_times, 0)
-    return spikes, SpikeTimes(d_times, d_currents, None)  # pyright: ignore[reportArgumentType]  (integers have no tangent)
+    whole = jax.tree.map(lambda _: None, (spikes.fired, spikes.occupied))  # integers have no tangent
+    return spikes, SpikeTimes(d_times, d_currents, *whole)
 
 
 def _at_fixed_times(
-    trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array, times: Array, max_events: int | None
+    trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array, occupied: Occupied | None
 ) -> tuple[Array, Array]:
     """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
     slots, neurons = at.shape
-    capacity = at.size if max_events is None else min(max_events, at.size)
-    dense = capacity == at.size
-    if not dense:
-        position, _ = occupied_slots(times.T, capacity)
+    if occupied is not None:
+        position, _ = occupied
         neuron, slot = jnp.minimum(position // slots, neurons - 1), position % slots
 
     def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
         v_begin = begin_potential(whole, slots)
-        if dense:
+        if occupied is None:
             v = potential_in_window(whole, begin, v_begin, at)
             return v - expand(whole.threshold, 2), current_before(whole, at)
         # Most slots are empty: every spike as a neuron of its own, and back.

@@ -117,21 +117,28 @@ def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array
         window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
         return window, record, fired + found
 
-    def search_pass(carry):
-        window, record, fired, _ = carry
+    def next_crossing(window, fired):
         if trial.refractory is not None:
             window = _released(trial, intervals, window)
         found, interval = _next_crossing(trial, intervals, window)
-        found = found & (fired < slots + MOST_LOST)
+        return window, found & (fired < slots + MOST_LOST), interval
+
+    def search_pass(carry):
+        window, record, fired, _ = carry
+        window, found, interval = next_crossing(window, fired)
         any_found = anywhere(found)
         carry = (window, record, fired)
         carry = lax.cond(any_found, fire, lambda found, interval, *carry: carry, found, interval, *carry)
         return *carry, any_found
 
     window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
-    carry = (window, (progress.times, progress.currents), progress.fired, jnp.array(True))
-    carry = lax.while_loop(lambda carry: carry[3], search_pass, carry)
-    window, record, fired, _ = carry
+    window, record, fired = window, (progress.times, progress.currents), progress.fired
+    if trial.once:
+        window, found, interval = next_crossing(window, fired)
+        window, record, fired = fire(found, interval, window, record, fired)
+    else:
+        carry = (window, record, fired, jnp.array(True))
+        window, record, fired, _ = lax.while_loop(lambda carry: carry[3], search_pass, carry)
     free = v_end - window.excess * trial.membrane.leak(jnp.maximum(times[-1] - window.begin, 0))
     v = jnp.where(window.begin > times[-1], window.v, free)
     return Progress(times[-1], v, i_end, window.begin, fired, *record)

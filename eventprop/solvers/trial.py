@@ -1,6 +1,7 @@
 """One layer in one trial: everything that its closed-form solution depends on."""
 
 import dataclasses
+import math
 
 import equinox as eqx
 import jax
@@ -17,7 +18,7 @@ class LayerTrial(eqx.Module):
     """The initial value problem of one layer of LIF or LI neurons.
 
     Potentials are relative to the bias (v = V - bias). Every time is finite: padding and whatever comes after `end`
-    have been moved to `end`, with `present` telling which events count.
+    have been moved to `end`, with `present` telling which events count. `once`: a spike ends a neuron's trial.
     """
 
     membrane: Membrane
@@ -32,6 +33,7 @@ class LayerTrial(eqx.Module):
     index: Int[Array, " events"]
     present: Float[Array, " events"]
     end: Float[Array, ""]
+    once: bool = eqx.field(static=True)
 
     @property
     def neurons(self) -> int:
@@ -78,6 +80,7 @@ def layer_trial(
         index=index,
         present=present.astype(dtype),
         end=end,
+        once=isinstance(neuron, LIF) and isinstance(neuron.refractory, float) and neuron.refractory == math.inf,
     )
 
 
