@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from benchmarks.execute import execute
-from benchmarks.experiment import Experiment, find
+from benchmarks.experiment import Experiment, find, precision
 from benchmarks.fit import explain
 from benchmarks.report import report
 from benchmarks.sweep.cli import sweep_command
@@ -80,7 +80,8 @@ def _run(experiment: Experiment, config: Any, options: Options) -> int:
     run, outcome = execute(experiment, config, **dataclasses.asdict(options))
     print(final_table(run.summary() or {}, experiment.published))
     if experiment.figures is not None:
-        experiment.figures(config, outcome, run.directory)
+        with precision(experiment.double):
+            experiment.figures(config, outcome, run.directory)
     print(f"\nEverything is in {run.directory}")
     if outcome.failures:
         print(f"credax: {explain(outcome.failures, run.record['seeds'])}", file=sys.stderr)

@@ -1,15 +1,13 @@
 """Runs a registered experiment from a configuration to a summary on disk."""
 
-import contextlib
 import dataclasses
 import os
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import PyTree
 
-from benchmarks.experiment import Experiment
+from benchmarks.experiment import Experiment, precision
 from benchmarks.fit import Fit, fit, fit_in_one_piece, seed_keys
 from benchmarks.run import Run
 from benchmarks.serialise import load, save
@@ -38,7 +36,7 @@ def execute(
         raise ValueError(f"{experiment.name} runs in one piece and cannot be resumed; leave out --resume.")
     keys = seed_keys(seed, seeds)
     where = Run.find if resume else Run.create
-    with _precision(experiment):
+    with precision(experiment.double):
         run = where(results, experiment.name, config, seed=seed, seeds=seeds)
         if experiment.training is None:
             outcome = fit_in_one_piece(experiment.function, config, keys)
@@ -57,9 +55,5 @@ def load_networks(experiment: Experiment, run: Run) -> PyTree:
         function = eqx.filter_vmap(lambda key: experiment.function(experiment.config(**config), key)[1])
         return function(seed_keys(seed, seeds))
 
-    with _precision(experiment):
+    with precision(experiment.double):
         return load(run.directory / MODEL, make)
-
-
-def _precision(experiment: Experiment) -> contextlib.AbstractContextManager:
-    return jax.enable_x64(True) if experiment.double else contextlib.nullcontext()

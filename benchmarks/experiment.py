@@ -1,9 +1,11 @@
 """What an experiment is: a configuration, a pure function of it, and the published figures to compare with."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 from jaxtyping import PRNGKeyArray
 
 from benchmarks.training import Training
@@ -55,7 +57,7 @@ class Experiment:
     published: tuple[Published, ...] = ()
     """The figures to compare with."""
     double: bool = False
-    """Whether it needs float64, which its runs then have, whatever JAX's setting."""
+    """Whether it needs float64, which its runs, sweeps and figures then have, whatever JAX's setting."""
 
     def __post_init__(self):
         if not dataclasses.is_dataclass(self.config) or not self.config.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
@@ -86,3 +88,8 @@ def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
         known = ", ".join(sorted(experiments)) or "none are registered"
         raise ValueError(f"There is no experiment {name!r}; known are: {known}.")
     return experiments[name]
+
+
+def precision(double: bool) -> contextlib.AbstractContextManager:
+    """The context in which an experiment is traced and run: float64 if it needs that, else JAX's setting."""
+    return jax.enable_x64(True) if double else contextlib.nullcontext()

@@ -41,11 +41,10 @@ class Contributions(NamedTuple):
 
 def draw_check(config: GradientCheck, directory: Path) -> None:
     """Writes `gradient_check.png` into a run's directory, for the run's first seed."""
-    with jax.enable_x64(True):
-        key = seed_keys(Run.open(directory).record["seeds"][0], 1)[0]
-        times = np.linspace(0.0, config.duration, SAMPLES)
-        found, potentials, parts = eqx.filter_jit(evaluate)(config, key, times)
-        figure = _draw(found, times, potentials, parts)
+    key = seed_keys(Run.open(directory).record["seeds"][0], 1)[0]
+    times = np.linspace(0.0, config.duration, SAMPLES)
+    found, potentials, parts = eqx.filter_jit(evaluate)(config, key, times)
+    figure = _draw(found, times, potentials, parts)
     figure.savefig(directory / "gradient_check.png", dpi=130)
 
 

@@ -1,9 +1,11 @@
 """`sweep`: plans the members, compiles once per group, runs chunk after chunk."""
 
+import contextlib
 import dataclasses
 import re
+import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.experiment import Experiment
+from benchmarks.experiment import Experiment, precision
 from benchmarks.sweep.axes import Axis, expand, field_type
 from benchmarks.sweep.folder import claim, describe
 from benchmarks.sweep.grid import Grid, check_seeds, check_shard, group_by
@@ -68,12 +70,13 @@ def sweep(
     refuse_test_metric(metric)
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))
-    traced = _traced_axes(target.function, config, grid, metric)
     folder = Path(results) if results is not None else None
-    if folder is not None:
-        claim(folder, describe(target, config, grid), metric)
-    records = Records(grid.members, folder)
-    _Run(target, config, grid, traced, records, part, chunk).run(progress)
+    with precision(target.double):
+        traced = _traced_axes(target.function, config, grid, metric)
+        if folder is not None:
+            claim(folder, describe(target, config, grid), metric)
+        records = Records(grid.members, folder)
+        _Run(target, config, grid, traced, records, part, chunk).run(progress)
     result = collect(grid, records, metric)
     if folder is not None and result.missing == 0:
         result.write(folder)
@@ -159,7 +162,9 @@ class _Run:
         for start in range(0, len(members), program.size):
             block = np.intersect1d(members[start : start + program.size], pending)
             if len(block):
-                errors += self._run_chunk(program, block)
+                bar.set_postfix_str(f"{len(block)} running")
+                with _ticking(bar):
+                    errors += self._run_chunk(program, block)
                 bar.update(len(block))
         return errors
 
@@ -183,3 +188,21 @@ class _Run:
         # Errors from inside a compiled program bury their message in a traceback.
         text = (re.findall(r"^\S*Error: (.+)$", str(error), re.MULTILINE) or str(error).splitlines() or [""])[-1]
         self.records.add(members, {}, [f"{RAISED}{type(error).__name__}: {text}"] * len(members), self.shard)
+
+
+@contextlib.contextmanager
+def _ticking(bar: tqdm) -> Iterator[None]:
+    """Lets the bar's clock go on while a chunk, which may take minutes, runs in one piece."""
+    done = threading.Event()
+
+    def tick():
+        while not done.wait(1):
+            bar.refresh()
+
+    clock = threading.Thread(target=tick, daemon=True)
+    clock.start()
+    try:
+        yield
+    finally:
+        done.set()
+        clock.join()

@@ -21,6 +21,8 @@ class Target:
     name: str
     function: Callable[..., Any]
     config: type
+    double: bool = False
+    """Whether it needs float64."""
 
 
 def find_target(text: str) -> Target:
@@ -50,7 +52,7 @@ def as_target(experiment: Any) -> Target:
     Raises ValueError for anything else.
     """
     if isinstance(experiment, Experiment):
-        return Target(experiment.name, experiment.function, experiment.config)
+        return Target(experiment.name, experiment.function, experiment.config, experiment.double)
     if not callable(experiment):
         raise ValueError(
             f"An experiment is a function (config, key) -> (metrics, network, result), got {experiment!r}."

@@ -44,8 +44,9 @@ def spike_times(
 ) -> SpikeTimes:
     """The spikes of one layer in one trial. No more than `max_events` of them are differentiated (None: all slots)."""
     times, currents, fired = search(trial, max_spikes, chunk)
-    all_slots = max_events is None or max_events >= times.size
-    return SpikeTimes(times, currents, fired, None if all_slots else occupied_slots(times.T, max_events))
+    handed_on = times.size if max_events is None else min(max_events, times.size)
+    occupied = None if handed_on == times.size else occupied_slots(times.T, handed_on)
+    return SpikeTimes(times, currents, fired, occupied)
 
 
 @spike_times.def_jvp

@@ -304,3 +304,12 @@ def test_a_setting_that_the_configuration_refuses_is_named():
 def test_merge_needs_a_sweep(tmp_path):
     with pytest.raises(ValueError, match="holds no sweep"):
         merge(tmp_path)
+
+
+def test_an_experiment_that_needs_float64_is_swept_in_it():
+    def third(config: Toy, key):
+        return {"validation_accuracy": jnp.ones(()) / 3 * config.momentum}, None, RESULTS.successful
+
+    experiment = Experiment(name="third", config=Toy, function=third, double=True)
+    result = quiet(experiment, over={"momentum": (1.0,)}, seeds=1)
+    assert result.metrics["validation_accuracy"].item() == 1 / 3
