@@ -1,0 +1,58 @@
+"""Rate neurons that learn online through space and time: Generalized Latent Equilibrium."""
+
+# Exact gradients to compare with
+from gle.adjoint import adjoint_method as adjoint_method
+from gle.adjoint import algorithm2 as algorithm2
+from gle.adjoint import bptt as bptt
+
+# Networks
+from gle.connections import AbstractConnection as AbstractConnection
+from gle.connections import Conv2d as Conv2d
+from gle.connections import Dense as Dense
+from gle.connections import Identity as Identity
+from gle.costs import AbstractCost as AbstractCost
+from gle.costs import CrossEntropy as CrossEntropy
+from gle.costs import MeanSquaredError as MeanSquaredError
+from gle.feedback import AbstractFeedback as AbstractFeedback
+from gle.feedback import FeedbackAlignment as FeedbackAlignment
+from gle.feedback import KolenPollack as KolenPollack
+from gle.feedback import Transpose as Transpose
+from gle.feedback import alignment as alignment
+from gle.feedback import random_like as random_like
+from gle.network import Drive as Drive
+from gle.network import Layer as Layer
+from gle.network import Network as Network
+from gle.network import Signals as Signals
+from gle.network import State as State
+
+# Learning
+from gle.online import Learner as Learner
+from gle.online import largest_step as largest_step
+from gle.online import online as online
+from gle.online import output_potentials as output_potentials
+from gle.online import start as start
+
+# Operators
+from gle.operators import AbstractCausal as AbstractCausal
+from gle.operators import AbstractOperator as AbstractOperator
+from gle.operators import Chain as Chain
+from gle.operators import DiscountedFuture as DiscountedFuture
+from gle.operators import InputAdaptation as InputAdaptation
+from gle.operators import Lookback as Lookback
+from gle.operators import Prospective as Prospective
+from gle.operators import Retrospective as Retrospective
+from gle.operators import VoltageAdaptation as VoltageAdaptation
+from gle.operators import gain as gain
+from gle.operators import phase_shift as phase_shift
+
+# Parameters
+from gle.parameters import at_least as at_least
+from gle.parameters import labels as labels
+from gle.parameters import weights_only as weights_only
+from gle.results import RESULTS as RESULTS
+from gle.rk4 import RK4 as RK4
+from gle.steppers import AbstractStepper as AbstractStepper
+from gle.steppers import Algorithm1 as Algorithm1
+from gle.steppers import Instantaneous as Instantaneous
+from gle.steppers import Step as Step
+from gle.steppers import stability_limit as stability_limit

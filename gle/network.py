@@ -1,0 +1,279 @@
+"""Layers of rate neurons with errors that travel back through them: energy, signals, dynamics and local plasticity.
+
+All arrays have the neurons as their last axis; any leading axes are a batch, over which gradients are averaged.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix
+from jaxtyping import Array, ArrayLike, Float
+
+from gle.connections import AbstractConnection, over_batch
+from gle.costs import AbstractCost
+from gle.feedback import AbstractFeedback, Transpose
+
+Rates = Float[Array, "*batch neurons"]
+
+
+class Layer(eqx.Module):
+    """Neurons and the synapses onto them.
+
+    tau_m, tau_r: membrane and prospective time constants of each neuron, from one number or an array [neurons].
+    activation: the elementwise rate function phi; `jax.nn.softmax` in an output layer with a `CrossEntropy`.
+    feedback: how errors reach the layer below.
+    plastic: whether the layer learns. Errors pass no further down than to the lowest plastic layer.
+    """
+
+    connection: AbstractConnection
+    tau_m: Float[Array, " neurons"]
+    tau_r: Float[Array, " neurons"]
+    feedback: AbstractFeedback
+    activation: Callable[[Array], Array] = eqx.field(static=True)
+    plastic: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        tau_m: ArrayLike,
+        tau_r: ArrayLike,
+        activation: Callable[[Array], Array],
+        *,
+        feedback: AbstractFeedback | None = None,
+        plastic: bool = True,
+    ):
+        self.connection = connection
+        self.tau_m = _per_neuron("tau_m", tau_m, connection.neurons)
+        self.tau_r = _per_neuron("tau_r", tau_r, connection.neurons)
+        self.activation = activation
+        self.feedback = Transpose() if feedback is None else feedback
+        self.plastic = plastic
+
+
+class State(NamedTuple):
+    """Of each layer, from the bottom: membrane potentials u and potentials v of the error neurons."""
+
+    u: tuple[Rates, ...]
+    v: tuple[Rates, ...]
+
+
+class Signals(NamedTuple):
+    """What follows from a state, an input and a target, of each layer.
+
+    - `rate`: r = phi(potential); `potential`: the prospective one, D+ u with tau_r;
+    - `du`: u', and `dv`: v';
+    - `error`: e (Eq. 19), and `instant`: e_inst (Eqs. 16-18). Zero below the lowest plastic layer.
+    """
+
+    input: Rates
+    potential: tuple[Rates, ...]
+    rate: tuple[Rates, ...]
+    du: tuple[Rates, ...]
+    dv: tuple[Rates, ...]
+    error: tuple[Rates, ...]
+    instant: tuple[Rates, ...]
+
+    @property
+    def below(self) -> tuple[Rates, ...]:
+        """The presynaptic rates of each layer."""
+        return (self.input, *self.rate[:-1])
+
+
+class Network(eqx.Module):
+    """A feed-forward network of Generalized Latent Equilibrium (Ellenberger et al., Eqs. 3, 6, 7).
+
+        tau_m u' = -u + W r_below + b + gamma e          r = phi(u + tau_r u')
+        tau_r v' = -v + e_inst                           e = v + tau_m v'
+        e_inst = phi' * (W_above^T e_above), and -beta dC/dD+u at the top
+
+    beta: nudging strength. gamma: coupling of errors into the membrane; unless it is the number 0, errors and rates
+    depend on each other at every moment and are iterated to `tolerance`.
+
+    Raises ValueError for layers that do not fit together, time constants that are not positive, and tau_r = 0 in a
+    layer that errors pass through.
+    """
+
+    layers: tuple[Layer, ...]
+    cost: AbstractCost
+    beta: float | Float[Array, ""]
+    gamma: float | Float[Array, ""]
+    tolerance: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        cost: AbstractCost,
+        *,
+        beta: float | Array = 1.0,
+        gamma: float | Array = 0.0,
+        tolerance: float = 1e-6,
+    ):
+        self.layers = tuple(layers)
+        self.cost, self.beta, self.gamma, self.tolerance = cost, beta, gamma, tolerance
+        _check(self.layers)
+
+    @property
+    def lowest(self) -> int:
+        """Number of the lowest plastic layer; errors are computed from there on."""
+        return next((number for number, layer in enumerate(self.layers) if layer.plastic), len(self.layers))
+
+    def init(self, batch: tuple[int, ...] = (), dtype: Any = None) -> State:
+        """All potentials zero."""
+        zeros = tuple(jnp.zeros((*batch, layer.connection.neurons), dtype) for layer in self.layers)
+        return State(zeros, zeros)
+
+    def forward(self, u: tuple[Rates, ...], rates: Rates, errors: tuple[Rates, ...] | None = None):
+        """(u', prospective potentials, rates) of each layer from the bottom up, given the errors that act on u."""
+        du, potentials, out = [], [], []
+        for number, (layer, membrane) in enumerate(zip(self.layers, u, strict=True)):
+            drive = layer.connection(rates)
+            if errors is not None:
+                drive = drive + self.gamma * errors[number]
+            change = drive - membrane
+            potential = membrane + over_batch(layer.tau_r / layer.tau_m, membrane) * change
+            rates = layer.activation(potential)
+            du.append(change / over_batch(layer.tau_m, membrane))
+            potentials.append(potential)
+            out.append(rates)
+        return tuple(du), tuple(potentials), tuple(out)
+
+    def backward(
+        self,
+        v: tuple[Rates, ...],
+        potentials: tuple[Rates, ...],
+        rates: tuple[Rates, ...],
+        target: Rates | None,
+    ):
+        """(v', errors, instantaneous errors) of each layer, from the top down (Eqs. 15-19)."""
+        dv, errors, instants = [], [], []
+        for number in reversed(range(len(self.layers))):
+            layer = self.layers[number]
+            if number < self.lowest:
+                instant = dlayer = error = jnp.zeros_like(v[number])
+            else:
+                if number == len(self.layers) - 1 and target is None:
+                    instant = jnp.zeros_like(v[number])
+                elif number == len(self.layers) - 1:
+                    instant = -self.beta * self.cost.gradient(potentials[number], target, layer.activation)
+                else:
+                    above = self.layers[number + 1]
+                    arriving = above.feedback.backward(above.connection, errors[-1], rates[number])
+                    instant = slope(layer.activation, potentials[number]) * arriving
+                dlayer = (instant - v[number]) / over_batch(layer.tau_r, instant)
+                error = v[number] + over_batch(layer.tau_m, instant) * dlayer
+            dv.append(dlayer)
+            errors.append(error)
+            instants.append(instant)
+        return tuple(dv[::-1]), tuple(errors[::-1]), tuple(instants[::-1])
+
+    def signals(self, state: State, input: Rates, target: Rates | None = None) -> Signals:
+        """Everything at this moment. Without a target there are no errors at the top."""
+        _check_signal("input", input, state.u[0], self.layers[0].connection.sources)
+        if target is not None:
+            _check_signal("target", target, state.u[-1], self.layers[-1].connection.neurons)
+
+        def sweep(errors):
+            du, potentials, rates = self.forward(state.u, input, errors)
+            dv, errors, instants = self.backward(state.v, potentials, rates, target)
+            return Signals(input, potentials, rates, du, dv, errors, instants)
+
+        if isinstance(self.gamma, float | int) and self.gamma == 0:
+            return sweep(None)
+        iteration = optimistix.FixedPointIteration(rtol=self.tolerance, atol=self.tolerance)
+        fixed = optimistix.fixed_point(lambda errors, _: sweep(errors).error, iteration, state.v, max_steps=1000)
+        return sweep(fixed.value)
+
+    def vector_field(self, t: Any, state: State, args: "Drive") -> State:
+        """(u', v'), for `diffrax.ODETerm(network.vector_field)`."""
+        signals = self.signals(state, args.input(t), None if args.target is None else args.target(t))
+        return State(signals.du, signals.dv)
+
+    def plasticity(self, signals: Signals) -> "Network":
+        """dE/dtheta for W, b, tau_m, tau_r (minus the right-hand sides of Eqs. 21-24), as a network of gradients."""
+        layers = []
+        for layer, below, du, error, instant in zip(
+            self.layers, signals.below, signals.du, signals.error, signals.instant, strict=True
+        ):
+            if layer.plastic:
+                connection = layer.connection.gradient(error, below)
+                tau_m, tau_r = _batch_mean(error * du), _batch_mean(-instant * du)
+            else:
+                connection = jax.tree.map(jnp.zeros_like, eqx.filter(layer.connection, eqx.is_inexact_array))
+                tau_m, tau_r = jnp.zeros_like(layer.tau_m), jnp.zeros_like(layer.tau_r)
+            gradients = (connection, tau_m, tau_r, layer.feedback.gradient(connection))
+            layers.append(eqx.tree_at(_parameters, layer, gradients))
+        zeros = jax.tree.map(jnp.zeros_like, eqx.filter(self, eqx.is_inexact_array))
+        return eqx.tree_at(lambda network: network.layers, zeros, tuple(layers))
+
+    def energy(self, signals: Signals, u: tuple[Rates, ...], target: Rates) -> Float[Array, "*batch"]:
+        """E = 1/2 sum |D+ u - W r - b|^2 + beta C per sample (Eq. 3), the mismatches taken from u and u'."""
+        total = self.beta * self.cost(signals.potential[-1], target, self.layers[-1].activation)
+        for layer, below, membrane, du in zip(self.layers, signals.below, u, signals.du, strict=True):
+            mismatch = membrane + over_batch(layer.tau_m, du) * du - layer.connection(below)
+            total = total + 0.5 * jnp.sum(mismatch**2, axis=-1)
+        return total
+
+
+class Drive(NamedTuple):
+    """Input and target of a network as functions of time; no target, no errors."""
+
+    input: Callable[[Any], Rates]
+    target: Callable[[Any], Rates] | None = None
+
+
+def slope(activation: Callable[[Array], Array], potential: Array) -> Array:
+    """phi'(potential) of an elementwise activation."""
+    return jax.jvp(activation, (potential,), (jnp.ones_like(potential),))[1]
+
+
+def _check_signal(name: str, signal: Array, like: Array, size: int) -> None:
+    wanted = (*like.shape[:-1], size)
+    if signal.shape != wanted:
+        raise ValueError(f"{name} must have the shape {wanted} of the state and the network, but has {signal.shape}.")
+
+
+def _parameters(layer: Layer) -> tuple[Any, ...]:
+    return layer.connection, layer.tau_m, layer.tau_r, layer.feedback
+
+
+def _batch_mean(x: Array) -> Array:
+    return jnp.mean(x.reshape(-1, x.shape[-1]), axis=0)
+
+
+def _per_neuron(name: str, value: ArrayLike, neurons: int) -> Array:
+    array = jnp.asarray(value, jnp.result_type(float))
+    if array.shape not in ((), (neurons,)):
+        raise ValueError(f"{name} must be a number or [{neurons}], one per neuron, but has shape {array.shape}.")
+    return jnp.broadcast_to(array, (neurons,))
+
+
+def _check(layers: tuple[Layer, ...]) -> None:
+    if not layers:
+        raise ValueError("a network needs at least one layer.")
+    for number, (lower, upper) in enumerate(itertools.pairwise(layers)):
+        if lower.connection.neurons != upper.connection.sources:
+            raise ValueError(
+                f"layer {number} has {lower.connection.neurons} neurons, but layer {number + 1} has "
+                f"{upper.connection.sources} sources."
+            )
+    passed = False
+    for number, layer in enumerate(layers):
+        passed = passed or layer.plastic
+        tau_m, tau_r = (_smallest(tau) for tau in (layer.tau_m, layer.tau_r))
+        if not tau_m > 0:
+            raise ValueError(f"tau_m of layer {number} must be positive, but is {tau_m} at least once.")
+        if not (tau_r > 0 or (tau_r == 0 and not passed)):
+            raise ValueError(
+                f"tau_r of layer {number} is {tau_r} at least once, but errors pass through this layer: it must be "
+                "positive there. (tau_r = 0 is for layers that do not learn, below all that do.)"
+            )
+
+
+def _smallest(tau: Array) -> float:
+    """The smallest entry; infinite, thus above every bound, while its value is traced."""
+    return np.inf if isinstance(tau, jax.core.Tracer) else float(np.min(tau))

@@ -1,0 +1,214 @@
+"""Retrospective and prospective operators and their adjoints (Ellenberger et al., Eqs. 1, 2, 26-32, 58, 59, 67, 68).
+
+    I-  retrospective  1/tau int_{-inf}^t x(s) exp(-(t-s)/tau) ds    transfer function 1 / (1 + i omega tau)
+    D+  prospective    (1 + tau d/dt) x                              1 + i omega tau
+    I+  (adjoint)      1/tau int_t^inf x(s) exp((t-s)/tau) ds        1 / (1 - i omega tau)
+    D-  (adjoint)      (1 - tau d/dt) x                              1 - i omega tau
+
+In discrete time the integrals are exact for inputs that are constant over a step, and each derivative is the exact
+inverse of the integral in the same direction; it tends to the definition above as dt goes to zero.
+"""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+
+class AbstractOperator(eqx.Module):
+    """A linear, time-invariant operator on signals."""
+
+    @abc.abstractmethod
+    def trajectory(self, x: Float[Array, "time *shape"], dt: float) -> Float[Array, "time *shape"]:
+        """The operator applied to a whole signal, sampled every `dt`, which is zero outside of it."""
+
+    @abc.abstractmethod
+    def transfer(self, omega: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
+        """H(omega), by which the operator multiplies exp(i omega t)."""
+
+
+class AbstractCausal(AbstractOperator):
+    """An operator that needs only the past: it can follow a stream."""
+
+    @abc.abstractmethod
+    def init(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The state after the signal has been constant at `x` for ever."""
+
+    @abc.abstractmethod
+    def update(
+        self, state: Float[Array, "*shape"], x: Float[Array, "*shape"], dt: float
+    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+        """One step: the next value of the signal gives (new state, the operator's next value)."""
+
+
+def _kept(tau: ArrayLike, dt: float, like: Array) -> Array:
+    """What a leaky integrator keeps over a step; nothing at tau = 0."""
+    tau = jnp.broadcast_to(jnp.asarray(tau, jnp.result_type(float)), like.shape)
+    return jnp.where(tau > 0, jnp.exp(-dt / jnp.where(tau > 0, tau, 1)), 0)
+
+
+def _shift(x: Array) -> Array:
+    return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
+
+
+class Retrospective(AbstractCausal):
+    """I-: the leaky integrator of the past, with time constant `tau` (Eq. 1)."""
+
+    tau: Float[ArrayLike, "..."]
+
+    def init(self, x: Array) -> Array:
+        return x
+
+    def update(self, state: Array, x: Array, dt: float) -> tuple[Array, Array]:
+        kept = _kept(self.tau, dt, x)
+        state = kept * state + (1 - kept) * x
+        return state, state
+
+    def trajectory(self, x: Array, dt: float) -> Array:
+        kept = _kept(self.tau, dt, x)
+        return lax.associative_scan(_then, (kept, (1 - kept) * x))[1]
+
+    def transfer(self, omega: ArrayLike) -> Array:
+        return 1 / (1 + 1j * jnp.asarray(omega) * self.tau)
+
+
+class Prospective(AbstractCausal):
+    """D+: the look-ahead of a signal by its derivative, with time constant `tau` (Eq. 2)."""
+
+    tau: Float[ArrayLike, "..."]
+
+    def init(self, x: Array) -> Array:
+        return x
+
+    def update(self, state: Array, x: Array, dt: float) -> tuple[Array, Array]:
+        kept = _kept(self.tau, dt, x)
+        return x, (x - kept * state) / (1 - kept)
+
+    def trajectory(self, x: Array, dt: float) -> Array:
+        return self.update(_shift(x), x, dt)[1]
+
+    def transfer(self, omega: ArrayLike) -> Array:
+        return 1 + 1j * jnp.asarray(omega) * self.tau
+
+
+class DiscountedFuture(AbstractOperator):
+    """I+: the adjoint of I-, an integral over the future (Eq. 67)."""
+
+    tau: Float[ArrayLike, "..."]
+
+    def trajectory(self, x: Array, dt: float) -> Array:
+        return Retrospective(self.tau).trajectory(x[::-1], dt)[::-1]
+
+    def transfer(self, omega: ArrayLike) -> Array:
+        return 1 / (1 - 1j * jnp.asarray(omega) * self.tau)
+
+
+class Lookback(AbstractOperator):
+    """D-: the adjoint of D+ (Eq. 68)."""
+
+    tau: Float[ArrayLike, "..."]
+
+    def trajectory(self, x: Array, dt: float) -> Array:
+        return Prospective(self.tau).trajectory(x[::-1], dt)[::-1]
+
+    def transfer(self, omega: ArrayLike) -> Array:
+        return 1 - 1j * jnp.asarray(omega) * self.tau
+
+
+class Chain(AbstractCausal):
+    """Causal operators one after the other; `Chain((Retrospective(tau_r), Prospective(tau_m)))` is an error neuron."""
+
+    operators: tuple[AbstractCausal, ...]
+
+    def init(self, x: Array) -> tuple[Array, ...]:
+        # All of these operators leave a constant signal as it is.
+        return tuple(operator.init(x) for operator in self.operators)
+
+    def update(self, state: tuple[Array, ...], x: Array, dt: float) -> tuple[tuple[Array, ...], Array]:
+        new = []
+        for operator, old in zip(self.operators, state, strict=True):
+            memory, x = operator.update(old, x, dt)
+            new.append(memory)
+        return tuple(new), x
+
+    def trajectory(self, x: Array, dt: float) -> Array:
+        for operator in self.operators:
+            x = operator.trajectory(x, dt)
+        return x
+
+    def transfer(self, omega: ArrayLike) -> Array:
+        product = jnp.ones_like(jnp.asarray(omega), dtype=complex)
+        for operator in self.operators:
+            product = product * operator.transfer(omega)
+        return product
+
+
+class VoltageAdaptation(eqx.Module):
+    """A leaky integrator with an adaptive current that follows its voltage (Eq. 33).
+
+    tau_m u' = -u + I - w,    tau_w w' = -w + gamma u
+
+    It is prospective if gamma > tau_m / tau_w.
+    """
+
+    tau_m: Float[ArrayLike, "..."]
+    tau_w: Float[ArrayLike, "..."]
+    gamma: Float[ArrayLike, "..."]
+
+    def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
+        """(u', w')."""
+        return (-u + current - w) / self.tau_m, (-w + self.gamma * u) / self.tau_w
+
+    def transfer(self, omega: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
+        """u(omega) / I(omega), Eq. 35."""
+        m, w = (1 + 1j * jnp.asarray(omega) * tau for tau in (self.tau_m, self.tau_w))
+        return w / (w * m + self.gamma)
+
+    def slow_transfer(self, omega: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
+        """Its expansion to first order in omega, Eq. 36."""
+        slope = (self.gamma * self.tau_w - self.tau_m) / (1 + self.gamma) ** 2
+        return 1 / (1 + self.gamma) + 1j * jnp.asarray(omega) * slope
+
+
+class InputAdaptation(eqx.Module):
+    """A leaky integrator with an adaptive current that follows its input (Eq. 38).
+
+    tau_m u' = -u + I - w,    tau_w w' = -w + gamma I
+
+    It is prospective if tau_m / (tau_m + tau_w) < gamma < 1.
+    """
+
+    tau_m: Float[ArrayLike, "..."]
+    tau_w: Float[ArrayLike, "..."]
+    gamma: Float[ArrayLike, "..."]
+
+    def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
+        """(u', w')."""
+        return (-u + current - w) / self.tau_m, (-w + self.gamma * current) / self.tau_w
+
+    def transfer(self, omega: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
+        """u(omega) / I(omega), after Eq. 38."""
+        m, w = (1 + 1j * jnp.asarray(omega) * tau for tau in (self.tau_m, self.tau_w))
+        return (w - self.gamma) / (w * m)
+
+    def slow_transfer(self, omega: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
+        """Its expansion to first order in omega, before Eq. 39."""
+        slope = self.gamma * self.tau_w + (self.gamma - 1) * self.tau_m
+        return (1 - self.gamma) + 1j * jnp.asarray(omega) * slope
+
+
+def gain(transfer: Complex[Array, "..."]) -> Float[Array, "..."]:
+    """By how much amplitudes are multiplied, |H| (Eq. 31)."""
+    return jnp.abs(transfer)
+
+
+def phase_shift(transfer: Complex[Array, "..."]) -> Float[Array, "..."]:
+    """By how much oscillations are advanced, arg H in (-pi, pi] (Eq. 29)."""
+    return jnp.angle(transfer)
+
+
+def _then(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    """x -> a x + b, one such map after another."""
+    return first[0] * second[0], second[0] * first[1] + second[1]

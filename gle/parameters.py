@@ -1,0 +1,50 @@
+"""Which parameters learn, and within which bounds: helpers for optax."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from gle.network import Network
+
+
+def labels(network: Network) -> PyTree:
+    """For `optax.partition`: each parameter's name, "connection", "tau_m", "tau_r", "feedback" or "coupling".
+
+        optax.partition({"connection": optax.adam(1e-3)} | dict.fromkeys(FIXED, optax.set_to_zero()), labels)
+
+    ("coupling": beta and gamma, where these are arrays.)
+    """
+    names = jax.tree.map(lambda _: "coupling", eqx.filter(network, eqx.is_inexact_array))
+
+    def label(layer: Any) -> Any:
+        parts = ("connection", "tau_m", "tau_r", "feedback")
+        marked = [jax.tree.map(lambda _, part=part: part, getattr(layer, part)) for part in parts]
+        return eqx.tree_at(lambda layer: [getattr(layer, part) for part in parts], layer, marked)
+
+    return eqx.tree_at(lambda network: network.layers, names, tuple(label(layer) for layer in names.layers))
+
+
+def weights_only(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`optimiser` for weights and biases; time constants and feedback weights stay as they are."""
+    fixed = dict.fromkeys(("tau_m", "tau_r", "feedback", "coupling"), optax.set_to_zero())
+    return optax.partition({"connection": optimiser} | fixed, labels)
+
+
+def at_least(tau_m: float, tau_r: float) -> optax.GradientTransformation:
+    """Keeps time constants at these values or above, whatever the updates say: the last one of an `optax.chain`."""
+    bounds = {"tau_m": tau_m, "tau_r": tau_r}
+    for name, bound in bounds.items():
+        if not bound > 0:
+            raise ValueError(f"{name} must be positive, like all time constants, but is {bound}.")
+
+    def bounded(update, parameter, label):
+        return jnp.maximum(update, bounds[label] - parameter) if label in bounds else update
+
+    def transform(updates, parameters):
+        return jax.tree.map(bounded, updates, parameters, labels(parameters))
+
+    return optax.stateless(transform)

@@ -1,0 +1,15 @@
+"""What became of a run."""
+
+import equinox as eqx
+
+
+class RESULTS(eqx.Enumeration):
+    """The result of `online`, per network."""
+
+    successful = ""
+    unstable_step = (
+        "dt is above the stability limit of the solver for the smallest time constant: lower dt, raise tau_m and "
+        "tau_r, or keep learned time constants up with gle.at_least. See gle.largest_step."
+    )
+    invalid_input = "The inputs or targets hold NaN or infinity: clean them. Nothing was learned from this stream."
+    non_finite = "The network or its state became NaN or infinite: lower the learning rate, beta or gamma."

@@ -1,0 +1,166 @@
+"""One time step of a network: with any fixed-step diffrax solver, or by the paper's Algorithm 1."""
+
+import abc
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gle.connections import over_batch
+from gle.network import Drive, Network, Rates, Signals, State, slope
+
+
+class AbstractStepper(eqx.Module):
+    """Advances a network by dt, the input and the target being constant over the step."""
+
+    @abc.abstractmethod
+    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> Any:
+        """The state to start from: all potentials zero."""
+
+    @abc.abstractmethod
+    def step(
+        self, network: Network, state: Any, input: Rates, target: Rates | None, dt: float | Float[Array, ""]
+    ) -> tuple[Any, Signals]:
+        """The next state, and the signals of this step from which `Network.plasticity` makes gradients."""
+
+    @abc.abstractmethod
+    def limit(self) -> float:
+        """The largest dt over time constant at which a leaky integrator is stable."""
+
+
+class Step(AbstractStepper):
+    """One step of a diffrax solver on the vector field, in which rates and errors have no delay."""
+
+    solver: diffrax.AbstractSolver = diffrax.Euler()
+
+    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> State:
+        return network.init(batch, dtype)
+
+    def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
+        signals = network.signals(state, input, target)
+        args = Drive(lambda t: input, None if target is None else lambda t: target)
+        term = diffrax.ODETerm(network.vector_field)
+        dt = jnp.asarray(dt, state.u[0].dtype)
+        zero = jnp.zeros_like(dt)
+        memory = self.solver.init(term, zero, dt, state, args)
+        state, *_ = self.solver.step(term, zero, dt, state, args, memory, made_jump=True)
+        return state, signals
+
+    def limit(self) -> float:
+        return stability_limit(self.solver)
+
+
+class AlgorithmState(NamedTuple):
+    """What Algorithm 1 carries from step to step, of each layer. `potential`: that of the rates, r = phi(potential)."""
+
+    u: tuple[Rates, ...]
+    v: tuple[Rates, ...]
+    potential: tuple[Rates, ...]
+    error: tuple[Rates, ...]
+    instant: tuple[Rates, ...]
+
+
+class Algorithm1(AbstractStepper):
+    """The paper's Algorithm 1: forward Euler with all layers at once.
+
+    Each layer sees the rates and errors that its neighbours had one step before, so signals are late by dt per layer
+    upwards, and as printed by 2 dt per layer downwards: e_inst waits a step until it enters v and e.
+
+    fresh_errors: as in the authors' code, e_inst enters at once (errors are late by dt per layer), and plasticity uses
+        the new error instead of the previous one.
+    """
+
+    fresh_errors: bool = eqx.field(default=False, static=True)
+
+    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> AlgorithmState:
+        zeros = network.init(batch, dtype).u
+        return AlgorithmState(zeros, zeros, zeros, zeros, zeros)
+
+    def step(self, network: Network, state: AlgorithmState, input: Rates, target: Rates | None, dt: float | Array):
+        layers = network.layers
+        rates = tuple(layer.activation(x) for layer, x in zip(layers, state.potential, strict=True))
+        instants, errors, dus, dvs, potentials = [], [], [], [], []
+        for number, (layer, below) in enumerate(zip(layers, (input, *rates[:-1]), strict=True)):
+            u, v = state.u[number], state.v[number]
+            tau_m, tau_r = over_batch(layer.tau_m, u), over_batch(layer.tau_r, u)
+            instant = self._instant(network, number, state, rates, target)
+            du = (layer.connection(below) + network.gamma * state.error[number] - u) / tau_m
+            dv = jnp.zeros_like(v)
+            if number >= network.lowest:
+                dv = ((instant if self.fresh_errors else state.instant[number]) - v) / tau_r
+            errors.append(v + tau_m * dv)
+            potentials.append(u + tau_r * du)
+            for signals, new in ((instants, instant), (dus, du), (dvs, dv)):
+                signals.append(new)
+        error, instant = (tuple(errors), tuple(instants)) if self.fresh_errors else (state.error, state.instant)
+        signals = Signals(input, state.potential, rates, tuple(dus), tuple(dvs), error, instant)
+        u = tuple(u + dt * du for u, du in zip(state.u, dus, strict=True))
+        v = tuple(v + dt * dv for v, dv in zip(state.v, dvs, strict=True))
+        return AlgorithmState(u, v, tuple(potentials), tuple(errors), tuple(instants)), signals
+
+    def _instant(
+        self, network: Network, number: int, state: AlgorithmState, rates: tuple[Rates, ...], target: Rates | None
+    ) -> Rates:
+        layer, potential = network.layers[number], state.potential[number]
+        if number < network.lowest:
+            return jnp.zeros_like(potential)
+        if number == len(network.layers) - 1:
+            if target is None:
+                return jnp.zeros_like(potential)
+            return -network.beta * network.cost.gradient(potential, target, layer.activation)
+        above = network.layers[number + 1]
+        arriving = above.feedback.backward(above.connection, state.error[number + 1], rates[number])
+        return slope(layer.activation, potential) * arriving
+
+    def limit(self) -> float:
+        return 2.0
+
+
+class Instantaneous(AbstractStepper):
+    """Backpropagation of instantaneous errors, e = phi' * (W_above^T e_above), through forward Euler dynamics.
+
+    It ignores the lags of the neurons, unlike Eq. 7; for comparison (section 2.5). The same as GLE if tau_m = tau_r.
+    """
+
+    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> State:
+        return network.init(batch, dtype)
+
+    def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
+        du, potentials, rates = network.forward(state.u, input)
+        # An error neuron with tau_m = tau_r hands on what it gets.
+        immediate = eqx.tree_at(
+            lambda network: [layer.tau_r for layer in network.layers],
+            network,
+            [layer.tau_m for layer in network.layers],
+        )
+        _, errors, instants = immediate.backward(state.v, potentials, rates, target)
+        signals = Signals(input, potentials, rates, du, state.v, errors, instants)
+        return State(tuple(u + dt * x for u, x in zip(state.u, du, strict=True)), state.v), signals
+
+    def limit(self) -> float:
+        return 2.0
+
+
+def stability_limit(solver: diffrax.AbstractSolver) -> float:
+    """The largest z = dt / tau at which the solver does not amplify x' = -x / tau: |R(-z)| <= 1.
+
+    R is read off one step of the solver, so any fixed-step solver can be asked.
+    """
+
+    def amplification(z):
+        term = diffrax.ODETerm(lambda t, y, args: -z * y)
+        y, one, zero = jnp.ones(()), jnp.ones(()), jnp.zeros(())
+        memory = solver.init(term, zero, one, y, None)
+        return solver.step(term, zero, one, y, None, memory, made_jump=True)[0]
+
+    with jax.ensure_compile_time_eval():
+        amplified = np.asarray(jax.vmap(amplification)(jnp.asarray(_STEPS)))
+    unstable = np.abs(amplified) > 1 + 1e-5
+    return float(_STEPS[np.argmax(unstable) - 1]) if unstable.any() else np.inf
+
+
+_STEPS = np.linspace(0, 20, 20001)

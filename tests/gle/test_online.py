@@ -1,0 +1,197 @@
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gle
+from gle import RESULTS, Algorithm1, Step
+from tests.gle.networks import network, stream
+from tests.gle.reference import algorithm1
+
+DT = 0.05
+
+
+def arrays(tree):
+    return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+
+
+def learn(net, inputs, targets, optimiser, stepper, dt=DT):
+    learner = gle.start(net, optimiser, stepper=stepper, batch=inputs.shape[1:-1])
+    return gle.online(learner, inputs, targets, dt=dt, optimiser=optimiser, stepper=stepper)
+
+
+@pytest.mark.parametrize("fresh_errors", [False, True])
+@pytest.mark.parametrize("gamma", [0.0, 0.4])
+def test_algorithm_1_step_by_step(fresh_errors, gamma, key, x64, rng):
+    """Outputs and all learned parameters, against NumPy; one rate per kind of parameter."""
+    net = network(key, beta=0.7, gamma=gamma)
+    inputs, targets = stream(rng, 60, 1, 2, 3)
+    rates = {"connection": 0.03, "tau_m": 0.02, "tau_r": 0.01}
+    optimiser = optax.partition(
+        {name: optax.sgd(rate) for name, rate in rates.items()} | {"feedback": optax.set_to_zero()}, gle.labels
+    )
+    learner, potentials, _ = learn(net, inputs, targets, optimiser, Algorithm1(fresh_errors))
+    outputs, parameters = algorithm1(
+        [layer.connection.weight for layer in net.layers],
+        [layer.connection.bias for layer in net.layers],
+        [layer.tau_m for layer in net.layers],
+        [layer.tau_r for layer in net.layers],
+        inputs[:, 0],
+        targets[:, 0],
+        dt=DT,
+        beta=0.7,
+        gamma=gamma,
+        rates=(0.03, 0.03, 0.02, 0.01),
+        fresh_errors=fresh_errors,
+    )
+    np.testing.assert_allclose(jnp.tanh(potentials[:, 0]), outputs, atol=1e-12)
+    for layer, weight, bias, tau_m, tau_r in zip(learner.network.layers, *parameters, strict=True):
+        np.testing.assert_allclose(layer.connection.weight, weight, atol=1e-12)
+        np.testing.assert_allclose(layer.connection.bias, bias, atol=1e-12)
+        np.testing.assert_allclose(layer.tau_m, tau_m, atol=1e-12)
+        np.testing.assert_allclose(layer.tau_r, tau_r, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("solver", "order"), [(diffrax.Euler(), 1), (diffrax.Heun(), 2), (diffrax.Bosh3(), 3), (gle.RK4(), 4)]
+)
+def test_order_of_convergence(solver, order, key, x64):
+    """A constant input, so that holding it over a step costs nothing; against a much finer solution."""
+    net = network(key)
+    x, target = jnp.ones((1, 2)), 0.2 * jnp.ones((1, 3))
+    start = jax.tree.map(lambda y: 0.3 * jax.random.normal(key, y.shape), net.init((1,)))
+
+    def end(solver, steps):
+        learner = gle.start(net, stepper=Step(solver), batch=(1,))._replace(state=start)
+        streams = (jnp.broadcast_to(y, (steps, *y.shape)) for y in (x, target))
+        learner, _, _ = gle.online(learner, *streams, dt=2.0 / steps, stepper=Step(solver))
+        return jnp.concatenate(arrays(learner.state), axis=None)
+
+    exact = end(diffrax.Dopri8(), 64)
+    errors = [np.linalg.norm(end(solver, steps) - exact) for steps in (8, 16, 32)]
+    slopes = -np.diff(np.log2(errors))
+    np.testing.assert_allclose(slopes[-1], order, atol=0.35)
+
+
+def test_gradient_flow_is_the_limit_of_small_steps(key, x64, rng):
+    """SGD with a rate proportional to dt: halving dt halves the distance from theta' = -eta dE/dtheta."""
+    net, rate = network(key), 0.5
+    x, target = jnp.ones((1, 2)), 0.2 * jnp.ones((1, 3))
+    arrays_, static = eqx.partition(net, eqx.is_inexact_array)
+
+    def flow(t, y, args):
+        state, parameters = y
+        current = eqx.combine(parameters, static)
+        signals = current.signals(state, x, target)
+        gradient = eqx.filter(current.plasticity(signals), eqx.is_inexact_array)
+        return gle.State(signals.du, signals.dv), jax.tree.map(lambda g: -rate * g, gradient)
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(flow), diffrax.Tsit5(), 0.0, 2.0, 0.01, (net.init((1,)), arrays_), max_steps=1000
+    )
+    exact = np.concatenate([np.ravel(a) for a in jax.tree.leaves(solution.ys[1])])
+    distances = []
+    for steps in (40, 80):
+        streams = (jnp.broadcast_to(y, (steps, *y.shape)) for y in (x, target))
+        learner, _, _ = learn(net, *streams, optax.sgd(rate * 2.0 / steps), Step(), dt=2.0 / steps)
+        distances.append(np.linalg.norm(np.concatenate([np.ravel(a) for a in arrays(learner.network)]) - exact))
+    np.testing.assert_allclose(distances[0] / distances[1], 2, rtol=0.1)
+
+
+@pytest.mark.parametrize("stepper", [Step(), Step(diffrax.Heun()), Algorithm1(), gle.Instantaneous()])
+def test_a_stream_in_two_parts_ends_the_same(stepper, key, rng):
+    net, optimiser = network(key), optax.adam(1e-2)
+    inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 40, 3, 2, 3))
+    run = eqx.filter_jit(lambda learner, x, y: gle.online(learner, x, y, dt=DT, optimiser=optimiser, stepper=stepper))
+    start = gle.start(net, optimiser, stepper=stepper, batch=(3,))
+    whole, observed, _ = run(start, inputs, targets)
+    half, first, _ = run(start, inputs[:20], targets[:20])
+    both, second, _ = run(half, inputs[20:], targets[20:])
+    for a, b in zip(arrays(whole), arrays(both), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(observed, np.concatenate([first, second]))
+
+
+def test_instantaneous_errors_are_those_of_gle_without_lags(key, x64, rng):
+    net = network(key, tau_m=1.1, tau_r=1.1)
+    inputs, targets = stream(rng, 30, 2, 2, 3)
+    one, other = (
+        learn(net, inputs, targets, gle.weights_only(optax.sgd(0.1)), s)[0].network
+        for s in (Step(), gle.Instantaneous())
+    )
+    for a, b in zip(arrays(one), arrays(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+def test_an_optimiser_sees_the_signals(key, rng):
+    def update(updates, state, params=None, *, pre, post, error, **extra):
+        assert [x.shape for x in (pre[0], post[0], error[2])] == [(2, 2), (2, 5), (2, 3)]
+        return jax.tree.map(jnp.zeros_like, updates), state
+
+    optimiser = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 3, 2, 2, 3))
+    learner, _, _ = learn(network(key), inputs, targets, optimiser, Step())
+    for a, b in zip(arrays(learner.network), arrays(network(key)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_only_what_is_chosen_learns_and_time_constants_stay_above_their_bounds(key, rng):
+    inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 50, 2, 2, 3))
+    weights, _, _ = learn(network(key), inputs, targets, gle.weights_only(optax.sgd(0.1)), Step())
+    for new, old in zip(weights.network.layers, network(key).layers, strict=True):
+        np.testing.assert_array_equal(new.tau_m, old.tau_m)
+        assert jnp.all(new.connection.weight != old.connection.weight)
+    bounded, _, _ = learn(network(key), inputs, targets, optax.chain(optax.sgd(0.1), gle.at_least(0.8, 0.7)), Step())
+    for layer in bounded.network.layers:
+        assert jnp.all(layer.tau_m >= 0.8) and jnp.all(layer.tau_r >= 0.7)
+    assert min(layer.tau_m.min() for layer in bounded.network.layers) == np.float32(0.8)
+
+
+@pytest.mark.parametrize(
+    ("solver", "limit"),
+    [(diffrax.Euler(), 2.0), (diffrax.Heun(), 2.0), (diffrax.Bosh3(), 2.5127), (gle.RK4(), 2.7853)],
+)
+def test_stability_limits(solver, limit):
+    np.testing.assert_allclose(gle.stability_limit(solver), limit, atol=5e-3)
+
+
+def test_bad_streams_are_refused_and_nothing_is_lost(key, rng):
+    net = network(key)
+    inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 10, 2, 2, 3))
+    run = eqx.filter_jit(
+        lambda learner, x, dt, throw: gle.online(learner, x, targets, dt=dt, optimiser=optax.sgd(0.1), throw=throw)
+    )
+    learner = gle.start(net, optax.sgd(0.1), batch=(2,))
+    bad = inputs.at[3, 0, 0].set(jnp.nan)
+    with pytest.raises(RuntimeError, match="inputs or targets hold NaN"):
+        run(learner, bad, DT, True)
+    with pytest.raises(RuntimeError, match="above the stability limit"):
+        run(learner, inputs, 10.0, True)
+    assert run(learner, bad, DT, False)[2] == RESULTS.invalid_input
+    assert run(learner, inputs, 10.0, False)[2] == RESULTS.unstable_step
+    assert run(learner, inputs, DT, False)[2] == RESULTS.successful
+    huge = eqx.filter_jit(
+        lambda learner: gle.online(learner, inputs, targets, dt=DT, optimiser=optax.sgd(np.inf), throw=False)
+    )
+    assert huge(learner)[2] == RESULTS.non_finite
+    with pytest.raises(ValueError, match="tau_m must be positive"):
+        gle.at_least(0.0, 1.0)
+
+
+def test_seeds_and_streams_vmap(key, rng):
+    """A batch of networks, each with its own stream, equals one after the other."""
+    keys = jax.random.split(key, 3)
+    inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 20, 3, 2, 3))
+
+    def final(key, x, y):
+        optimiser = optax.adam(1e-2)
+        learner = gle.start(network(key), optimiser)
+        return gle.online(learner, x, y, dt=DT, optimiser=optimiser, throw=False)[1]
+
+    batched = jax.vmap(final, in_axes=(0, 1, 1))(keys, inputs, targets)
+    for number in range(3):
+        alone = final(keys[number], inputs[:, number], targets[:, number])
+        np.testing.assert_allclose(batched[number], alone, rtol=1e-4, atol=1e-5)
