@@ -19,6 +19,7 @@ from gle.feedback import KolenPollack as KolenPollack
 from gle.feedback import Transpose as Transpose
 from gle.feedback import alignment as alignment
 from gle.feedback import random_like as random_like
+from gle.inference import infer as infer
 from gle.network import Drive as Drive
 from gle.network import Layer as Layer
 from gle.network import Network as Network

@@ -1,4 +1,4 @@
-"""Exact gradients of the cost over a trial, to compare the online ones with: adjoint method and backpropagation in time.
+"""Exact gradients of the cost over a trial, to compare the online ones with.
 
 All of them are those of the cost-decoupled network (gamma = 0) in forward Euler steps,
 

@@ -12,13 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optimistix
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from gle.connections import AbstractConnection, over_batch
 from gle.costs import AbstractCost
 from gle.feedback import AbstractFeedback, Transpose
 
-Rates = Float[Array, "*batch neurons"]
+Rates = Float[Array, "... _"]
+"""A signal of one layer: [*batch, neurons]."""
 
 
 class Layer(eqx.Module):
@@ -156,10 +158,8 @@ class Network(eqx.Module):
             if number < self.lowest:
                 instant = dlayer = error = jnp.zeros_like(v[number])
             else:
-                if number == len(self.layers) - 1 and target is None:
-                    instant = jnp.zeros_like(v[number])
-                elif number == len(self.layers) - 1:
-                    instant = -self.beta * self.cost.gradient(potentials[number], target, layer.activation)
+                if number == len(self.layers) - 1:
+                    instant = self.nudge(potentials[number], target)
                 else:
                     above = self.layers[number + 1]
                     arriving = above.feedback.backward(above.connection, errors[-1], rates[number])
@@ -170,6 +170,12 @@ class Network(eqx.Module):
             errors.append(error)
             instants.append(instant)
         return tuple(dv[::-1]), tuple(errors[::-1]), tuple(instants[::-1])
+
+    def nudge(self, potential: Rates, target: Rates | None) -> Rates:
+        """e_inst of the output layer, -beta dC/dD+u (Eq. 18); zero without a target."""
+        if target is None:
+            return jnp.zeros_like(potential)
+        return -self.beta * self.cost.gradient(potential, target, self.layers[-1].activation)
 
     def signals(self, state: State, input: Rates, target: Rates | None = None) -> Signals:
         """Everything at this moment. Without a target there are no errors at the top."""
@@ -276,4 +282,4 @@ def _check(layers: tuple[Layer, ...]) -> None:
 
 def _smallest(tau: Array) -> float:
     """The smallest entry; infinite, thus above every bound, while its value is traced."""
-    return np.inf if isinstance(tau, jax.core.Tracer) else float(np.min(tau))
+    return np.inf if isinstance(tau, Tracer) else float(np.min(tau))

@@ -20,7 +20,7 @@ class Learner(NamedTuple):
 
     network: Network
     state: Any
-    optimiser: optax.OptState
+    optimiser: optax.OptState | None
 
 
 def start(
@@ -73,7 +73,8 @@ def online(
 
     def step(dynamic, stream):
         network, state, memory = eqx.combine(dynamic, static)
-        state, signals = stepper.step(network, state, *stream, dt)
+        input, target = stream
+        state, signals = stepper.step(network, state, input, target, dt)
         observed = observe(network, signals)
         if update is not None:
             parameters = eqx.filter(network, eqx.is_inexact_array)

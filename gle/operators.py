@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Complex, Float
 
+TimeConstant = float | Float[Array, "..."]
+
 
 class AbstractOperator(eqx.Module):
     """A linear, time-invariant operator on signals."""
@@ -49,6 +51,17 @@ def _kept(tau: ArrayLike, dt: float, like: Array) -> Array:
     return jnp.where(tau > 0, jnp.exp(-dt / jnp.where(tau > 0, tau, 1)), 0)
 
 
+def leaky_integral(
+    kept: Float[Array, "time *shape"], added: Float[Array, "time *shape"]
+) -> Float[Array, "time *shape"]:
+    """y_t = kept_t y_{t-1} + added_t from y = 0, by an associative scan."""
+
+    def then(first, second):
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    return lax.associative_scan(then, (kept, added))[1]
+
+
 def _shift(x: Array) -> Array:
     return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
@@ -56,7 +69,7 @@ def _shift(x: Array) -> Array:
 class Retrospective(AbstractCausal):
     """I-: the leaky integrator of the past, with time constant `tau` (Eq. 1)."""
 
-    tau: Float[ArrayLike, "..."]
+    tau: TimeConstant
 
     def init(self, x: Array) -> Array:
         return x
@@ -68,7 +81,7 @@ class Retrospective(AbstractCausal):
 
     def trajectory(self, x: Array, dt: float) -> Array:
         kept = _kept(self.tau, dt, x)
-        return lax.associative_scan(_then, (kept, (1 - kept) * x))[1]
+        return leaky_integral(kept, (1 - kept) * x)
 
     def transfer(self, omega: ArrayLike) -> Array:
         return 1 / (1 + 1j * jnp.asarray(omega) * self.tau)
@@ -77,7 +90,7 @@ class Retrospective(AbstractCausal):
 class Prospective(AbstractCausal):
     """D+: the look-ahead of a signal by its derivative, with time constant `tau` (Eq. 2)."""
 
-    tau: Float[ArrayLike, "..."]
+    tau: TimeConstant
 
     def init(self, x: Array) -> Array:
         return x
@@ -96,7 +109,7 @@ class Prospective(AbstractCausal):
 class DiscountedFuture(AbstractOperator):
     """I+: the adjoint of I-, an integral over the future (Eq. 67)."""
 
-    tau: Float[ArrayLike, "..."]
+    tau: TimeConstant
 
     def trajectory(self, x: Array, dt: float) -> Array:
         return Retrospective(self.tau).trajectory(x[::-1], dt)[::-1]
@@ -108,7 +121,7 @@ class DiscountedFuture(AbstractOperator):
 class Lookback(AbstractOperator):
     """D-: the adjoint of D+ (Eq. 68)."""
 
-    tau: Float[ArrayLike, "..."]
+    tau: TimeConstant
 
     def trajectory(self, x: Array, dt: float) -> Array:
         return Prospective(self.tau).trajectory(x[::-1], dt)[::-1]
@@ -153,9 +166,9 @@ class VoltageAdaptation(eqx.Module):
     It is prospective if gamma > tau_m / tau_w.
     """
 
-    tau_m: Float[ArrayLike, "..."]
-    tau_w: Float[ArrayLike, "..."]
-    gamma: Float[ArrayLike, "..."]
+    tau_m: TimeConstant
+    tau_w: TimeConstant
+    gamma: float | Float[Array, "..."]
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""
@@ -180,9 +193,9 @@ class InputAdaptation(eqx.Module):
     It is prospective if tau_m / (tau_m + tau_w) < gamma < 1.
     """
 
-    tau_m: Float[ArrayLike, "..."]
-    tau_w: Float[ArrayLike, "..."]
-    gamma: Float[ArrayLike, "..."]
+    tau_m: TimeConstant
+    tau_w: TimeConstant
+    gamma: float | Float[Array, "..."]
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""
@@ -207,8 +220,3 @@ def gain(transfer: Complex[Array, "..."]) -> Float[Array, "..."]:
 def phase_shift(transfer: Complex[Array, "..."]) -> Float[Array, "..."]:
     """By how much oscillations are advanced, arg H in (-pi, pi] (Eq. 29)."""
     return jnp.angle(transfer)
-
-
-def _then(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-    """x -> a x + b, one such map after another."""
-    return first[0] * second[0], second[0] * first[1] + second[1]

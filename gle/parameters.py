@@ -1,5 +1,6 @@
 """Which parameters learn, and within which bounds: helpers for optax."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from gle.network import Network
 def labels(network: Network) -> PyTree:
     """For `optax.partition`: each parameter's name, "connection", "tau_m", "tau_r", "feedback" or "coupling".
 
-        optax.partition({"connection": optax.adam(1e-3)} | dict.fromkeys(FIXED, optax.set_to_zero()), labels)
+        optax.partition({"connection": optax.adam(1e-3), "tau_m": optax.sgd(1e-4), ...}, labels)
 
     ("coupling": beta and gamma, where these are arrays.)
     """
@@ -30,8 +31,9 @@ def labels(network: Network) -> PyTree:
 
 def weights_only(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
     """`optimiser` for weights and biases; time constants and feedback weights stay as they are."""
-    fixed = dict.fromkeys(("tau_m", "tau_r", "feedback", "coupling"), optax.set_to_zero())
-    return optax.partition({"connection": optimiser} | fixed, labels)
+    transforms: dict[Hashable, optax.GradientTransformation] = {"connection": optimiser}
+    transforms |= dict.fromkeys(("tau_m", "tau_r", "feedback", "coupling"), optax.set_to_zero())
+    return optax.partition(transforms, labels)
 
 
 def at_least(tau_m: float, tau_r: float) -> optax.GradientTransformation:

@@ -109,9 +109,7 @@ class Algorithm1(AbstractStepper):
         if number < network.lowest:
             return jnp.zeros_like(potential)
         if number == len(network.layers) - 1:
-            if target is None:
-                return jnp.zeros_like(potential)
-            return -network.beta * network.cost.gradient(potential, target, layer.activation)
+            return network.nudge(potential, target)
         above = network.layers[number + 1]
         arriving = above.feedback.backward(above.connection, state.error[number + 1], rates[number])
         return slope(layer.activation, potential) * arriving

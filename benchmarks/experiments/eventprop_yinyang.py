@@ -45,6 +45,8 @@ class YinYang:
     """Added to all weights of a layer after a minibatch in which too many spikes were missing."""
     allowed_silent: float = 1.0
     """Ratio of missing spikes allowed in the hidden layer. In the output layer none of the label's may be missing."""
+    minimum_slope: float = 1e-3
+    """Smaller slopes count as this one in derivatives (`ClipSlope`), in thresholds per membrane time constant."""
     max_spikes: int = 4
     """Bound on the spikes of a hidden neuron. Outputs fire once: only their first spikes enter the loss."""
     max_events: int = 256
@@ -158,7 +160,8 @@ class YinYangTraining(Training):
     def simulate(self, network: ep.FeedForward, spikes: ep.Spikes, **options: Any) -> ep.Solution:
         """One trial without end."""
         solver = ep.Exact((self.config.max_spikes, 1), max_events=self.config.max_events)
-        return ep.simulate(network, spikes, jnp.inf, solver=solver, throw=False, **options)
+        adjoint = ep.Implicit(ep.ClipSlope(self.config.minimum_slope))
+        return ep.simulate(network, spikes, jnp.inf, solver=solver, adjoint=adjoint, throw=False, **options)
 
     def _step(self, state: State, batch: Int[Array, " batch"]) -> tuple[State, Outcome]:
         def loss(weights):

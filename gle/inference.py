@@ -1,0 +1,42 @@
+"""A network without errors over a whole trial: all time steps at once, layer after layer (section 5.5).
+
+With constant weights a layer is a diagonal linear state-space model followed by phi (Eqs. 40, 41),
+
+    u' = (-u + I) / tau_m,    D+ u = (1 - alpha) u + alpha I,    I = W r + b,    alpha = tau_r / tau_m,
+
+so its potentials over the trial are one matrix product and one associative scan, instead of a loop over time.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gle.connections import over_batch
+from gle.network import Network, Rates
+from gle.operators import leaky_integral
+
+
+def infer(
+    network: Network,
+    inputs: Float[Array, "time *batch sources"],
+    *,
+    dt: float | Float[Array, ""],
+    u: tuple[Rates, ...] | None = None,
+) -> tuple[Float[Array, "time *batch outputs"], tuple[Rates, ...]]:
+    """Prospective potentials of the outputs at every step, and the membrane potentials after the last one.
+
+    Forward Euler from the potentials `u` (default: zero): the same as `online` without targets and with `Step()`, to
+    rounding, in depth log(time).
+    """
+    u = network.init(inputs.shape[1:-1], inputs.dtype).u if u is None else u
+    rates, potentials, last = inputs, inputs, []
+    for layer, start in zip(network.layers, u, strict=True):
+        drive = layer.connection(rates)
+        step = over_batch(dt / layer.tau_m, drive)
+        kept = jnp.broadcast_to(1 - step, drive.shape)
+        added = (step * drive).at[0].add((1 - step[0]) * start)
+        after = leaky_integral(kept, added)
+        before = jnp.concatenate([start[None], after[:-1]])
+        potentials = before + over_batch(layer.tau_r / layer.tau_m, drive) * (drive - before)
+        rates = layer.activation(potentials)
+        last.append(after[-1])
+    return potentials, tuple(last)
