@@ -14,7 +14,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
 
 TimeConstant = float | Float[Array, "..."]
 
@@ -52,8 +52,8 @@ def _kept(tau: ArrayLike, dt: float, like: Array) -> Array:
 
 
 def leaky_integral(
-    kept: Float[Array, "time *shape"], added: Float[Array, "time *shape"]
-) -> Float[Array, "time *shape"]:
+    kept: Float[Array, "time *shape"], added: Inexact[Array, "time *shape"]
+) -> Inexact[Array, "time *shape"]:
     """y_t = kept_t y_{t-1} + added_t from y = 0, by an associative scan."""
 
     def then(first, second):

@@ -55,9 +55,7 @@ def test_algorithm_1_step_by_step(fresh_errors, gamma, key, x64, rng):
         np.testing.assert_allclose(layer.tau_r, tau_r, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("solver", "order"), [(diffrax.Euler(), 1), (diffrax.Heun(), 2), (diffrax.Bosh3(), 3), (gle.RK4(), 4)]
-)
+@pytest.mark.parametrize(("solver", "order"), [(diffrax.Euler(), 1), (diffrax.Heun(), 2), (gle.RK4(), 4)])
 def test_order_of_convergence(solver, order, key, x64):
     """A constant input, so that holding it over a step costs nothing; against a much finer solution."""
     net = network(key)
@@ -101,7 +99,7 @@ def test_gradient_flow_is_the_limit_of_small_steps(key, x64, rng):
     np.testing.assert_allclose(distances[0] / distances[1], 2, rtol=0.1)
 
 
-@pytest.mark.parametrize("stepper", [Step(), Step(diffrax.Heun()), Algorithm1(), gle.Instantaneous()])
+@pytest.mark.parametrize("stepper", [Step(diffrax.Heun()), Algorithm1()])
 def test_a_stream_in_two_parts_ends_the_same(stepper, key, rng):
     net, optimiser = network(key), optax.adam(1e-2)
     inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 40, 3, 2, 3))
