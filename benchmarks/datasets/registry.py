@@ -1,13 +1,18 @@
 """Data sets by name, for command lines."""
 
-from benchmarks.datasets import idx, yinyang
+from benchmarks.datasets import idx, mnist1d, yinyang
 from benchmarks.datasets._types import DataSet
 
-_LOADERS = {"yinyang": yinyang.load, "mnist": idx.MNIST.load, "fashion_mnist": idx.FASHION_MNIST.load}
+_LOADERS = {
+    "yinyang": yinyang.load,
+    "mnist1d": mnist1d.load,
+    "mnist": idx.MNIST.load,
+    "fashion_mnist": idx.FASHION_MNIST.load,
+}
 
 
 def load(name: str) -> DataSet:
-    """The data set called `name`: yinyang, mnist or fashion_mnist.
+    """The data set called `name`: yinyang, mnist1d, mnist or fashion_mnist.
 
     **Raises:** `ValueError` for any other name; `FileNotFoundError`, `ValueError` if a file is missing or damaged.
     """

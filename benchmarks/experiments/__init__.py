@@ -1,9 +1,14 @@
 """The experiments that the command line knows, one file each."""
 
 from benchmarks.experiment import Experiment
-from benchmarks.experiments import eventprop_gradient_check, eventprop_yinyang
+from benchmarks.experiments import eventprop_gradient_check, eventprop_yinyang, gle_mnist1d
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (eventprop_yinyang.LATER, eventprop_yinyang.PAPER, eventprop_gradient_check.CHECK)
+    for experiment in (
+        eventprop_yinyang.LATER,
+        eventprop_yinyang.PAPER,
+        eventprop_gradient_check.CHECK,
+        gle_mnist1d.MNIST_1D,
+    )
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import datasets
-from benchmarks.datasets import idx, lookup, yinyang
+from benchmarks.datasets import idx, lookup, mnist1d, yinyang
 
 
 def sha256(array):
@@ -61,7 +61,7 @@ def test_yinyang_refuses_a_negative_size():
 
 
 def test_unknown_data_set():
-    with pytest.raises(ValueError, match=r"'cifar'.*yinyang, mnist, fashion_mnist"):
+    with pytest.raises(ValueError, match=r"'cifar'.*yinyang, mnist1d, mnist, fashion_mnist"):
         datasets.load("cifar")
 
 
@@ -199,3 +199,19 @@ def test_published_files(name, monkeypatch):
     # Published: MNIST has between 5421 and 6742 training images of a digit, Fashion-MNIST 6000 of each class.
     assert (counts.min(), counts.max()) == ((5421, 6742) if name == "mnist" else (6000, 6000))
     assert len(data.classes) == 10
+
+
+# --- MNIST-1D -------------------------------------------------------------------------------------------------------
+
+
+def test_mnist1d_is_reproducible_and_leaves_the_global_generators_alone():
+    before = np.random.get_state()[1].copy()
+    first, again = (mnist1d._generate(50, 42, 360) for _ in range(2))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    np.testing.assert_array_equal(first["x"], again["x"])
+    assert (first["x"].shape, first["x_test"].shape) == ((40, 360), (10, 360))
+    assert sorted(np.concatenate([first["y"], first["y_test"]])) == sorted([*range(10)] * 5)
+    whole = np.concatenate([first["x"], first["x_test"]])
+    np.testing.assert_allclose([whole.mean(), whole.std()], [0, 1], atol=1e-12)
+    with pytest.raises(ValueError, match="steps must be positive, but is 0"):
+        mnist1d.load(0)

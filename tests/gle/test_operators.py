@@ -46,8 +46,8 @@ def test_errors_and_adjoints_have_the_same_phase_and_inverse_gains(tau_m, tau_r)
 def test_a_sampled_oscillation_shows_the_transfer_function(operator, x64):
     """First order in dt: halving it halves the deviation."""
     omega, deviations = 2.0, []
-    for dt in (0.02, 0.01, 0.005):
-        t = np.arange(0, 60, dt)
+    for dt in (0.04, 0.02):
+        t = np.arange(0, 1024) * dt
         y = operator.trajectory(jnp.exp(1j * omega * t), dt)
         middle = len(t) // 2
         deviations.append(abs(y[middle] / np.exp(1j * omega * t[middle]) - operator.transfer(omega)))

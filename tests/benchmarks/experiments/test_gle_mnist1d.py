@@ -1,0 +1,42 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import RESULTS
+from benchmarks.datasets import DataSet, Split
+from benchmarks.experiments.gle_mnist1d import MNIST1D, MNIST1DTraining, build
+from benchmarks.training import train
+
+SMALL = MNIST1D(hidden=(4, 4, 4), layers=1, epochs=3, batch_size=20, learning_rate=3e-3, averaging=0.5)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Constant streams whose sign or size tells the class: something that a tiny network learns at once."""
+    generator = np.random.default_rng(0)
+
+    def split(samples):
+        labels = generator.integers(0, 2, samples).astype(np.int32)
+        return Split((2.0 * labels[:, None] - 1) + 0.1 * generator.normal(size=(samples, 60)), labels)
+
+    return DataSet("signs", ("minus", "plus"), split(100), split(40), split(40))
+
+
+@pytest.mark.parametrize(("hidden", "parameters"), [((17, 18, 18), 14_956), ((30, 30, 30), 42_040)])
+def test_the_networks_have_the_published_number_of_weights(hidden, parameters):
+    network = build(dataclasses.replace(MNIST1D(), hidden=hidden), jax.random.key(0))
+    assert sum(x.size for layer in network.layers for x in jax.tree.leaves(layer.connection)) == parameters
+
+
+def test_a_tiny_network_learns_online(data):
+    metrics, _, result = jax.jit(lambda key: train(MNIST1DTraining(SMALL, data), key))(jax.random.key(0))
+    assert metrics["test_accuracy"] == 1.0
+    assert metrics["validation_loss"] < 0.5 * np.log(10)
+    assert result == RESULTS.successful
+
+
+def test_batches_that_do_not_fit_are_refused(data):
+    with pytest.raises(ValueError, match=r"batch_size must be 1\.\.100, the training set, but is 101"):
+        MNIST1DTraining(dataclasses.replace(SMALL, batch_size=101), data)
