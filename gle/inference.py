@@ -7,6 +7,7 @@ With constant weights a layer is a diagonal linear state-space model followed by
 so its potentials over the trial are one matrix product and one associative scan, instead of a loop over time.
 """
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -15,6 +16,7 @@ from gle.network import Network, Rates
 from gle.operators import leaky_integral
 
 
+@eqx.filter_jit
 def infer(
     network: Network,
     inputs: Float[Array, "time *batch sources"],

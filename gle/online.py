@@ -40,6 +40,7 @@ def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batc
     return signals.potential[-1]
 
 
+@eqx.filter_jit
 def online(
     learner: Learner,
     inputs: Float[Array, "time *batch sources"],

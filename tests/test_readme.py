@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.sweep.target import find_target
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-NETWORK, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+NETWORK, ONLINE, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_network_and_gradient():
@@ -32,6 +32,13 @@ def test_network_and_gradient():
         return names["loss"](eqx.apply_updates(network, updates), features, names["labels"])[0]
 
     np.testing.assert_allclose(shifted(5e-4) - shifted(-5e-4), 1e-3, rtol=0.02)
+
+
+def test_a_neuron_learns_online():
+    names: dict = {}
+    exec(compile(ONLINE, "README.md", "exec"), names)
+    layer = names["layer"]
+    np.testing.assert_allclose([layer.connection.weight.item(), layer.tau_m.item()], [1.0, 1.5], rtol=0.03)
 
 
 def test_own_experiment_learns(tmp_path, key):

@@ -1,4 +1,4 @@
-"""MNIST-1D, streamed and learned online (Ellenberger et al. 2025, Fig. 8, Table 1)."""
+"""MNIST-1D, streamed and learned online (Ellenberger et al. 2024, Fig. 8, Table 1)."""
 
 import dataclasses
 
@@ -176,6 +176,6 @@ MNIST_1D = Experiment(
     function=mnist1d_experiment,
     training=MNIST1DTraining,
     published=(
-        Published("test_accuracy", 0.935, 0.009, seeds=10, epochs=150, source="Ellenberger et al. 2025, Table 2"),
+        Published("test_accuracy", 0.935, 0.009, seeds=10, epochs=150, source="Ellenberger et al. 2024, Table 2"),
     ),
 )
