@@ -1,4 +1,5 @@
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,13 +22,18 @@ from gle import (
 OMEGA = np.logspace(-2, 2, 41)
 
 
+@eqx.filter_jit
+def trajectory(operator, x, dt):
+    return operator.trajectory(x, dt)
+
+
 @pytest.mark.parametrize(("integral", "derivative"), [(Retrospective, Prospective), (DiscountedFuture, Lookback)])
 def test_the_derivative_inverts_the_integral(integral, derivative, precision, rng):
     x = jnp.asarray(rng.normal(size=(200, 3)))
     tau = jnp.array([0.3, 1.0, 5.0])
     tolerance = 2e-5 if precision == np.float32 else 1e-13
     for first, second in ((integral, derivative), (derivative, integral)):
-        back = second(tau).trajectory(first(tau).trajectory(x, 0.1), 0.1)
+        back = trajectory(second(tau), trajectory(first(tau), x, 0.1), 0.1)
         np.testing.assert_allclose(back, x, atol=tolerance * 50)
 
 
@@ -48,7 +54,7 @@ def test_a_sampled_oscillation_shows_the_transfer_function(operator, x64):
     omega, deviations = 2.0, []
     for dt in (0.04, 0.02):
         t = np.arange(0, 1024) * dt
-        y = operator.trajectory(jnp.exp(1j * omega * t), dt)
+        y = trajectory(operator, jnp.exp(1j * omega * t), dt)
         middle = len(t) // 2
         deviations.append(abs(y[middle] / np.exp(1j * omega * t[middle]) - operator.transfer(omega)))
     np.testing.assert_allclose(np.divide(deviations[:-1], deviations[1:]), 2, rtol=0.02)
@@ -61,7 +67,7 @@ def test_streaming_equals_the_whole_trajectory(operator, x64, rng):
     x = jnp.asarray(rng.normal(size=(50, 2)))
     state = operator.init(jnp.zeros(2))
     _, streamed = jax.lax.scan(lambda s, x: operator.update(s, x, 0.1), state, x)
-    np.testing.assert_allclose(streamed, operator.trajectory(x, 0.1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(streamed, trajectory(operator, x, 0.1), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
