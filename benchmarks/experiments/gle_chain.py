@@ -1,0 +1,150 @@
+"""A chain of two slow neurons learns a teacher's weights and time constants (Ellenberger et al. 2024, Fig. 5)."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import gle
+from benchmarks.experiment import Experiment, Published
+from benchmarks.training import Metrics
+from eventprop import RESULTS
+
+TEACHER = {"weights": (1.0, 2.0), "tau_m": (1.0, 2.0)}
+TAU_R = 0.1
+PARTS = 400
+"""How many times parameters and loss are recorded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A chain of two neurons learns weights and time constants."""
+
+    duration: float = 4000.0
+    dt: float = 0.01
+    batch_size: int = 100
+    """Streams that differ by random shifts of the input, up to half a period."""
+    learning_rate: float = 1e-4
+    """Adam's."""
+    beta: float = 0.01
+    gamma: float = 1.0
+    period: float = 4.0
+    """Of the square wave of amplitude 1."""
+    smoothing: float = 0.05
+    """Standard deviation of the Gaussian by which its edges are smoothed."""
+
+
+def chain(weights: Float[Array, "2"], tau_m: Float[Array, "2"], config: Chain) -> gle.Network:
+    """Input - neuron - neuron, softplus rates, no biases."""
+    layers = [
+        gle.Layer(gle.Dense(weight[None, None], None), tau, TAU_R, jax.nn.softplus)
+        for weight, tau in zip(weights, tau_m, strict=True)
+    ]
+    return gle.Network(layers, gle.MeanSquaredError(), beta=config.beta, gamma=config.gamma)
+
+
+def square_wave(t: Float[Array, "..."], config: Chain) -> Float[Array, "..."]:
+    """+1 and -1 for half a period each, its edges smoothed by a Gaussian."""
+    half = config.period / 2
+    phase = jnp.mod(t, config.period)
+    edges = ((-1, -2.0), (0, 2.0), (1, -2.0), (2, 2.0))
+    steps = [jump * jax.scipy.stats.norm.cdf((phase - number * half) / config.smoothing) for number, jump in edges]
+    return sum(steps, start=jnp.ones_like(phase))
+
+
+class History(eqx.Module):
+    """What is recorded of one rule in the course of learning; `learn` returns `PARTS` of each."""
+
+    weights: Float[Array, "... 2"]
+    tau_m: Float[Array, "... 2"]
+    loss: Float[Array, "..."]
+    """Mean of the cost over the batch and over the part."""
+
+
+def learn(config: Chain, key: PRNGKeyArray, stepper: gle.AbstractStepper) -> tuple[gle.Network, History, gle.RESULTS]:
+    """One student that learns by one rule."""
+    weights_key, tau_key, shift_key = jax.random.split(key, 3)
+    student = chain(
+        jax.random.uniform(weights_key, (2,), minval=0.2, maxval=1.0),
+        jax.random.uniform(tau_key, (2,), minval=0.3, maxval=1.0),
+        config,
+    )
+    teacher = chain(jnp.array(TEACHER["weights"]), jnp.array(TEACHER["tau_m"]), dataclasses.replace(config, beta=0.0))
+    learns: dict[Any, Any] = dict.fromkeys(("connection", "tau_m"), optax.adam(config.learning_rate))
+    learns |= dict.fromkeys(("tau_r", "feedback", "coupling"), optax.set_to_zero())
+    optimiser = optax.chain(optax.partition(learns, gle.labels), gle.at_least(10 * config.dt, TAU_R))
+    shifts = jax.random.uniform(shift_key, (config.batch_size,), maxval=config.period / 2)
+    steps = round(config.duration / config.dt / PARTS)
+
+    learner = gle.start(student, optimiser, stepper=stepper, batch=(config.batch_size,))
+    dynamic, static = eqx.partition(learner, eqx.is_array)
+
+    def part(carry, number):
+        dynamic, guide, worst = carry
+        t = (number * steps + jnp.arange(steps)) * config.dt
+        inputs = square_wave(t[:, None] + shifts[None], config)[..., None]
+        guide, potentials, _ = gle.online(eqx.combine(guide, fixed), inputs, dt=config.dt, stepper=stepper, throw=False)
+        learner, outputs, result = gle.online(
+            eqx.combine(dynamic, static),
+            inputs,
+            jax.nn.softplus(potentials),
+            dt=config.dt,
+            optimiser=optimiser,
+            stepper=stepper,
+            throw=False,
+        )
+        loss = jnp.mean(0.5 * (jax.nn.softplus(potentials) - jax.nn.softplus(outputs)) ** 2)
+        layers = learner.network.layers
+        weights = jnp.stack([x[0, 0] for x in jax.tree.leaves([layer.connection for layer in layers])])
+        tau_m = jnp.stack([layer.tau_m[0] for layer in layers])
+        worst = gle.RESULTS.where(worst == gle.RESULTS.successful, result, worst)
+        guide = eqx.filter(guide, eqx.is_array)
+        return (eqx.filter(learner, eqx.is_array), guide, worst), History(weights, tau_m, loss)
+
+    guide, fixed = eqx.partition(gle.start(teacher, stepper=stepper, batch=(config.batch_size,)), eqx.is_array)
+    start = (dynamic, guide, gle.RESULTS.successful)
+    (dynamic, _, result), history = jax.lax.scan(part, start, jnp.arange(PARTS))
+    return eqx.combine(dynamic, static).network, history, result
+
+
+def gle_chain(config: Chain, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
+    """Distances from the teacher in the end, with GLE and with instantaneous errors."""
+    network, history, result = learn(config, key, gle.Algorithm1(fresh_errors=True))
+    _, instant, _ = learn(config, key, gle.Instantaneous())
+
+    def distance(name: str, history: History) -> Array:
+        return jnp.max(jnp.abs(getattr(history, name)[-1] - jnp.array(TEACHER[name])))
+
+    metrics = {
+        "train_loss": history.loss[-1],
+        "weight_error": distance("weights", history),
+        "tau_m_error": distance("tau_m", history),
+        "instantaneous_train_loss": instant.loss[-1],
+        "instantaneous_weight_error": distance("weights", instant),
+        "instantaneous_tau_m_error": distance("tau_m", instant),
+    }
+    return metrics, network, RESULTS.where(result == gle.RESULTS.successful, RESULTS.successful, RESULTS.non_finite)
+
+
+def draw(config: Chain, fit: Any, directory: Any) -> None:
+    """The run's figure."""
+    from benchmarks.experiments.gle_chain_figures import draw_learning  # matplotlib only where it is needed
+
+    draw_learning(config, directory)
+
+
+CHAIN = Experiment(
+    name="gle-chain",
+    config=Chain,
+    function=gle_chain,
+    figures=draw,
+    published=(
+        Published(
+            "train_loss", 1e-10, source="Ellenberger et al. 2024, Fig. 5c (order of magnitude)", higher_is_better=False
+        ),
+    ),
+)
