@@ -23,24 +23,26 @@ _Scalar = float | Float[Array, ""]
 
 
 def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTransformationExtraArgs:
-    """Adds `bump` to all weights of a layer in which too many spikes are missing; stands after the optimiser.
+    """Adds `bump` to all weights if too many spikes are missing in any of the layers; stands after the optimiser.
 
-    Wunderlich and Pehle (2021), appendix A: bump = 1e-4, allowed = (0.15, 0) for the hidden and the output layer.
+    Wunderlich and Pehle (2021): "If the activity of one of the two layers fell below a certain threshold for a given
+    minibatch, we incremented all weights"; bump = 1e-4, allowed = (0.15, 0) for the hidden and the output layer.
 
     `update` takes the signal `silent`: for each layer the fraction of all pairs (trial, neuron) of the minibatch
-    without any spike, e.g. `jnp.mean(jax.vmap(SpikeTrains.silent)(trains))`. A layer is bumped if it exceeds its entry
-    of `allowed`. Raises `ValueError` if `allowed`, `silent` and the weight matrices differ in number.
+    without any spike, e.g. `jnp.mean(jax.vmap(SpikeTrains.silent)(trains))`, which must not exceed its entry of
+    `allowed`. Raises `ValueError` if `allowed`, `silent` and the weight matrices differ in number.
     """
     for ratio in allowed:
         if isinstance(ratio, float | int) and not 0 <= ratio <= 1:
             raise ValueError(f"allowed must hold fractions of missing spikes, from 0 to 1, got {ratio}")
 
-    def increment(weights: Array, missing: Float[Array, ""], ratio: _Scalar) -> Array:
-        return jnp.where(missing > ratio, bump, 0.0).astype(weights.dtype)
-
     def update(updates, state, params=None, *, silent: Sequence[Any], **extra):
         del params, extra
-        return _add_to_weights(updates, increment, silent=silent, allowed=allowed), state
+        too_silent = [missing > ratio for missing, ratio in zip(silent, allowed, strict=False) if missing is not None]
+        increment = jnp.where(jnp.any(jnp.stack(too_silent)), bump, 0.0)
+        return _add_to_weights(
+            updates, lambda weights, missing, ratio: increment.astype(weights.dtype), silent=silent, allowed=allowed
+        ), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyright: ignore[reportArgumentType]
 

@@ -42,7 +42,7 @@ class YinYang:
     tau1: float = 6.4
     alpha: float = 0.003
     bump: float = 0.0
-    """Added to all weights of a layer after a minibatch in which too many spikes were missing."""
+    """Added to all weights after a minibatch in which too many spikes were missing in one of the layers."""
     allowed_silent: float = 1.0
     """Ratio of missing spikes allowed in the hidden layer. In the output layer none of the label's may be missing."""
     minimum_slope: float = 1e-3
