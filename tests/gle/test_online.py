@@ -23,8 +23,7 @@ def learn(net, inputs, targets, optimiser, stepper, dt=DT):
     return gle.online(learner, inputs, targets, dt=dt, optimiser=optimiser, stepper=stepper)
 
 
-@pytest.mark.parametrize("fresh_errors", [False, True])
-@pytest.mark.parametrize("gamma", [0.0, 0.4])
+@pytest.mark.parametrize(("fresh_errors", "gamma"), [(False, 0.4), (True, 0.0)])
 def test_algorithm_1_step_by_step(fresh_errors, gamma, key, x64, rng):
     """Outputs and all learned parameters, against NumPy; one rate per kind of parameter."""
     net = network(key, beta=0.7, gamma=gamma)
@@ -75,6 +74,7 @@ def test_order_of_convergence(solver, order, key, x64):
     np.testing.assert_allclose(slopes[-1], order, atol=0.35)
 
 
+@pytest.mark.slow
 def test_gradient_flow_is_the_limit_of_small_steps(key, x64, rng):
     """SGD with a rate proportional to dt: halving dt halves the distance from theta' = -eta dE/dtheta."""
     net, rate = network(key), 0.5
