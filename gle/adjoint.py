@@ -47,6 +47,7 @@ def run(
     return Trajectory(inputs, *steps, last)
 
 
+@eqx.filter_jit
 def bptt(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -77,6 +78,7 @@ def bptt(
     return eqx.filter_value_and_grad(total)(network)
 
 
+@eqx.filter_jit
 def adjoint_method(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -96,6 +98,7 @@ def adjoint_method(
     return _gradient(network, run(network, inputs, dt), targets, dt, _exact_adjoint)
 
 
+@eqx.filter_jit
 def algorithm2(
     network: Network,
     inputs: Float[Array, "time *batch sources"],

@@ -26,8 +26,9 @@ POPULATIONS = ((1.2, 1.2), (1.2, 0.2), (0.6, 0.2))
 class MNIST1D:
     """MNIST-1D streams, learned online at every time step.
 
-    The larger network of Table 1, with 42 040 parameters. Not as published: 40 epochs instead of 150, the rate falls to zero along a cosine instead of by halves, the state is
-    reset at every sample, and the network that is judged is an average over the last batches.
+    The larger network of Table 1, with 42 040 parameters. Not as published: 40 epochs instead of 150, the rate falls to
+    zero along a cosine instead of by halves, the state is reset at every sample, and the network that is judged is an
+    average over the last batches.
     """
 
     hidden: tuple[int, ...] = (30, 30, 30)

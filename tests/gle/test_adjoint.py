@@ -29,7 +29,6 @@ def test_autodiff_is_the_central_difference(key, x64, rng):
     arrays, static = eqx.partition(net, eqx.is_inexact_array)
     flat, unravel = jax.flatten_util.ravel_pytree(arrays)
 
-    @jax.jit
     def cost(flat):
         return gle.bptt(eqx.combine(unravel(flat), static), inputs, targets, dt=0.05)[0]
 

@@ -19,7 +19,8 @@ def with_feedback(net, make, key):
 
 
 def angle(net, number, key):
-    return float(gle.alignment(net.layers[number].connection, net.layers[number].feedback, key=key))
+    measure = eqx.filter_jit(gle.alignment)
+    return float(measure(net.layers[number].connection, net.layers[number].feedback, key=key))
 
 
 def test_the_transpose_is_aligned_and_random_weights_are_not(key):

@@ -14,6 +14,16 @@ def random_state(key, net, batch):
     return jax.tree.map(lambda x: 0.5 * jax.random.normal(key, x.shape), net.init((batch,)))
 
 
+@eqx.filter_jit
+def signals_of(net, state, x, target):
+    return net.signals(state, x, target)
+
+
+@eqx.filter_jit
+def plasticity_of(net, signals):
+    return net.plasticity(signals)
+
+
 def arrays(tree):
     return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
 
@@ -32,8 +42,8 @@ def test_without_lags_the_errors_are_backpropagation(cost, key, x64):
             rates = layer.activation(potential)
         return jnp.mean(cost(potential, target, output))
 
-    expected = jax.grad(loss)([layer.connection for layer in net.layers])
-    found = net.plasticity(net.signals(random_state(key, net, 6), x, target))
+    expected = jax.jit(jax.grad(loss))([layer.connection for layer in net.layers])
+    found = plasticity_of(net, signals_of(net, random_state(key, net, 6), x, target))
     for layer, exact in zip(found.layers, expected, strict=True):
         np.testing.assert_allclose(layer.connection.weight, exact.weight, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(layer.connection.bias, exact.bias, rtol=1e-12, atol=1e-15)
@@ -44,7 +54,7 @@ def test_plasticity_is_the_gradient_of_the_energy(key, x64):
     net = network(key, gamma=1.0, beta=0.3, tolerance=1e-14)
     x, target = jax.random.normal(key, (4, 2)), 0.3 * jnp.ones((4, 3))
     state = random_state(key, net, 4)
-    signals = net.signals(state, x, target)
+    signals = signals_of(net, state, x, target)
 
     def energy(net):
         rates, total = x, 0.0
@@ -55,8 +65,8 @@ def test_plasticity_is_the_gradient_of_the_energy(key, x64):
             total = total + 0.5 * jnp.sum(mismatch**2)
         return (total + net.beta * jnp.sum(net.cost(potential, target, layer.activation))) / 4
 
-    exact = eqx.filter_grad(energy)(net)
-    for found, expected in zip(arrays(net.plasticity(signals)), arrays(exact), strict=True):
+    exact = eqx.filter_jit(eqx.filter_grad(energy))(net)
+    for found, expected in zip(arrays(plasticity_of(net, signals)), arrays(exact), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(net.energy(signals, state.u, target).mean(), energy(net), rtol=1e-12)
 
@@ -65,7 +75,7 @@ def test_with_gamma_the_error_is_the_mismatch(key, x64):
     """e = D+ u - W r - b exactly if gamma = 1 (the two forms of e in Eq. 6)."""
     net = network(key, gamma=1.0, beta=0.3, tolerance=1e-14)
     state = random_state(key, net, 4)
-    signals = net.signals(state, jnp.ones((4, 2)), jnp.zeros((4, 3)))
+    signals = signals_of(net, state, jnp.ones((4, 2)), jnp.zeros((4, 3)))
     for layer, below, u, du, error in zip(net.layers, signals.below, state.u, signals.du, signals.error, strict=True):
         mismatch = u + layer.tau_m[None] * du - layer.connection(below)
         np.testing.assert_allclose(error, mismatch, rtol=1e-10, atol=1e-12)
@@ -74,7 +84,8 @@ def test_with_gamma_the_error_is_the_mismatch(key, x64):
 def test_weak_coupling_tends_to_none(key, x64):
     state = random_state(key, network(key), 4)
     errors = [
-        network(key, gamma=gamma).signals(state, jnp.ones((4, 2)), jnp.zeros((4, 3))).error[0] for gamma in (0.0, 1e-7)
+        signals_of(network(key, gamma=gamma), state, jnp.ones((4, 2)), jnp.zeros((4, 3))).error[0]
+        for gamma in (0.0, 1e-7)
     ]
     np.testing.assert_allclose(errors[0], errors[1], rtol=1e-5)
 

@@ -36,6 +36,7 @@ def test_the_figure_is_drawn(outcome):
     assert (run.directory / "gradient_check.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_contributions_of_events_add_up_to_the_gradient(x64):
     times = np.linspace(0.0, GradientCheck().duration, SAMPLES)
     key = seed_keys(0, 1)[0]
