@@ -103,7 +103,7 @@ def random_trials(inputs: int, trials: int) -> list[Trial]:
     return batch
 
 
-@pytest.mark.parametrize(("inputs", "trials"), [(50, 12), (500, 1)])
+@pytest.mark.parametrize(("inputs", "trials"), [(50, 12), pytest.param(500, 1, marks=pytest.mark.slow)])
 def test_float32_spikes(inputs, trials):
     batch = random_trials(inputs, trials)
     tally = Tally()

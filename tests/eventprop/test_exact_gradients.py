@@ -167,6 +167,7 @@ def test_hessian_vector_product(x64, general):
         assert_close(products[n], differences[:, 0], general.names, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_papers_adjoint(x64):
     """Weights, input times and initial state against Table 2 and Eq. 2 in NumPy, forward pass by brute force."""
     paper = Problem(recover=False)

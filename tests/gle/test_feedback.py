@@ -35,7 +35,7 @@ def test_errors_pass_through_the_feedback_weights(feedback, key, x64):
     if feedback is not Transpose:
         net = with_feedback(net, feedback, key)
     state = net.init((4,))
-    signals = net.signals(state, jnp.ones((4, 2)), jnp.ones((4, 3)))
+    signals = eqx.filter_jit(gle.Network.signals)(net, state, jnp.ones((4, 2)), jnp.ones((4, 3)))
     back = net.layers[2].connection if feedback is Transpose else net.layers[2].feedback.weights
     slope = 1 - jnp.tanh(signals.potential[1]) ** 2
     np.testing.assert_allclose(signals.error[1], slope * (signals.error[2] @ back.weight), rtol=1e-12)
