@@ -59,7 +59,7 @@ def integrate(neuron, times, charges):
     return np.array(spikes)
 
 
-@pytest.mark.parametrize("kind", ["subtraction", "refractory"])
+@pytest.mark.parametrize("kind", ["subtraction", pytest.param("refractory", marks=pytest.mark.slow)])
 def test_spikes(x64, kind):
     rng = np.random.default_rng(3)
     times, weights = np.sort(rng.uniform(0, 35, 6)), rng.normal(4.0, 3.0, (6, 3))

@@ -145,6 +145,7 @@ def test_reverse_mode_is_central_differences(x64, general):
         assert_close(general.reverse[n], differences, general.names)
 
 
+@pytest.mark.slow
 def test_forward_mode_is_reverse_mode(x64, general):
     forward = jax.jit(jax.vmap(jax.jacfwd(general.loss)))(general.flat, general.cases)
     np.testing.assert_allclose(forward, general.reverse, rtol=1e-9, atol=1e-10 * np.abs(general.reverse).max())

@@ -180,6 +180,7 @@ def test_bad_streams_are_refused_and_nothing_is_lost(key, rng):
         gle.at_least(0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_seeds_and_streams_vmap(key, rng):
     """A batch of networks, each with its own stream, equals one after the other."""
     keys = jax.random.split(key, 3)
