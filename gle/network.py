@@ -158,12 +158,8 @@ class Network(eqx.Module):
             if number < self.lowest:
                 instant = dlayer = error = jnp.zeros_like(v[number])
             else:
-                if number == len(self.layers) - 1:
-                    instant = self.nudge(potentials[number], target)
-                else:
-                    above = self.layers[number + 1]
-                    arriving = above.feedback.backward(above.connection, errors[-1], rates[number])
-                    instant = slope(layer.activation, potentials[number]) * arriving
+                above = errors[-1] if errors else None
+                instant = self.instant(number, potentials[number], rates[number], above, target)
                 dlayer = (instant - v[number]) / over_batch(layer.tau_r, instant)
                 error = v[number] + over_batch(layer.tau_m, instant) * dlayer
             dv.append(dlayer)
@@ -171,11 +167,15 @@ class Network(eqx.Module):
             instants.append(instant)
         return tuple(dv[::-1]), tuple(errors[::-1]), tuple(instants[::-1])
 
-    def nudge(self, potential: Rates, target: Rates | None) -> Rates:
-        """e_inst of the output layer, -beta dC/dD+u (Eq. 18); zero without a target."""
-        if target is None:
-            return jnp.zeros_like(potential)
-        return -self.beta * self.cost.gradient(potential, target, self.layers[-1].activation)
+    def instant(self, number: int, potential: Rates, rate: Rates, above: Rates | None, target: Rates | None) -> Rates:
+        """e_inst of a layer: from the errors of the layer above it (Eq. 17); at the top, from the cost (Eq. 18)."""
+        layer = self.layers[number]
+        if above is None:
+            if target is None:
+                return jnp.zeros_like(potential)
+            return -self.beta * self.cost.gradient(potential, target, layer.activation)
+        upper = self.layers[number + 1]
+        return slope(layer.activation, potential) * upper.feedback.backward(upper.connection, above, rate)
 
     def signals(self, state: State, input: Rates, target: Rates | None = None) -> Signals:
         """Everything at this moment. Without a target there are no errors at the top."""
@@ -201,19 +201,15 @@ class Network(eqx.Module):
 
     def plasticity(self, signals: Signals) -> "Network":
         """dE/dtheta for W, b, tau_m, tau_r (minus the right-hand sides of Eqs. 21-24), as a network of gradients."""
-        layers = []
-        for layer, below, du, error, instant in zip(
-            self.layers, signals.below, signals.du, signals.error, signals.instant, strict=True
-        ):
-            if layer.plastic:
-                connection = layer.connection.gradient(error, below)
-                tau_m, tau_r = _batch_mean(error * du), _batch_mean(-instant * du)
-            else:
-                connection = jax.tree.map(jnp.zeros_like, eqx.filter(layer.connection, eqx.is_inexact_array))
-                tau_m, tau_r = jnp.zeros_like(layer.tau_m), jnp.zeros_like(layer.tau_r)
-            gradients = (connection, tau_m, tau_r, layer.feedback.gradient(connection))
-            layers.append(eqx.tree_at(_parameters, layer, gradients))
         zeros = jax.tree.map(jnp.zeros_like, eqx.filter(self, eqx.is_inexact_array))
+        layers = list(zeros.layers)
+        for number, layer in enumerate(self.layers):
+            if layer.plastic:
+                du, error, instant = signals.du[number], signals.error[number], signals.instant[number]
+                connection = layer.connection.gradient(error, signals.below[number])
+                tau_m, tau_r = _batch_mean(error * du), _batch_mean(-instant * du)
+                gradients = (connection, tau_m, tau_r, layer.feedback.gradient(connection))
+                layers[number] = eqx.tree_at(_parameters, layer, gradients)
         return eqx.tree_at(lambda network: network.layers, zeros, tuple(layers))
 
     def energy(self, signals: Signals, u: tuple[Rates, ...], target: Rates) -> Float[Array, "*batch"]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gle.connections import over_batch
-from gle.network import Drive, Network, Rates, Signals, State, slope
+from gle.network import Drive, Network, Rates, Signals, State
 
 
 class AbstractStepper(eqx.Module):
@@ -87,32 +87,22 @@ class Algorithm1(AbstractStepper):
         for number, (layer, below) in enumerate(zip(layers, (input, *rates[:-1]), strict=True)):
             u, v = state.u[number], state.v[number]
             tau_m, tau_r = over_batch(layer.tau_m, u), over_batch(layer.tau_r, u)
-            instant = self._instant(network, number, state, rates, target)
             du = (layer.connection(below) + network.gamma * state.error[number] - u) / tau_m
-            dv = jnp.zeros_like(v)
+            instant = dv = jnp.zeros_like(v)
             if number >= network.lowest:
+                above = state.error[number + 1] if number + 1 < len(layers) else None
+                instant = network.instant(number, state.potential[number], rates[number], above, target)
                 dv = ((instant if self.fresh_errors else state.instant[number]) - v) / tau_r
             errors.append(v + tau_m * dv)
             potentials.append(u + tau_r * du)
-            for signals, new in ((instants, instant), (dus, du), (dvs, dv)):
-                signals.append(new)
+            instants.append(instant)
+            dus.append(du)
+            dvs.append(dv)
         error, instant = (tuple(errors), tuple(instants)) if self.fresh_errors else (state.error, state.instant)
         signals = Signals(input, state.potential, rates, tuple(dus), tuple(dvs), error, instant)
         u = tuple(u + dt * du for u, du in zip(state.u, dus, strict=True))
         v = tuple(v + dt * dv for v, dv in zip(state.v, dvs, strict=True))
         return AlgorithmState(u, v, tuple(potentials), tuple(errors), tuple(instants)), signals
-
-    def _instant(
-        self, network: Network, number: int, state: AlgorithmState, rates: tuple[Rates, ...], target: Rates | None
-    ) -> Rates:
-        layer, potential = network.layers[number], state.potential[number]
-        if number < network.lowest:
-            return jnp.zeros_like(potential)
-        if number == len(network.layers) - 1:
-            return network.nudge(potential, target)
-        above = network.layers[number + 1]
-        arriving = above.feedback.backward(above.connection, state.error[number + 1], rates[number])
-        return slope(layer.activation, potential) * arriving
 
     def limit(self) -> float:
         return 2.0
