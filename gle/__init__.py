@@ -49,6 +49,7 @@ from gle.operators import phase_shift as phase_shift
 # Parameters
 from gle.parameters import at_least as at_least
 from gle.parameters import labels as labels
+from gle.parameters import only as only
 from gle.parameters import weights_only as weights_only
 from gle.results import RESULTS as RESULTS
 from gle.rk4 import RK4 as RK4

@@ -68,8 +68,7 @@ def bptt(
     def total(network):
         def part(u, stream):
             trial = run(network, stream[0], dt, lax.stop_gradient(u))
-            costs = network.cost(trial.potential[-1], stream[1], network.layers[-1].activation)
-            return trial.last, dt * jnp.sum(costs.mean(axis=tuple(range(1, costs.ndim))))
+            return trial.last, _integrated_cost(network, trial, stream[1], dt)
 
         parts = [x.reshape(-1, window, *x.shape[1:]) for x in (inputs, targets)]
         start = network.init(inputs.shape[1:-1], inputs.dtype).u
@@ -114,7 +113,6 @@ def algorithm2(
 
 
 def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
-    costs = network.cost(trial.potential[-1], targets, network.layers[-1].activation)
     instants, adjoints = [], []
     for number in reversed(range(len(network.layers))):
         layer = network.layers[number]
@@ -136,9 +134,14 @@ def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | A
         tuple(instants[::-1]),
     )
     # Time is one more batch axis, over which `plasticity` takes the mean instead of the integral.
-    steps = costs.shape[0]
-    gradient = jax.tree.map(lambda x: steps * dt * x, eqx.filter(network.plasticity(signals), eqx.is_inexact_array))
-    return dt * jnp.sum(costs.mean(axis=tuple(range(1, costs.ndim)))), eqx.combine(gradient, network)
+    duration = dt * targets.shape[0]
+    gradient = jax.tree.map(lambda x: duration * x, network.plasticity(signals))
+    return _integrated_cost(network, trial, targets, dt), gradient
+
+
+def _integrated_cost(network: Network, trial: Trajectory, targets: Array, dt: float | Array) -> Array:
+    costs = network.cost(trial.potential[-1], targets, network.layers[-1].activation)
+    return dt * jnp.sum(costs.mean(axis=tuple(range(1, costs.ndim))))
 
 
 def _exact_adjoint(layer: Layer, instant: Array, dt: float | Array) -> Array:

@@ -80,8 +80,7 @@ def online(
         if update is not None:
             parameters = eqx.filter(network, eqx.is_inexact_array)
             extra = {"pre": signals.below, "post": signals.rate, "error": signals.error}
-            gradients = eqx.filter(network.plasticity(signals), eqx.is_inexact_array)
-            updates, memory = update(gradients, memory, parameters, **extra)
+            updates, memory = update(network.plasticity(signals), memory, parameters, **extra)
             network = eqx.apply_updates(network, updates)
         return eqx.filter(Learner(network, state, memory), eqx.is_array), observed
 

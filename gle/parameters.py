@@ -29,11 +29,16 @@ def labels(network: Network) -> PyTree:
     return eqx.tree_at(lambda network: network.layers, names, tuple(label(layer) for layer in names.layers))
 
 
+def only(**optimisers: optax.GradientTransformation) -> optax.GradientTransformation:
+    """An optimiser for each of these `labels`, as in `only(connection=optax.adam(1e-3))`; the rest stays as it is."""
+    names = ("connection", "tau_m", "tau_r", "feedback", "coupling")
+    transforms: dict[Hashable, optax.GradientTransformation] = dict.fromkeys(names, optax.set_to_zero())
+    return optax.partition(transforms | optimisers, labels)
+
+
 def weights_only(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
     """`optimiser` for weights and biases; time constants and feedback weights stay as they are."""
-    transforms: dict[Hashable, optax.GradientTransformation] = {"connection": optimiser}
-    transforms |= dict.fromkeys(("tau_m", "tau_r", "feedback", "coupling"), optax.set_to_zero())
-    return optax.partition(transforms, labels)
+    return only(connection=optimiser)
 
 
 def at_least(tau_m: float, tau_r: float) -> optax.GradientTransformation:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,3 +32,8 @@ def stream(rng, steps, batch, sources, outputs):
         return np.sin(omega * t + phase)
 
     return jnp.asarray(waves(sources)), 0.5 * jnp.asarray(waves(outputs))
+
+
+def arrays(tree):
+    """The floating-point leaves."""
+    return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import gle
-from tests.gle.networks import network, stream
+from tests.gle.networks import arrays, network, stream
 
 
 def vector(tree):
-    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))])
+    return np.concatenate([np.ravel(x) for x in arrays(tree)])
 
 
 @pytest.mark.parametrize("cost", [gle.MeanSquaredError(), gle.CrossEntropy()])

@@ -7,7 +7,7 @@ import pytest
 
 import gle
 from gle import Dense, Layer, Network
-from tests.gle.networks import network, stream
+from tests.gle.networks import arrays, network, stream
 
 
 def random_state(key, net, batch):
@@ -22,10 +22,6 @@ def signals_of(net, state, x, target):
 @eqx.filter_jit
 def plasticity_of(net, signals):
     return net.plasticity(signals)
-
-
-def arrays(tree):
-    return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
 
 
 @pytest.mark.parametrize("cost", [gle.MeanSquaredError(), gle.CrossEntropy()])

@@ -8,14 +8,10 @@ import pytest
 
 import gle
 from gle import RESULTS, Algorithm1, Step
-from tests.gle.networks import network, stream
+from tests.gle.networks import arrays, network, stream
 from tests.gle.reference import algorithm1
 
 DT = 0.05
-
-
-def arrays(tree):
-    return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
 
 
 def learn(net, inputs, targets, optimiser, stepper, dt=DT):
