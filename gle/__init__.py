@@ -5,6 +5,10 @@ from gle.adjoint import adjoint_method as adjoint_method
 from gle.adjoint import algorithm2 as algorithm2
 from gle.adjoint import bptt as bptt
 
+# Prediction
+from gle.autoregression import autoregress as autoregress
+from gle.autoregression import delayed as delayed
+
 # Networks
 from gle.connections import AbstractConnection as AbstractConnection
 from gle.connections import Conv2d as Conv2d

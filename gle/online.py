@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from gle.network import Network, Signals
-from gle.results import RESULTS
+from gle.results import RESULTS, all_finite
 from gle.steppers import AbstractStepper, Step
 
 
@@ -65,7 +64,7 @@ def online(
     Returns the learner after the stream, the observations [time, ...] and a result.
     """
     limit = largest_step(learner.network, stepper)
-    result = RESULTS.where(_all_finite((inputs, targets)), RESULTS.successful, RESULTS.invalid_input)
+    result = RESULTS.where(all_finite((inputs, targets)), RESULTS.successful, RESULTS.invalid_input)
     result = RESULTS.where(jnp.asarray(dt) <= limit, result, RESULTS.unstable_step)
     if throw:
         inputs = result.error_if(inputs, result != RESULTS.successful)
@@ -85,7 +84,7 @@ def online(
         return eqx.filter(Learner(network, state, memory), eqx.is_array), observed
 
     dynamic, observed = lax.scan(step, dynamic, (inputs, targets))
-    finite = _all_finite(dynamic) | (result != RESULTS.successful)
+    finite = all_finite(dynamic) | (result != RESULTS.successful)
     result = RESULTS.where(finite, result, RESULTS.non_finite)
     if throw:
         dynamic = result.error_if(dynamic, result != RESULTS.successful)
@@ -97,8 +96,3 @@ def largest_step(network: Network, stepper: AbstractStepper = Step()) -> Float[A
     taus = [jnp.min(layer.tau_m) for layer in network.layers]
     taus += [jnp.min(layer.tau_r) for layer in network.layers[network.lowest :]]
     return stepper.limit() * jnp.min(jnp.stack(taus))
-
-
-def _all_finite(tree: PyTree) -> Bool[Array, ""]:
-    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))

@@ -1,6 +1,9 @@
 """What became of a run."""
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
 
 
 class RESULTS(eqx.Enumeration):
@@ -13,3 +16,9 @@ class RESULTS(eqx.Enumeration):
     )
     invalid_input = "The inputs or targets hold NaN or infinity: clean them. Nothing was learned from this stream."
     non_finite = "The network or its state became NaN or infinite: lower the learning rate, beta or gamma."
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether no floating-point leaf holds NaN or infinity."""
+    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))

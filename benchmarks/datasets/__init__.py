@@ -1,6 +1,7 @@
 """Data sets as NumPy arrays, in splits that never mix: `load(name)`, or a module's own functions."""
 
 from benchmarks.datasets import idx as idx
+from benchmarks.datasets import mackey_glass as mackey_glass
 from benchmarks.datasets import mnist1d as mnist1d
 from benchmarks.datasets import yinyang as yinyang
 from benchmarks.datasets._types import DataSet as DataSet

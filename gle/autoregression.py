@@ -1,0 +1,74 @@
+"""Prediction of a series: a network that reads delayed values of it, and goes on with its own output as input."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from gle.online import Learner, largest_step
+from gle.results import RESULTS, all_finite
+from gle.steppers import AbstractStepper, Step
+
+
+def delayed(series: Float[Array, "time *batch channels"], delays: Sequence[int]) -> Float[Array, "later *batch inputs"]:
+    """x(t - d) for every one of the `delays`, in steps: the inputs from step max(delays) on, delays before channels."""
+    _check_delays(delays)
+    longest = max(delays)
+    if series.shape[0] <= longest:
+        raise ValueError(f"series must be longer than the longest delay, {longest}, but has {series.shape[0]} steps.")
+    stop = series.shape[0]
+    return jnp.concatenate([series[longest - delay : stop - delay] for delay in delays], axis=-1)
+
+
+@eqx.filter_jit
+def autoregress(
+    learner: Learner,
+    past: Float[Array, "window *batch channels"],
+    steps: int,
+    *,
+    delays: Sequence[int],
+    ahead: int = 1,
+    dt: float | Float[Array, ""],
+    stepper: AbstractStepper = Step(),
+    throw: bool = True,
+) -> tuple[Learner, Float[Array, "steps *batch channels"], RESULTS]:
+    """Run a network that was taught to predict x(t + ahead dt) from x(t - delays dt) on its own predictions.
+
+    - `past`: the series up to the newest prediction, so the last `ahead` entries are outputs of the network. Only the
+        last max(delays) + ahead entries count.
+    - `throw`: as in `online`.
+
+    Nothing is learned. Returns the learner, the `steps` predictions that follow `past`, and a result.
+    """
+    _check_delays(delays)
+    window = max(delays) + ahead
+    if ahead < 1:
+        raise ValueError(f"ahead must be at least 1, but is {ahead}.")
+    if past.shape[0] < window:
+        raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {past.shape[0]}.")
+    network, state, memory = learner
+    result = RESULTS.where(all_finite(past), RESULTS.successful, RESULTS.invalid_input)
+    result = RESULTS.where(jnp.asarray(dt) <= largest_step(network, stepper), result, RESULTS.unstable_step)
+    if throw:
+        past = result.error_if(past, result != RESULTS.successful)
+
+    def step(carry, _):
+        state, past = carry
+        input = jnp.concatenate([past[window - ahead - delay] for delay in delays], axis=-1)
+        state, signals = stepper.step(network, state, input, None, dt)
+        output = network.layers[-1].activation(signals.potential[-1])
+        return (state, jnp.concatenate([past[1:], output[None]])), output
+
+    (state, _), outputs = lax.scan(step, (state, past[-window:]), length=steps)
+    finite = all_finite((state, outputs)) | (result != RESULTS.successful)
+    result = RESULTS.where(finite, result, RESULTS.non_finite)
+    if throw:
+        outputs = result.error_if(outputs, result != RESULTS.successful)
+    return Learner(network, state, memory), outputs, result
+
+
+def _check_delays(delays: Sequence[int]) -> None:
+    if not delays or min(delays) < 0:
+        raise ValueError(f"delays must be non-negative numbers of steps, at least one, but are {tuple(delays)}.")
