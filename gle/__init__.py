@@ -1,6 +1,6 @@
 """Rate neurons that learn online through space and time: Generalized Latent Equilibrium."""
 
-# Exact gradients to compare with
+# Other gradients to compare with
 from gle.adjoint import adjoint_method as adjoint_method
 from gle.adjoint import algorithm2 as algorithm2
 from gle.adjoint import bptt as bptt
@@ -23,6 +23,8 @@ from gle.feedback import KolenPollack as KolenPollack
 from gle.feedback import Transpose as Transpose
 from gle.feedback import alignment as alignment
 from gle.feedback import random_like as random_like
+from gle.forward_mode import RFLO as RFLO
+from gle.forward_mode import RTRL as RTRL
 from gle.inference import infer as infer
 from gle.network import Drive as Drive
 from gle.network import Layer as Layer
@@ -35,6 +37,7 @@ from gle.online import Learner as Learner
 from gle.online import largest_step as largest_step
 from gle.online import online as online
 from gle.online import output_potentials as output_potentials
+from gle.online import settle as settle
 from gle.online import start as start
 
 # Operators

@@ -194,6 +194,16 @@ class Network(eqx.Module):
         fixed = optimistix.fixed_point(lambda errors, _: sweep(errors).error, iteration, state.v, max_steps=1000)
         return sweep(fixed.value)
 
+    def without_lags(self) -> "Network":
+        """The same network with tau_r = tau_m: its rates and errors follow at once, whatever u and v are."""
+        taus = [layer.tau_m for layer in self.layers]
+        return eqx.tree_at(lambda network: [layer.tau_r for layer in network.layers], self, taus)
+
+    def equilibrium(self, input: Rates, target: Rates | None = None) -> State:
+        """The state in which a constant input and target leave the network: u = W r + b + gamma e and v = e_inst."""
+        signals = self.without_lags().signals(self.init(input.shape[:-1], input.dtype), input, target)
+        return State(signals.potential, signals.error)
+
     def vector_field(self, t: Any, state: State, args: "Drive") -> State:
         """(u', v'), for `diffrax.ODETerm(network.vector_field)`."""
         signals = self.signals(state, args.input(t), None if args.target is None else args.target(t))

@@ -31,7 +31,22 @@ def start(
 ) -> Learner:
     """A network at rest, before its first input, with one stream for each element of the `batch` axes."""
     memory = None if optimiser is None else optimiser.init(eqx.filter(network, eqx.is_inexact_array))
-    return Learner(network, stepper.init(network, batch, network.layers[0].tau_m.dtype), memory)
+    return Learner(network, stepper.init(network, network.init(batch, network.layers[0].tau_m.dtype)), memory)
+
+
+def settle(
+    learner: Learner,
+    input: Float[Array, "*batch sources"],
+    target: Float[Array, "*batch outputs"] | None = None,
+    *,
+    stepper: AbstractStepper = Step(),
+) -> Learner:
+    """The learner at rest under a constant input and target, as if they had been there for ever.
+
+    Between unrelated streams this spares the errors the jump of the target, which every layer would differentiate.
+    """
+    network, _, memory = learner
+    return Learner(network, stepper.init(network, network.equilibrium(input, target)), memory)
 
 
 def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batch outputs"]:
@@ -79,7 +94,8 @@ def online(
         if update is not None:
             parameters = eqx.filter(network, eqx.is_inexact_array)
             extra = {"pre": signals.below, "post": signals.rate, "error": signals.error}
-            updates, memory = update(network.plasticity(signals), memory, parameters, **extra)
+            gradients = stepper.gradient(network, state, signals)
+            updates, memory = update(gradients, memory, parameters, **extra)
             network = eqx.apply_updates(network, updates)
         return eqx.filter(Learner(network, state, memory), eqx.is_array), observed
 

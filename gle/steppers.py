@@ -18,14 +18,19 @@ class AbstractStepper(eqx.Module):
     """Advances a network by dt, the input and the target being constant over the step."""
 
     @abc.abstractmethod
-    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> Any:
-        """The state to start from: all potentials zero."""
+    def init(self, network: Network, state: State) -> Any:
+        """The stepper's own state, from the potentials to start from."""
 
     @abc.abstractmethod
     def step(
         self, network: Network, state: Any, input: Rates, target: Rates | None, dt: float | Float[Array, ""]
     ) -> tuple[Any, Signals]:
-        """The next state, and the signals of this step from which `Network.plasticity` makes gradients."""
+        """The next state, and the signals of this step."""
+
+    def gradient(self, network: Network, state: Any, signals: Signals) -> Network:
+        """What is learned from in this step, given the state after it: dE/dtheta, from local signals only."""
+        del state
+        return network.plasticity(signals)
 
     @abc.abstractmethod
     def limit(self) -> float:
@@ -37,13 +42,19 @@ class Step(AbstractStepper):
 
     solver: diffrax.AbstractSolver = diffrax.Euler()
 
-    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> State:
-        return network.init(batch, dtype)
+    def init(self, network: Network, state: State) -> State:
+        return state
 
     def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
         signals = network.signals(state, input, target)
         args = Drive(lambda t: input, None if target is None else lambda t: target)
-        term = diffrax.ODETerm(network.vector_field)
+
+        def vector_field(t, y, args):
+            # The derivative at the start of the step is known; XLA does not always find the common subexpressions.
+            known = all(a is b for a, b in zip(jax.tree.leaves(y), jax.tree.leaves(state), strict=True))
+            return State(signals.du, signals.dv) if known else network.vector_field(t, y, args)
+
+        term = diffrax.ODETerm(vector_field)
         dt = jnp.asarray(dt, state.u[0].dtype)
         zero = jnp.zeros_like(dt)
         memory = self.solver.init(term, zero, dt, state, args)
@@ -76,9 +87,8 @@ class Algorithm1(AbstractStepper):
 
     fresh_errors: bool = eqx.field(default=False, static=True)
 
-    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> AlgorithmState:
-        zeros = network.init(batch, dtype).u
-        return AlgorithmState(zeros, zeros, zeros, zeros, zeros)
+    def init(self, network: Network, state: State) -> AlgorithmState:
+        return AlgorithmState(state.u, state.v, state.u, state.v, state.v)
 
     def step(self, network: Network, state: AlgorithmState, input: Rates, target: Rates | None, dt: float | Array):
         layers = network.layers
@@ -114,18 +124,12 @@ class Instantaneous(AbstractStepper):
     It ignores the lags of the neurons, unlike Eq. 7; for comparison (section 2.5). The same as GLE if tau_m = tau_r.
     """
 
-    def init(self, network: Network, batch: tuple[int, ...] = (), dtype: Any = None) -> State:
-        return network.init(batch, dtype)
+    def init(self, network: Network, state: State) -> State:
+        return state
 
     def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
         du, potentials, rates = network.forward(state.u, input)
-        # An error neuron with tau_m = tau_r hands on what it gets.
-        immediate = eqx.tree_at(
-            lambda network: [layer.tau_r for layer in network.layers],
-            network,
-            [layer.tau_m for layer in network.layers],
-        )
-        _, errors, instants = immediate.backward(state.v, potentials, rates, target)
+        _, errors, instants = network.without_lags().backward(state.v, potentials, rates, target)
         signals = Signals(input, potentials, rates, du, state.v, errors, instants)
         return State(tuple(u + dt * x for u, x in zip(state.u, du, strict=True)), state.v), signals
 

@@ -161,3 +161,18 @@ def test_a_stream_of_the_wrong_width_is_refused(key, rng):
     inputs, targets = stream(rng, 5, 2, 4, 3)
     with pytest.raises(ValueError, match=r"input must have the shape \(2, 2\)"):
         gle.online(gle.start(network(key), batch=(2,)), inputs, targets, dt=0.1)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_nothing_moves_in_equilibrium(gamma, key, rng, x64):
+    net = network(key, gamma=gamma, beta=0.3, tolerance=1e-12)
+    inputs, targets = stream(rng, 1, 4, 2, 3)
+    state = net.equilibrium(inputs[0], targets[0])
+    rates = [jnp.tanh(u) for u in state.u]
+    for layer, u, error, below in zip(net.layers, state.u, state.v, [inputs[0], *rates], strict=False):
+        np.testing.assert_allclose(u, layer.connection(below) + gamma * error, atol=1e-10)
+    for stepper in (gle.Step(), gle.Algorithm1(), gle.Algorithm1(fresh_errors=True)):
+        learner = gle.settle(gle.start(net, batch=(4,), stepper=stepper), inputs[0], targets[0], stepper=stepper)
+        later, *_ = gle.online(learner, jnp.repeat(inputs, 20, 0), jnp.repeat(targets, 20, 0), dt=0.1, stepper=stepper)
+        for before, after in zip(arrays(learner.state), arrays(later.state), strict=True):
+            np.testing.assert_allclose(after, before, atol=1e-10)
