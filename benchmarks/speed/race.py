@@ -57,34 +57,40 @@ def reference(name: str) -> str:
 
 def race(names: list[str], *, hidden: int, batch: int, cores: int) -> dict[str, Entry | str]:
     """Time the contenders on the same cores. A peer that is not installed is told by a text instead of an entry."""
+    problem = {"hidden": hidden, "batch": batch, "cores": cores}
+    jobs = {name: {"name": module, "options": options, **problem} for name, (module, options) in CONTENDERS.items()}
+    outcomes = compete("benchmarks.speed.worker", {name: jobs[name] for name in names})
+    return {
+        name: ready["missing"] if "missing" in ready else Entry(durations, **ready)
+        for name, (ready, durations) in outcomes.items()
+    }
+
+
+def compete(program: str, jobs: dict[str, dict[str, Any]]) -> dict[str, tuple[dict[str, Any], list[float]]]:
+    """Start `program` once for each job, then let them take turns: what each said when it was ready, and durations."""
     workers: dict[str, _Worker] = {}
     try:
         # One after the other: compile times, too, are measured without company.
-        for name in names:
-            workers[name] = _Worker(*CONTENDERS[name], hidden=hidden, batch=batch, cores=cores)
-        running = {name: worker for name, worker in workers.items() if "missing" not in worker.ready}
-        durations: dict[str, list[float]] = {name: [] for name in running}
+        for name, job in jobs.items():
+            workers[name] = _Worker(program, job)
+        durations: dict[str, list[float]] = {name: [] for name in workers}
         for _ in range(TURNS):
-            for name, worker in running.items():
-                if sum(durations[name]) < BUDGET_S:
+            for name, worker in workers.items():
+                if "missing" not in worker.ready and sum(durations[name]) < BUDGET_S:
                     durations[name] += worker.turn()
     finally:
         for worker in workers.values():
             worker.close()
-    return {
-        name: Entry(durations[name], **worker.ready) if name in running else worker.ready["missing"]
-        for name, worker in workers.items()
-    }
+    return {name: (worker.ready, durations[name]) for name, worker in workers.items()}
 
 
 class _Worker:
-    """The process of one contender (worker.py); `ready` is what it tells once its step is compiled."""
+    """The process of one contender (see worker.py); `ready` is what it tells once its step is compiled."""
 
     ready: dict[str, Any]
 
-    def __init__(self, module: str, options: dict[str, Any], **problem: int):
-        job = json.dumps({"name": module, "options": options, **problem})
-        command = [sys.executable, "-m", "benchmarks.speed.worker", job]
+    def __init__(self, program: str, job: dict[str, Any]):
+        command = [sys.executable, "-m", program, json.dumps(job)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ready = self._answer()
 
