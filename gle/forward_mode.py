@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from gle.network import Layer, Network, Rates, Signals, State
 from gle.steppers import AbstractStepper, Instantaneous
@@ -63,7 +63,7 @@ class RTRL(AbstractStepper):
         after, signals = Instantaneous().step(network, state.state, input, target, dt)
         return Sensitive(after, sensitivity, _of_plastic(network, gradient)), signals
 
-    def gradient(self, network: Network, state: Sensitive, signals: Signals) -> Network:
+    def gradient(self, network: Network, state: Sensitive, signals: Signals) -> PyTree:
         return state.gradient
 
     def limit(self) -> float:
@@ -113,7 +113,7 @@ class RFLO(AbstractStepper):
             gradients.append(unravel(jnp.mean(gradient.reshape(-1, parameters.size), axis=0)))
         return Sensitive(after, tuple(traces), _of_plastic(network, gradients)), signals
 
-    def gradient(self, network: Network, state: Sensitive, signals: Signals) -> Network:
+    def gradient(self, network: Network, state: Sensitive, signals: Signals) -> PyTree:
         return state.gradient
 
     def limit(self) -> float:

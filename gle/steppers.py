@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from gle.connections import over_batch
 from gle.network import Drive, Network, Rates, Signals, State
@@ -27,8 +27,8 @@ class AbstractStepper(eqx.Module):
     ) -> tuple[Any, Signals]:
         """The next state, and the signals of this step."""
 
-    def gradient(self, network: Network, state: Any, signals: Signals) -> Network:
-        """What is learned from in this step, given the state after it: dE/dtheta, from local signals only."""
+    def gradient(self, network: Network, state: Any, signals: Signals) -> PyTree:
+        """What is learned from in this step, given the state after it: a network of dE/dtheta."""
         del state
         return network.plasticity(signals)
 
