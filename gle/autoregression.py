@@ -40,7 +40,8 @@ def autoregress(
         last max(delays) + ahead entries count.
     - `throw`: as in `online`.
 
-    Nothing is learned. Returns the learner, the `steps` predictions that follow `past`, and a result.
+    Nothing is learned, and there are no errors. Returns the learner, the `steps` predictions that follow `past`, and a
+    result.
     """
     _check_delays(delays)
     window = max(delays) + ahead
@@ -49,16 +50,17 @@ def autoregress(
     if past.shape[0] < window:
         raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {past.shape[0]}.")
     network, state, memory = learner
+    still = network.frozen()
     result = RESULTS.where(all_finite(past), RESULTS.successful, RESULTS.invalid_input)
-    result = RESULTS.where(jnp.asarray(dt) <= largest_step(network, stepper), result, RESULTS.unstable_step)
+    result = RESULTS.where(jnp.asarray(dt) <= largest_step(still, stepper), result, RESULTS.unstable_step)
     if throw:
         past = result.error_if(past, result != RESULTS.successful)
 
     def step(carry, _):
         state, past = carry
         input = jnp.concatenate([past[window - ahead - delay] for delay in delays], axis=-1)
-        state, signals = stepper.step(network, state, input, None, dt)
-        output = network.layers[-1].activation(signals.potential[-1])
+        state, signals = stepper.step(still, state, input, None, dt)
+        output = still.layers[-1].activation(signals.potential[-1])
         return (state, jnp.concatenate([past[1:], output[None]])), output
 
     (state, _), outputs = lax.scan(step, (state, past[-window:]), length=steps)

@@ -199,6 +199,13 @@ class Network(eqx.Module):
         taus = [layer.tau_m for layer in self.layers]
         return eqx.tree_at(lambda network: [layer.tau_r for layer in network.layers], self, taus)
 
+    def frozen(self) -> "Network":
+        """The same network with no plastic layer, so without errors; cheaper to run where nothing is learned."""
+        layers = [
+            Layer(x.connection, x.tau_m, x.tau_r, x.activation, feedback=x.feedback, plastic=False) for x in self.layers
+        ]
+        return eqx.tree_at(lambda network: network.layers, self, tuple(layers))
+
     def equilibrium(self, input: Rates, target: Rates | None = None) -> State:
         """The state in which a constant input and target leave the network: u = W r + b + gamma e and v = e_inst."""
         signals = self.without_lags().signals(self.init(input.shape[:-1], input.dtype), input, target)

@@ -1,7 +1,7 @@
 """The experiments that the command line knows, one file each."""
 
 from benchmarks.experiment import Experiment
-from benchmarks.experiments import eventprop_gradient_check, eventprop_yinyang, gle_chain, gle_mnist1d
+from benchmarks.experiments import eventprop_gradient_check, eventprop_yinyang, gle_chain, gle_mackey_glass, gle_mnist1d
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
@@ -11,5 +11,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         eventprop_gradient_check.CHECK,
         gle_chain.CHAIN,
         gle_mnist1d.MNIST_1D,
+        gle_mackey_glass.MACKEY_GLASS,
     )
 }

@@ -153,7 +153,8 @@ def judge(
     network: gle.Network, inputs: Float[Array, "samples time"], labels: Int[Array, " samples"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean cross-entropy over time, and accuracy: the class with the largest logit, summed over the stream."""
-    logits, *_ = gle.online(gle.start(network, batch=labels.shape), inputs.T[..., None], dt=DT, throw=False)[1:]
+    learner = gle.start(network.frozen(), batch=labels.shape)
+    _, logits, _ = gle.online(learner, inputs.T[..., None], dt=DT, throw=False)
     target = jax.nn.one_hot(labels, CLASSES, dtype=logits.dtype)
     loss = jnp.mean(network.cost(logits, jnp.broadcast_to(target, logits.shape), jax.nn.softmax))
     return loss, _accuracy(logits, labels)

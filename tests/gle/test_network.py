@@ -176,3 +176,12 @@ def test_nothing_moves_in_equilibrium(gamma, key, rng, x64):
         later, *_ = gle.online(learner, jnp.repeat(inputs, 20, 0), jnp.repeat(targets, 20, 0), dt=0.1, stepper=stepper)
         for before, after in zip(arrays(learner.state), arrays(later.state), strict=True):
             np.testing.assert_allclose(after, before, atol=1e-10)
+
+
+def test_a_frozen_network_has_no_errors_but_the_same_rates(key, rng):
+    net = network(key)
+    inputs, targets = stream(rng, 20, 4, 2, 3)
+    _, expected, _ = gle.online(gle.start(net, batch=(4,)), inputs, targets, dt=0.1)
+    learner, outputs, _ = gle.online(gle.start(net.frozen(), batch=(4,)), inputs, targets, dt=0.1)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-6)
+    assert all(not jnp.any(v) for v in learner.state.v)
