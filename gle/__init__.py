@@ -49,6 +49,7 @@ from gle.operators import InputAdaptation as InputAdaptation
 from gle.operators import Lookback as Lookback
 from gle.operators import Prospective as Prospective
 from gle.operators import Retrospective as Retrospective
+from gle.operators import TimeConstant as TimeConstant
 from gle.operators import VoltageAdaptation as VoltageAdaptation
 from gle.operators import gain as gain
 from gle.operators import phase_shift as phase_shift

@@ -17,13 +17,14 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
 
 TimeConstant = float | Float[Array, "..."]
+TimeStep = float | Float[Array, ""]
 
 
 class AbstractOperator(eqx.Module):
     """A linear, time-invariant operator on signals."""
 
     @abc.abstractmethod
-    def trajectory(self, x: Float[Array, "time *shape"], dt: float) -> Float[Array, "time *shape"]:
+    def trajectory(self, x: Float[Array, "time *shape"], dt: TimeStep) -> Float[Array, "time *shape"]:
         """The operator applied to a whole signal, sampled every `dt`, which is zero outside of it."""
 
     @abc.abstractmethod
@@ -40,12 +41,12 @@ class AbstractCausal(AbstractOperator):
 
     @abc.abstractmethod
     def update(
-        self, state: Float[Array, "*shape"], x: Float[Array, "*shape"], dt: float
+        self, state: Float[Array, "*shape"], x: Float[Array, "*shape"], dt: TimeStep
     ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """One step: the next value of the signal gives (new state, the operator's next value)."""
 
 
-def _kept(tau: ArrayLike, dt: float, like: Array) -> Array:
+def _kept(tau: ArrayLike, dt: TimeStep, like: Array) -> Array:
     """What a leaky integrator keeps over a step; nothing at tau = 0."""
     tau = jnp.broadcast_to(jnp.asarray(tau, jnp.result_type(float)), like.shape)
     return jnp.where(tau > 0, jnp.exp(-dt / jnp.where(tau > 0, tau, 1)), 0)
@@ -74,12 +75,12 @@ class Retrospective(AbstractCausal):
     def init(self, x: Array) -> Array:
         return x
 
-    def update(self, state: Array, x: Array, dt: float) -> tuple[Array, Array]:
+    def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
         kept = _kept(self.tau, dt, x)
         state = kept * state + (1 - kept) * x
         return state, state
 
-    def trajectory(self, x: Array, dt: float) -> Array:
+    def trajectory(self, x: Array, dt: TimeStep) -> Array:
         kept = _kept(self.tau, dt, x)
         return leaky_integral(kept, (1 - kept) * x)
 
@@ -95,11 +96,11 @@ class Prospective(AbstractCausal):
     def init(self, x: Array) -> Array:
         return x
 
-    def update(self, state: Array, x: Array, dt: float) -> tuple[Array, Array]:
+    def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
         kept = _kept(self.tau, dt, x)
         return x, (x - kept * state) / (1 - kept)
 
-    def trajectory(self, x: Array, dt: float) -> Array:
+    def trajectory(self, x: Array, dt: TimeStep) -> Array:
         return self.update(_shift(x), x, dt)[1]
 
     def transfer(self, omega: ArrayLike) -> Array:
@@ -111,7 +112,7 @@ class DiscountedFuture(AbstractOperator):
 
     tau: TimeConstant
 
-    def trajectory(self, x: Array, dt: float) -> Array:
+    def trajectory(self, x: Array, dt: TimeStep) -> Array:
         return Retrospective(self.tau).trajectory(x[::-1], dt)[::-1]
 
     def transfer(self, omega: ArrayLike) -> Array:
@@ -123,7 +124,7 @@ class Lookback(AbstractOperator):
 
     tau: TimeConstant
 
-    def trajectory(self, x: Array, dt: float) -> Array:
+    def trajectory(self, x: Array, dt: TimeStep) -> Array:
         return Prospective(self.tau).trajectory(x[::-1], dt)[::-1]
 
     def transfer(self, omega: ArrayLike) -> Array:
@@ -139,14 +140,14 @@ class Chain(AbstractCausal):
         # All of these operators leave a constant signal as it is.
         return tuple(operator.init(x) for operator in self.operators)
 
-    def update(self, state: tuple[Array, ...], x: Array, dt: float) -> tuple[tuple[Array, ...], Array]:
+    def update(self, state: tuple[Array, ...], x: Array, dt: TimeStep) -> tuple[tuple[Array, ...], Array]:
         new = []
         for operator, old in zip(self.operators, state, strict=True):
             memory, x = operator.update(old, x, dt)
             new.append(memory)
         return tuple(new), x
 
-    def trajectory(self, x: Array, dt: float) -> Array:
+    def trajectory(self, x: Array, dt: TimeStep) -> Array:
         for operator in self.operators:
             x = operator.trajectory(x, dt)
         return x

@@ -1,7 +1,14 @@
 """The experiments that the command line knows, one file each."""
 
 from benchmarks.experiment import Experiment
-from benchmarks.experiments import eventprop_gradient_check, eventprop_yinyang, gle_chain, gle_mackey_glass, gle_mnist1d
+from benchmarks.experiments import (
+    eventprop_gradient_check,
+    eventprop_yinyang,
+    gle_chain,
+    gle_mackey_glass,
+    gle_mnist1d,
+    gle_operators,
+)
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
@@ -12,5 +19,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_chain.CHAIN,
         gle_mnist1d.MNIST_1D,
         gle_mackey_glass.MACKEY_GLASS,
+        gle_operators.OPERATORS,
     )
 }
