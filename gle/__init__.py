@@ -2,6 +2,7 @@
 
 # Other gradients to compare with
 from gle.adjoint import adjoint_method as adjoint_method
+from gle.adjoint import adjoint_variables as adjoint_variables
 from gle.adjoint import algorithm2 as algorithm2
 from gle.adjoint import bptt as bptt
 

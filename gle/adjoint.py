@@ -84,6 +84,7 @@ def adjoint_method(
     targets: Float[Array, "time *batch outputs"],
     *,
     dt: float | Float[Array, ""],
+    u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
     """(J, dJ/dtheta) by the exact adjoint of the Euler steps: from the top layer down, each backwards in time.
 
@@ -92,9 +93,9 @@ def adjoint_method(
         p_t = (1 - tau_r/tau_m) dt a_t + (1 - dt/tau_m) p_{t+1},    lambda_t = tau_r/tau_m a_t + p_{t+1}/tau_m,
 
     and the gradients are those of Eqs. 21-24 with lambda for e and a for e_inst. As dt goes to zero, lambda goes to the
-    adjoint variables of Eq. 10.
+    adjoint variables of Eq. 10. `u`: potentials to start from (default: zero).
     """
-    return _gradient(network, run(network, inputs, dt), targets, dt, _exact_adjoint)
+    return _gradient(network, run(network, inputs, dt, u), targets, dt, _exact_adjoint)
 
 
 @eqx.filter_jit
@@ -104,15 +105,30 @@ def algorithm2(
     targets: Float[Array, "time *batch outputs"],
     *,
     dt: float | Float[Array, ""],
+    u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
     """(J, dJ/dtheta) by the paper's Algorithm 2, equal to `adjoint_method` up to O(dt).
 
     As printed it omits the initial condition of Eq. 64 and has the wrong sign in its updates; both are mended here.
     """
-    return _gradient(network, run(network, inputs, dt), targets, dt, _algorithm2_adjoint)
+    return _gradient(network, run(network, inputs, dt, u), targets, dt, _algorithm2_adjoint)
 
 
-def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
+@eqx.filter_jit
+def adjoint_variables(
+    network: Network,
+    inputs: Float[Array, "time *batch sources"],
+    targets: Float[Array, "time *batch outputs"],
+    *,
+    dt: float | Float[Array, ""],
+    u: tuple[Rates, ...] | None = None,
+) -> tuple[Rates, ...]:
+    """lambda of each layer and step, as in `adjoint_method`; what the errors of GLE approximate."""
+    return _adjoints(network, run(network, inputs, dt, u), targets, dt, _exact_adjoint)[0]
+
+
+def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
+    """(lambda, a) of each layer, from the top layer down."""
     instants, adjoints = [], []
     for number in reversed(range(len(network.layers))):
         layer = network.layers[number]
@@ -124,15 +140,13 @@ def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | A
             instant = slope(layer.activation, trial.potential[number]) * arriving
         instants.append(instant)
         adjoints.append(adjoint(layer, instant, dt))
-    signals = Signals(
-        trial.input,
-        trial.potential,
-        trial.rate,
-        trial.du,
-        tuple(jnp.zeros_like(x) for x in trial.du),
-        tuple(adjoints[::-1]),
-        tuple(instants[::-1]),
-    )
+    return tuple(adjoints[::-1]), tuple(instants[::-1])
+
+
+def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
+    adjoints, instants = _adjoints(network, trial, targets, dt, adjoint)
+    dv = tuple(jnp.zeros_like(x) for x in trial.du)
+    signals = Signals(trial.input, trial.potential, trial.rate, trial.du, dv, adjoints, instants)
     # Time is one more batch axis, over which `plasticity` takes the mean instead of the integral.
     duration = dt * targets.shape[0]
     gradient = jax.tree.map(lambda x: duration * x, network.plasticity(signals))

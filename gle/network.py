@@ -94,7 +94,7 @@ class Network(eqx.Module):
         e_inst = phi' * (W_above^T e_above), and -beta dC/dD+u at the top
 
     beta: nudging strength. gamma: coupling of errors into the membrane; unless it is the number 0, errors and rates
-    depend on each other at every moment and are iterated to `tolerance`.
+    depend on each other at every moment and are iterated to `tolerance` (default: 100 times the machine's precision).
 
     Raises ValueError for layers that do not fit together, time constants that are not positive, and tau_r = 0 in a
     layer that errors pass through.
@@ -104,7 +104,7 @@ class Network(eqx.Module):
     cost: AbstractCost
     beta: float | Float[Array, ""]
     gamma: float | Float[Array, ""]
-    tolerance: float = eqx.field(static=True)
+    tolerance: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Network(eqx.Module):
         *,
         beta: float | Array = 1.0,
         gamma: float | Array = 0.0,
-        tolerance: float = 1e-6,
+        tolerance: float | None = None,
     ):
         self.layers = tuple(layers)
         self.cost, self.beta, self.gamma, self.tolerance = cost, beta, gamma, tolerance
@@ -177,8 +177,11 @@ class Network(eqx.Module):
         upper = self.layers[number + 1]
         return slope(layer.activation, potential) * upper.feedback.backward(upper.connection, above, rate)
 
-    def signals(self, state: State, input: Rates, target: Rates | None = None) -> Signals:
-        """Everything at this moment. Without a target there are no errors at the top."""
+    def signals(self, state: State, input: Rates, target: Rates | None = None, *, throw: bool = True) -> Signals:
+        """Everything at this moment. Without a target there are no errors at the top.
+
+        If rates and errors do not settle (gamma is too large), raises, or with throw=False holds NaN.
+        """
         _check_signal("input", input, state.u[0], self.layers[0].connection.sources)
         if target is not None:
             _check_signal("target", target, state.u[-1], self.layers[-1].connection.neurons)
@@ -190,9 +193,14 @@ class Network(eqx.Module):
 
         if isinstance(self.gamma, float | int) and self.gamma == 0:
             return sweep(None)
-        iteration = optimistix.FixedPointIteration(rtol=self.tolerance, atol=self.tolerance)
-        fixed = optimistix.fixed_point(lambda errors, _: sweep(errors).error, iteration, state.v, max_steps=1000)
-        return sweep(fixed.value)
+        # Errors are differences of potentials times tau_m / tau_r, so their last digits never come to rest.
+        tolerance = 100 * jnp.finfo(state.u[0].dtype).eps if self.tolerance is None else self.tolerance
+        iteration = optimistix.FixedPointIteration(rtol=tolerance, atol=tolerance)
+        fixed = optimistix.fixed_point(
+            lambda errors, _: sweep(errors).error, iteration, state.v, max_steps=1000, throw=throw
+        )
+        settled = fixed.result == optimistix.RESULTS.successful
+        return sweep(jax.tree.map(lambda error: jnp.where(settled, error, jnp.nan), fixed.value))
 
     def without_lags(self) -> "Network":
         """The same network with tau_r = tau_m: its rates and errors follow at once, whatever u and v are."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from gle.connections import over_batch
-from gle.network import Drive, Network, Rates, Signals, State
+from gle.network import Network, Rates, Signals, State
 
 
 class AbstractStepper(eqx.Module):
@@ -46,19 +46,19 @@ class Step(AbstractStepper):
         return state
 
     def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
-        signals = network.signals(state, input, target)
-        args = Drive(lambda t: input, None if target is None else lambda t: target)
+        signals = network.signals(state, input, target, throw=False)
 
         def vector_field(t, y, args):
             # The derivative at the start of the step is known; XLA does not always find the common subexpressions.
             known = all(a is b for a, b in zip(jax.tree.leaves(y), jax.tree.leaves(state), strict=True))
-            return State(signals.du, signals.dv) if known else network.vector_field(t, y, args)
+            now = signals if known else network.signals(y, input, target, throw=False)
+            return State(now.du, now.dv)
 
         term = diffrax.ODETerm(vector_field)
         dt = jnp.asarray(dt, state.u[0].dtype)
         zero = jnp.zeros_like(dt)
-        memory = self.solver.init(term, zero, dt, state, args)
-        state, *_ = self.solver.step(term, zero, dt, state, args, memory, made_jump=True)
+        memory = self.solver.init(term, zero, dt, state, None)
+        state, *_ = self.solver.step(term, zero, dt, state, None, memory, made_jump=True)
         return state, signals
 
     def limit(self) -> float:

@@ -8,6 +8,7 @@ from benchmarks.experiments import (
     gle_mackey_glass,
     gle_mnist1d,
     gle_operators,
+    gle_small,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -20,5 +21,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_mnist1d.MNIST_1D,
         gle_mackey_glass.MACKEY_GLASS,
         gle_operators.OPERATORS,
+        gle_small.SMALL,
     )
 }

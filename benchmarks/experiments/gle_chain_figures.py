@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import equinox as eqx
-import jax
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import gle
 from benchmarks.experiments.gle_chain import PARTS, TEACHER, Chain, History, learn
+from benchmarks.fit import seed_keys
 from benchmarks.run import Run
 
 RULES = {"GLE": gle.Algorithm1(fresh_errors=True), "instantaneous errors": gle.Instantaneous()}
@@ -17,7 +17,7 @@ RULES = {"GLE": gle.Algorithm1(fresh_errors=True), "instantaneous errors": gle.I
 
 def draw_learning(config: Chain, directory: Path) -> None:
     """Writes `learning.png` into a run's directory, for the run's first seed."""
-    key = jax.random.key(Run.open(directory).record["seeds"][0])
+    (key,) = seed_keys(Run.open(directory).record["seeds"][0], 1)
     histories = {name: eqx.filter_jit(learn)(config, key, stepper)[1] for name, stepper in RULES.items()}
     draw_histories(histories, config).savefig(directory / "learning.png", dpi=130)
 

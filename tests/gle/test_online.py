@@ -191,3 +191,13 @@ def test_seeds_and_streams_vmap(key, rng):
     for number in (0, 2):
         alone = jax.jit(final)(keys[number], inputs[:, number], targets[:, number])
         np.testing.assert_allclose(batched[number], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_rates_and_errors_that_never_agree_are_a_result(key, rng):
+    """gamma far too large: what is iterated explodes."""
+    net = network(key, gamma=100.0)
+    inputs, targets = stream(rng, 5, 2, 2, 3)
+    *_, result = gle.online(gle.start(net, batch=(2,)), inputs, targets, dt=DT, throw=False)
+    assert result == RESULTS.non_finite
+    with pytest.raises(Exception, match="nonlinear"):
+        net.signals(net.init((2,)), inputs[0], targets[0])

@@ -1,0 +1,19 @@
+import equinox as eqx
+
+from benchmarks.experiments.gle_small import Small, gle_small, learn, spectra
+from benchmarks.experiments.gle_small_figures import draw_histories
+
+
+def test_both_rules_find_the_teacher(key):
+    config = Small(duration=600.0)
+    metrics, _, _ = eqx.filter_jit(gle_small)(config, key)
+    assert metrics["weight_error"] < 0.02
+    assert metrics["adjoint_weight_error"] < 0.1
+    assert metrics["train_loss"] < 1e-6
+
+
+def test_the_figure_shows_what_it_is_given(key):
+    config = Small(duration=6.0, spectrum_steps=500)
+    _, history, _ = eqx.filter_jit(learn)(config, key, by_adjoints=True)
+    figure = draw_histories({"GLE": history, "adjoint method": history}, spectra(config, key), config)
+    assert len(figure.axes) == 4
