@@ -1,6 +1,7 @@
 """A training problem as pure functions, and the loop that runs it without leaving JAX."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -53,15 +54,36 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, RESUL
     `fit` does the same epoch by epoch, with a progress bar and checkpoints.
     """
     check_epochs(training)
-    dynamic, static = eqx.partition(training.init(key), eqx.is_array)
-
-    def step(dynamic, number):
-        state, metrics = training.epoch(eqx.combine(dynamic, static), number)
-        return eqx.filter(state, eqx.is_array), metrics
-
-    dynamic, history = jax.lax.scan(step, dynamic, jnp.arange(training.epochs))
+    state, history = scan_state(training.epoch, training.init(key), jnp.arange(training.epochs))
     last = {name: values[-1] for name, values in history.items()}
-    return conclude(training, eqx.combine(dynamic, static), last)
+    return conclude(training, state, last)
+
+
+def count_batches(samples: int, batch_size: int) -> int:
+    """How many whole batches there are; raises `ValueError` if there is none."""
+    if not 1 <= batch_size <= samples:
+        raise ValueError(f"batch_size must be 1..{samples}, the training set, but is {batch_size}.")
+    return samples // batch_size
+
+
+def shuffled_batches(key: PRNGKeyArray, samples: int, batch_size: int) -> Int[Array, "batches batch"]:
+    """Indices of the samples in random order; those that fill no batch sit this epoch out."""
+    batches = count_batches(samples, batch_size)
+    return jax.random.permutation(key, samples)[: batches * batch_size].reshape(batches, batch_size)
+
+
+def scan_state(
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], state: PyTree, xs: PyTree
+) -> tuple[PyTree, PyTree]:
+    """`lax.scan` for a state that also holds what is no array, such as activations: that stays as it is."""
+    arrays, rest = eqx.partition(state, eqx.is_array)
+
+    def body(arrays, x):
+        state, y = step(eqx.combine(arrays, rest), x)
+        return eqx.filter(state, eqx.is_array), y
+
+    arrays, ys = jax.lax.scan(body, arrays, xs)
+    return eqx.combine(arrays, rest), ys
 
 
 def check_epochs(training: Training) -> None:

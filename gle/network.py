@@ -194,7 +194,7 @@ class Network(eqx.Module):
         if isinstance(self.gamma, float | int) and self.gamma == 0:
             return sweep(None)
         # Errors are differences of potentials times tau_m / tau_r, so their last digits never come to rest.
-        tolerance = 100 * jnp.finfo(state.u[0].dtype).eps if self.tolerance is None else self.tolerance
+        tolerance = 100 * float(jnp.finfo(state.u[0].dtype).eps) if self.tolerance is None else self.tolerance
         iteration = optimistix.FixedPointIteration(rtol=tolerance, atol=tolerance)
         fixed = optimistix.fixed_point(
             lambda errors, _: sweep(errors).error, iteration, state.v, max_steps=1000, throw=throw

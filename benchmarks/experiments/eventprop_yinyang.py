@@ -13,7 +13,7 @@ import eventprop as ep
 from benchmarks.datasets import yinyang
 from benchmarks.datasets._types import Split
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics, Training, train
+from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +114,7 @@ class YinYangTraining(Training):
         self.train_set, self.validation_set, self.test_set = (
             _encode(encoder, split) for split in (data.train, data.validation, data.test)
         )
-        samples = len(data.train.labels)
-        if not 1 <= config.batch_size <= samples:
-            raise ValueError(f"batch_size must be 1..{samples}, the training set, but is {config.batch_size}.")
-        self.steps_per_epoch = samples // config.batch_size
+        self.steps_per_epoch = count_batches(len(data.train), config.batch_size)
 
     def init(self, key: PRNGKeyArray) -> State:
         hidden_key, output_key, key = jax.random.split(key, 3)
@@ -130,11 +127,8 @@ class YinYangTraining(Training):
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         del number
         key, shuffle = jax.random.split(state.key)
-        samples = self.train_set[1].shape[0]
-        order = jax.random.permutation(shuffle, samples)[: self.steps_per_epoch * self.config.batch_size]
-        state = State(state.weights, state.optimiser, key, state.lost)
-        batches = order.reshape(self.steps_per_epoch, -1)
-        state, outcomes = jax.lax.scan(lambda state, batch: self._step(state, batch), state, batches)
+        batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
+        state, outcomes = scan_state(self._step, State(state.weights, state.optimiser, key, state.lost), batches)
         train_outcome, validation = _mean(outcomes), self._judge(state.weights, self.validation_set)
         return state, {
             "train_loss": train_outcome.loss,

@@ -11,11 +11,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics
+from benchmarks.training import Metrics, scan_state
 from eventprop import RESULTS
 
 TEACHER = {"weights": (1.0, 2.0), "tau_m": (1.0, 2.0)}
 TAU_R = 0.1
+RULES = {"GLE": gle.Algorithm1(fresh_errors=True), "instantaneous errors": gle.Instantaneous()}
 PARTS = 400
 """How many times parameters and loss are recorded."""
 
@@ -74,47 +75,40 @@ def learn(config: Chain, key: PRNGKeyArray, stepper: gle.AbstractStepper) -> tup
         config,
     )
     teacher = chain(jnp.array(TEACHER["weights"]), jnp.array(TEACHER["tau_m"]), dataclasses.replace(config, beta=0.0))
-    learns: dict[Any, Any] = dict.fromkeys(("connection", "tau_m"), optax.adam(config.learning_rate))
-    learns |= dict.fromkeys(("tau_r", "feedback", "coupling"), optax.set_to_zero())
-    optimiser = optax.chain(optax.partition(learns, gle.labels), gle.at_least(10 * config.dt, TAU_R))
+    adam = optax.adam(config.learning_rate)
+    optimiser = optax.chain(gle.only(connection=adam, tau_m=adam), gle.at_least(10 * config.dt, TAU_R))
     shifts = jax.random.uniform(shift_key, (config.batch_size,), maxval=config.period / 2)
     steps = round(config.duration / config.dt / PARTS)
 
-    learner = gle.start(student, optimiser, stepper=stepper, batch=(config.batch_size,))
-    dynamic, static = eqx.partition(learner, eqx.is_array)
+    pair = tuple(
+        gle.start(network, optimiser, stepper=stepper, batch=(config.batch_size,)) for network in (student, teacher)
+    )
 
-    def part(carry, number):
-        dynamic, guide, worst = carry
+    def part(pair, number):
+        learner, guide = pair
         t = (number * steps + jnp.arange(steps)) * config.dt
         inputs = square_wave(t[:, None] + shifts[None], config)[..., None]
-        guide, potentials, _ = gle.online(eqx.combine(guide, fixed), inputs, dt=config.dt, stepper=stepper, throw=False)
+        guide, potentials, _ = gle.online(guide, inputs, dt=config.dt, stepper=stepper, throw=False)
+        targets = jax.nn.softplus(potentials)
         learner, outputs, result = gle.online(
-            eqx.combine(dynamic, static),
-            inputs,
-            jax.nn.softplus(potentials),
-            dt=config.dt,
-            optimiser=optimiser,
-            stepper=stepper,
-            throw=False,
+            learner, inputs, targets, dt=config.dt, optimiser=optimiser, stepper=stepper, throw=False
         )
-        loss = jnp.mean(0.5 * (jax.nn.softplus(potentials) - jax.nn.softplus(outputs)) ** 2)
         layers = learner.network.layers
-        weights = jnp.stack([x[0, 0] for x in jax.tree.leaves([layer.connection for layer in layers])])
+        weights = jnp.stack([weight[0, 0] for weight in jax.tree.leaves([layer.connection for layer in layers])])
         tau_m = jnp.stack([layer.tau_m[0] for layer in layers])
-        worst = gle.RESULTS.where(worst == gle.RESULTS.successful, result, worst)
-        guide = eqx.filter(guide, eqx.is_array)
-        return (eqx.filter(learner, eqx.is_array), guide, worst), History(weights, tau_m, loss)
+        loss = jnp.mean(learner.network.cost(outputs, targets, jax.nn.softplus))
+        return (learner, guide), (History(weights, tau_m, loss), result)
 
-    guide, fixed = eqx.partition(gle.start(teacher, stepper=stepper, batch=(config.batch_size,)), eqx.is_array)
-    start = (dynamic, guide, gle.RESULTS.successful)
-    (dynamic, _, result), history = jax.lax.scan(part, start, jnp.arange(PARTS))
-    return eqx.combine(dynamic, static).network, history, result
+    (learner, _), (history, results) = scan_state(part, pair, jnp.arange(PARTS))
+    well = jnp.all(results == gle.RESULTS.successful)
+    result = gle.RESULTS.where(well, gle.RESULTS.successful, gle.RESULTS.non_finite)
+    return learner.network, history, result
 
 
 def gle_chain(config: Chain, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
     """Distances from the teacher in the end, with GLE and with instantaneous errors."""
-    network, history, result = learn(config, key, gle.Algorithm1(fresh_errors=True))
-    _, instant, _ = learn(config, key, gle.Instantaneous())
+    network, history, result = learn(config, key, RULES["GLE"])
+    _, instant, _ = learn(config, key, RULES["instantaneous errors"])
 
     def distance(name: str, history: History) -> Array:
         return jnp.max(jnp.abs(getattr(history, name)[-1] - jnp.array(TEACHER[name])))

@@ -7,12 +7,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-import gle
-from benchmarks.experiments.gle_chain import PARTS, TEACHER, Chain, History, learn
+from benchmarks.experiments.gle_chain import PARTS, RULES, TEACHER, Chain, History, learn
 from benchmarks.fit import seed_keys
 from benchmarks.run import Run
-
-RULES = {"GLE": gle.Algorithm1(fresh_errors=True), "instantaneous errors": gle.Instantaneous()}
 
 
 def draw_learning(config: Chain, directory: Path) -> None:

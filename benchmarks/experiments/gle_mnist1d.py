@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics, Training, train
+from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 
 DT = 0.2
@@ -72,10 +72,7 @@ class MNIST1DTraining(Training):
             (jnp.asarray(split.features, dtype=float), jnp.asarray(split.labels))
             for split in (data.train, data.validation, data.test)
         )
-        batches = len(data.train) // config.batch_size if config.batch_size > 0 else 0
-        if not batches:
-            raise ValueError(f"batch_size must be 1..{len(data.train)}, the training set, but is {config.batch_size}.")
-        self.steps_per_epoch = batches * self.train_set[0].shape[1]
+        self.steps_per_epoch = count_batches(len(data.train), config.batch_size) * self.train_set[0].shape[1]
 
     def init(self, key: PRNGKeyArray) -> State:
         network_key, key = jax.random.split(key)
@@ -86,17 +83,8 @@ class MNIST1DTraining(Training):
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         del number
         key, shuffle = jax.random.split(state.key)
-        size = self.config.batch_size
-        order = jax.random.permutation(shuffle, self.train_set[1].shape[0])
-        order = order[: order.size // size * size].reshape(-1, size)
-        dynamic, static = eqx.partition(eqx.tree_at(lambda s: s.key, state, key), eqx.is_array)
-
-        def batch(dynamic, samples):
-            state, accuracy = self._batch(eqx.combine(dynamic, static), samples)
-            return eqx.filter(state, eqx.is_array), accuracy
-
-        dynamic, accuracies = jax.lax.scan(batch, dynamic, order)
-        state = eqx.combine(dynamic, static)
+        batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
+        state, accuracies = scan_state(self._batch, State(state.learner, state.average, key, state.result), batches)
         loss, accuracy = judge(state.average, *self.validation_set)
         return state, {
             "train_accuracy": jnp.mean(accuracies),

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics
+from benchmarks.training import Metrics, scan_state
 from eventprop import RESULTS
 
 FREQUENCIES = (0.49, 1.07, 1.98)
@@ -62,7 +62,7 @@ def linear(potential: Array) -> Array:
 
 def waves(t: Float[Array, " time"]) -> Float[Array, "time 1"]:
     """The input: the sum of the three oscillations."""
-    return sum(jnp.sin(omega * t) for omega in FREQUENCIES)[:, None]
+    return jnp.sum(jnp.sin(t[:, None] * jnp.array(FREQUENCIES)[None]), axis=1, keepdims=True)
 
 
 class History(eqx.Module):
@@ -82,11 +82,10 @@ def learn(config: Small, key: PRNGKeyArray, *, by_adjoints: bool) -> tuple[gle.N
     steps = round(config.window / config.dt)
     # Both rules see the same teacher, with the delays of Algorithm 1 only where the student has them, too.
     stepper = gle.Step() if by_adjoints else STEPPER
-    learner, guide = gle.start(student, optimiser, stepper=stepper), gle.start(teacher, stepper=stepper)
-    arrays, rest = eqx.partition((learner, guide), eqx.is_array)
+    pair = gle.start(student, optimiser, stepper=stepper), gle.start(teacher, stepper=stepper)
 
-    def window(arrays, number):
-        learner, guide = eqx.combine(arrays, rest)
+    def window(pair, number):
+        learner, guide = pair
         inputs = waves((number * steps + jnp.arange(steps)) * config.dt)
         guide, targets, _ = gle.online(guide, inputs, dt=config.dt, stepper=stepper, throw=False)
         if by_adjoints:
@@ -95,14 +94,15 @@ def learn(config: Small, key: PRNGKeyArray, *, by_adjoints: bool) -> tuple[gle.N
             learner, outputs, result = gle.online(
                 learner, inputs, targets, dt=config.dt, optimiser=optimiser, stepper=stepper, throw=False
             )
-        weights = learner.network.layers[0].connection.weight[:, 0]
+        (weights,) = jax.tree.leaves(learner.network.layers[0].connection)
         loss = jnp.mean(0.5 * (targets - outputs) ** 2)
-        return eqx.filter((learner, guide), eqx.is_array), (History(weights, loss), result)
+        return (learner, guide), (History(weights[:, 0], loss), result)
 
-    arrays, (history, results) = jax.lax.scan(window, arrays, jnp.arange(round(config.duration / config.window)))
+    windows = jnp.arange(round(config.duration / config.window))
+    (learner, _), (history, results) = scan_state(window, pair, windows)
     well = jnp.all(results == gle.RESULTS.successful)
     result = gle.RESULTS.where(well, gle.RESULTS.successful, gle.RESULTS.non_finite)
-    return eqx.combine(arrays, rest)[0].network, history, result
+    return learner.network, history, result
 
 
 def start(key: PRNGKeyArray, config: Small) -> gle.Network:
