@@ -9,6 +9,7 @@ from benchmarks.experiments import (
     gle_mnist1d,
     gle_operators,
     gle_small,
+    mnist1d_baselines,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -22,5 +23,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_mackey_glass.MACKEY_GLASS,
         gle_operators.OPERATORS,
         gle_small.SMALL,
+        *mnist1d_baselines.BASELINES,
     )
 }
