@@ -5,6 +5,7 @@ from benchmarks.experiments import (
     eventprop_gradient_check,
     eventprop_yinyang,
     gle_chain,
+    gle_latent_equilibrium,
     gle_mackey_glass,
     gle_mnist1d,
     gle_operators,
@@ -23,6 +24,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_mackey_glass.MACKEY_GLASS,
         gle_operators.OPERATORS,
         gle_small.SMALL,
+        gle_latent_equilibrium.DENSE,
+        gle_latent_equilibrium.LENET,
         *mnist1d_baselines.BASELINES,
     )
 }
