@@ -21,6 +21,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         eventprop_gradient_check.CHECK,
         gle_chain.CHAIN,
         gle_mnist1d.MNIST_1D,
+        gle_mnist1d.LAGNET,
         gle_mackey_glass.MACKEY_GLASS,
         gle_operators.OPERATORS,
         gle_small.SMALL,

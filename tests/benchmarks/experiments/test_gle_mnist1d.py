@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
+import gle
 from benchmarks import RESULTS
 from benchmarks.datasets import DataSet, Split
-from benchmarks.experiments.gle_mnist1d import MNIST1D, MNIST1DTraining, build
+from benchmarks.experiments.gle_mnist1d import MNIST1D, LagNet, MNIST1DTraining, build
 from benchmarks.training import train
 
 SMALL = MNIST1D(hidden=(4, 4, 4), layers=1, epochs=3, batch_size=20, learning_rate=3e-3, averaging=0.5)
@@ -35,6 +36,19 @@ def test_a_tiny_network_learns_online(data):
     assert metrics["test_accuracy"] == 1.0
     assert metrics["validation_loss"] < 0.5 * np.log(10)
     assert result == RESULTS.successful
+
+
+def test_lag_lines_do_not_learn_and_spread_the_past_out(data):
+    config = LagNet(hidden=(8,), epochs=1, batch_size=20)
+    before = build(config, jax.random.key(0))
+    assert [layer.plastic for layer in before.layers] == [False] * 4 + [True] * 2
+    _, after, _ = jax.jit(lambda key: train(MNIST1DTraining(config, data), key))(jax.random.key(0))
+    np.testing.assert_array_equal(after.layers[0].connection.weight, np.ones((10, 1)))
+    # A ramp leaves chain i delayed by 4 (tau_m - tau_r), whatever its slope.
+    ramp = 0.2 * np.arange(400.0)[:, None]
+    lines = gle.Network(before.layers[:4], gle.MeanSquaredError())
+    delayed = gle.infer(lines, jax.numpy.asarray(ramp), dt=0.2)[0]
+    np.testing.assert_allclose(ramp[-1] - delayed[-1], 4 * (np.linspace(0.2, 1.8, 10) - 0.2), atol=1e-3)
 
 
 def test_batches_that_do_not_fit_are_refused(data):
