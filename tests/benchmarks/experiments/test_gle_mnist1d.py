@@ -8,6 +8,8 @@ import gle
 from benchmarks import RESULTS
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments.gle_mnist1d import MNIST1D, LagNet, MNIST1DTraining, build
+from benchmarks.experiments.gle_mnist1d_figures import draw_curves
+from benchmarks.fit import fit
 from benchmarks.training import train
 
 SMALL = MNIST1D(hidden=(4, 4, 4), layers=1, epochs=3, batch_size=20, learning_rate=3e-3, averaging=0.5)
@@ -54,3 +56,9 @@ def test_lag_lines_do_not_learn_and_spread_the_past_out(data):
 def test_batches_that_do_not_fit_are_refused(data):
     with pytest.raises(ValueError, match=r"batch_size must be 1\.\.100, the training set, but is 101"):
         MNIST1DTraining(dataclasses.replace(SMALL, batch_size=101), data)
+
+
+def test_the_figure_is_drawn(data, tmp_path):
+    fitted = fit(MNIST1DTraining(dataclasses.replace(SMALL, epochs=1), data), jax.random.split(jax.random.key(0), 2))
+    draw_curves(fitted, tmp_path, published=True)
+    assert (tmp_path / "curves.png").stat().st_size > 5000
