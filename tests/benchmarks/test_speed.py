@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+import gle
 from benchmarks.datasets import yinyang
+from benchmarks.speed.online_problem import OnlineProblem
 from benchmarks.speed.problem import T_LATEST, Problem
 from benchmarks.speed.race import CONTENDERS, reference
 from benchmarks.speed.scaling import slope
+from benchmarks.speed.with_credax_online import build
 from benchmarks.speed.worker import MODULES
 
 
@@ -26,3 +29,19 @@ def test_each_contender_has_a_module_and_a_row_of_credax_to_be_compared_with():
 def test_slope_is_the_exponent_of_a_power_law():
     x = [1.0, 3.0, 10.0, 50.0]
     assert slope(x, [7 * value**1.3 for value in x]) == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize(
+XX((17, 18, 18), 14_956, 8.75e6), ((30, 30, 30), 42_040, 24.9e6)]
+)
+def test_the_online_problem_has_the_published_networks(hidden, parameters, flop):
+    problem = OnlineProblem.make(hidden)
+    assert problem.parameters == parameters
+    assert problem.flop == pytest.approx(flop, rel=0.01)
+
+
+def test_the_online_step_goes_on_where_it_stopped():
+    problem = OnlineProblem.make((2, 2, 2), layers=2, batch=5)
+    whole, parts = (build(problem, gle.Algorithm1(fresh_errors=True)) for _ in range(2))
+    parts(3)
+    np.testing.assert_allclose(parts(4), whole(7), rtol=1e-5, atol=1e-6)
