@@ -31,13 +31,9 @@ def test_slope_is_the_exponent_of_a_power_law():
     assert slope(x, [7 * value**1.3 for value in x]) == pytest.approx(1.3)
 
 
-@pytest.mark.parametrize(
-XX((17, 18, 18), 14_956, 8.75e6), ((30, 30, 30), 42_040, 24.9e6)]
-)
-def test_the_online_problem_has_the_published_networks(hidden, parameters, flop):
-    problem = OnlineProblem.make(hidden)
-    assert problem.parameters == parameters
-    assert problem.flop == pytest.approx(flop, rel=0.01)
+@pytest.mark.parametrize(("hidden", "parameters"), [((17, 18, 18), 14_956), ((30, 30, 30), 42_040)])
+def test_the_online_problem_has_the_published_networks(hidden, parameters):
+    assert OnlineProblem.make(hidden).parameters == parameters
 
 
 def test_the_online_step_goes_on_where_it_stopped():
