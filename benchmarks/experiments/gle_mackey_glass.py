@@ -24,8 +24,8 @@ STEPPER = gle.Step(gle.RK4())
 class MackeyGlass:
     """Mackey-Glass series, continued for ten Lyapunov times.
 
-    One seed is one network for each of the sequences. The paper tells neither time constants nor optimiser; ours were
-    tuned on sequences of other initial histories (`--initial`).
+    One seed is one network for each of the sequences. The paper tells neither time constants nor optimiser; tune them on
+    sequences of other initial histories (`--initial`).
     """
 
     sequences: int = 30
@@ -43,7 +43,7 @@ class MackeyGlass:
     ahead: int = 5
     """... and predicts it so many time steps of 0.2 ahead."""
     epochs: int = 150
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-5
     """Adam's, at the start, per time step; it falls to zero along a cosine."""
 
 

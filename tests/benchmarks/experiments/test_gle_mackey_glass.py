@@ -10,7 +10,7 @@ from benchmarks import RESULTS
 from benchmarks.experiments.gle_mackey_glass import MackeyGlass, MackeyGlassTraining, smape
 from benchmarks.training import train
 
-SMALL = MackeyGlass(hidden=(10, 10), epochs=2, delay=1.0, ahead=2)
+SMALL = MackeyGlass(hidden=(10, 10), epochs=2, delay=1.0, ahead=2, learning_rate=1e-3)
 
 
 def test_a_tiny_network_learns_a_sine():
