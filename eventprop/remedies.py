@@ -39,7 +39,7 @@ def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTran
     def update(updates, state, params=None, *, silent: Sequence[Any], **extra):
         del params, extra
         too_silent = [missing > ratio for missing, ratio in zip(silent, allowed, strict=False) if missing is not None]
-        increment = jnp.where(jnp.any(jnp.stack(too_silent)), bump, 0.0)
+        increment = jnp.where(jnp.any(jnp.array([False, *too_silent])), bump, 0.0)
         return _add_to_weights(
             updates, lambda weights, missing, ratio: increment.astype(weights.dtype), silent=silent, allowed=allowed
         ), state

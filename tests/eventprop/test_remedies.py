@@ -48,6 +48,12 @@ def test_spike_count_regulariser(precision):
     np.testing.assert_array_equal(new.layers[0][1]["tau"], 1.0)
 
 
+def test_without_any_layer_to_watch_nothing_is_bumped():
+    remedy = weight_bump(1e-4, allowed=(0.15, 0.0))
+    new, _ = remedy.update(Layers(), remedy.init(Layers()), silent=(None, None))
+    np.testing.assert_array_equal(new.layers[0][0], 1.0)
+
+
 def test_none_leaves_a_layer_alone():
     updates = Layers()
     counts = (jnp.zeros(3), None)
