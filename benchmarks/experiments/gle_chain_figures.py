@@ -37,5 +37,5 @@ def draw_histories(histories: dict[str, History], config: Chain) -> Figure:
     for ax, title in zip(axes, ("weights", "membrane time constants", "loss"), strict=True):
         ax.set(title=title, xlabel="time")
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.12))
     return figure
