@@ -65,6 +65,7 @@ class LagNet(MNIST1D):
     """Neurons of each dense layer."""
     layers: int = 4
     """Neurons in each of the chains."""
+    learning_rate: float = 5e-4
 
 
 class State(eqx.Module):
