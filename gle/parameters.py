@@ -13,17 +13,22 @@ from gle.network import Network
 
 
 def labels(network: Network) -> PyTree:
-    """For `optax.partition`: each parameter's name, "connection", "tau_m", "tau_r", "feedback" or "coupling".
+    """For `optax.partition`: each parameter's name, "connection", "tau_m", "tau_r", "feedback", "coupling" or "frozen".
 
         optax.partition({"connection": optax.adam(1e-3), "tau_m": optax.sgd(1e-4), ...}, labels)
 
-    ("coupling": beta and gamma, where these are arrays.)
+    "coupling": beta and gamma, where these are arrays. "frozen": whatever belongs to a layer that is not plastic, so
+    that no weight decay touches it.
     """
     names = jax.tree.map(lambda _: "coupling", eqx.filter(network, eqx.is_inexact_array))
 
     def label(layer: Any) -> Any:
         parts = ("connection", "tau_m", "tau_r", "feedback")
-        marked = [jax.tree.map(lambda _, part=part: part, getattr(layer, part)) for part in parts]
+
+        def name(part):
+            return jax.tree.map(lambda _: part if layer.plastic else "frozen", getattr(layer, part))
+
+        marked = [name(part) for part in parts]
         return eqx.tree_at(lambda layer: [getattr(layer, part) for part in parts], layer, marked)
 
     return eqx.tree_at(lambda network: network.layers, names, tuple(label(layer) for layer in names.layers))
@@ -31,7 +36,7 @@ def labels(network: Network) -> PyTree:
 
 def only(**optimisers: optax.GradientTransformation) -> optax.GradientTransformation:
     """An optimiser for each of these `labels`, as in `only(connection=optax.adam(1e-3))`; the rest stays as it is."""
-    names = ("connection", "tau_m", "tau_r", "feedback", "coupling")
+    names = ("connection", "tau_m", "tau_r", "feedback", "coupling", "frozen")
     transforms: dict[Hashable, optax.GradientTransformation] = dict.fromkeys(names, optax.set_to_zero())
     return optax.partition(transforms | optimisers, labels)
 

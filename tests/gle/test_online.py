@@ -145,6 +145,16 @@ def test_only_what_is_chosen_learns_and_time_constants_stay_above_their_bounds(k
     assert min(layer.tau_m.min() for layer in bounded.network.layers) == np.float32(0.8)
 
 
+def test_weight_decay_leaves_frozen_layers_alone(key, rng):
+    first, *others = network(key).layers
+    frozen = gle.Layer(first.connection, first.tau_m, first.tau_r, jnp.tanh, plastic=False)
+    net = gle.Network([frozen, *others], gle.MeanSquaredError())
+    inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 5, 2, 2, 3))
+    learner, _, _ = learn(net, inputs, targets, gle.weights_only(optax.adamw(0.1, weight_decay=0.1)), Step())
+    np.testing.assert_array_equal(learner.network.layers[0].connection.weight, first.connection.weight)
+    assert jnp.all(learner.network.layers[1].connection.weight != others[0].connection.weight)
+
+
 @pytest.mark.parametrize(
     ("solver", "limit"),
     [(diffrax.Euler(), 2.0), (diffrax.Heun(), 2.0), (diffrax.Bosh3(), 2.5127), (gle.RK4(), 2.7853)],
