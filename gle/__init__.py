@@ -32,6 +32,7 @@ from gle.network import Layer as Layer
 from gle.network import Network as Network
 from gle.network import Signals as Signals
 from gle.network import State as State
+from gle.network import linear as linear
 
 # Learning
 from gle.online import Learner as Learner

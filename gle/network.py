@@ -253,6 +253,11 @@ class Drive(NamedTuple):
     target: Callable[[Any], Rates] | None = None
 
 
+def linear(potential: Array) -> Array:
+    """The activation phi(x) = x."""
+    return potential
+
+
 def slope(activation: Callable[[Array], Array], potential: Array) -> Array:
     """phi'(potential) of an elementwise activation."""
     return jax.jvp(activation, (potential,), (jnp.ones_like(potential),))[1]

@@ -140,13 +140,8 @@ def build(config: MackeyGlass, key: PRNGKeyArray) -> gle.Network:
         layers.append(gle.Layer(gle.Dense.init(sources, neurons, key=layer_key), tau_m, config.tau_fast, jnp.tanh))
         sources = neurons
     output = gle.Dense.init(sources, 1, key=keys[-1])
-    layers.append(gle.Layer(output, config.tau_fast, config.tau_fast, linear))
+    layers.append(gle.Layer(output, config.tau_fast, config.tau_fast, gle.linear))
     return gle.Network(layers, gle.MeanSquaredError())
-
-
-def linear(potential: Array) -> Array:
-    """The activation of the output."""
-    return potential
 
 
 def smape(prediction: Float[Array, "... steps"], truth: Float[Array, "... steps"]) -> Float[Array, "..."]:

@@ -160,7 +160,7 @@ def _populations(config: MNIST1D, key: PRNGKeyArray) -> list[gle.Layer]:
         if number:
             weights = config.gain / np.sqrt(sources) * jax.random.normal(layer_key, (neurons, sources))
             connection = gle.Dense(weights, jnp.zeros(neurons))
-        layers.append(gle.Layer(connection, tau_m, tau_r, jnp.tanh if number else linear))
+        layers.append(gle.Layer(connection, tau_m, tau_r, jnp.tanh if number else gle.linear))
         sources = neurons
     return [*layers, gle.Layer(gle.Dense.init(sources, CLASSES, key=last), *POPULATIONS[0], jax.nn.softmax)]
 
@@ -170,18 +170,13 @@ def _lag_lines(config: LagNet, key: PRNGKeyArray) -> list[gle.Layer]:
     tau_m = np.linspace(DT, 1.8, 10)
     entrance: gle.AbstractConnection = gle.Dense(jnp.ones((len(tau_m), 1)), None)
     chains = [entrance, *[gle.Identity(len(tau_m))] * (config.layers - 1)]
-    layers = [gle.Layer(connection, tau_m, DT, linear, plastic=False) for connection in chains]
+    layers = [gle.Layer(connection, tau_m, DT, gle.linear, plastic=False) for connection in chains]
     sources = len(tau_m)
     *keys, last = jax.random.split(key, len(config.hidden) + 1)
     for neurons, layer_key in zip(config.hidden, keys, strict=True):
         layers.append(gle.Layer(gle.Dense.init(sources, neurons, key=layer_key), 1.0, 1.0, jnp.tanh))
         sources = neurons
     return [*layers, gle.Layer(gle.Dense.init(sources, CLASSES, key=last), 1.0, 1.0, jax.nn.softmax)]
-
-
-def linear(potential: Array) -> Array:
-    """The activation of the first layer."""
-    return potential
 
 
 def judge(

@@ -50,14 +50,9 @@ def network(bottom: Float[Array, "2"], config: Small, *, beta: float = 1.0) -> g
     layers = [
         gle.Layer(dense(bottom[:, None]), tau_m, tau_r, jnp.tanh),
         gle.Layer(dense(MIDDLE), tau_m, tau_r, jnp.tanh, plastic=False),
-        gle.Layer(dense((TOP,)), 1.0, 1.0, linear, plastic=False),
+        gle.Layer(dense((TOP,)), 1.0, 1.0, gle.linear, plastic=False),
     ]
     return gle.Network(layers, gle.MeanSquaredError(), beta=beta, gamma=config.gamma)
-
-
-def linear(potential: Array) -> Array:
-    """The activation of the output."""
-    return potential
 
 
 def waves(t: Float[Array, " time"]) -> Float[Array, "time 1"]:

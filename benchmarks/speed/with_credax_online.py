@@ -23,18 +23,13 @@ def network(problem: OnlineProblem) -> gle.Network:
             gle.Dense(jnp.asarray(weight), jnp.asarray(bias)),
             tau_m,
             tau_r,
-            jax.nn.softmax if number == top else jnp.tanh if number else linear,
+            jax.nn.softmax if number == top else jnp.tanh if number else gle.linear,
         )
         for number, (weight, bias, tau_m, tau_r) in enumerate(
             zip(problem.weights, problem.biases, problem.tau_m, problem.tau_r, strict=True)
         )
     ]
     return gle.Network(layers, gle.CrossEntropy(), beta=BETA)
-
-
-def linear(potential: Array) -> Array:
-    """The activation of the first layer."""
-    return potential
 
 
 def start(problem: OnlineProblem, stepper: gle.AbstractStepper = gle.Step()) -> gle.Learner:
