@@ -1,7 +1,7 @@
 """How the time of an online step grows: `python -m benchmarks.speed.online_scaling`; see docs/speed.md.
 
 Width, depth, batch, and the number of seeds side by side, vmapped and sharded over two host devices. Prints a table
-and writes results/speed/online_scaling.json and .png.
+and writes results/speed/online_scaling.json.
 """
 
 import json
