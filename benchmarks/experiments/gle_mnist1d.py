@@ -57,7 +57,7 @@ class MNIST1D:
 
 @dataclasses.dataclass(frozen=True)
 class LagNet(MNIST1D):
-    """MNIST-1D streams through fixed lag lines, learned by latent equilibrium.
+    """MNIST-1D, fixed lag lines and latent equilibrium on top.
 
     Ten chains of four retrospective neurons, from fast to slow, spread the last quarter of a sample out in space; dense
     layers without lag on top of them learn (Fig. 13c). 4930 of its parameters learn.
