@@ -37,7 +37,10 @@ class Dense:
 
 @dataclasses.dataclass(frozen=True)
 class LeNet5(Dense):
-    """MNIST, LeNet-5 in latent equilibrium: two convolutions of 6 and 16 maps with pooling, and dense layers."""
+    """MNIST, LeNet-5 in latent equilibrium.
+
+    Two convolutions of 6 and 16 maps with average pooling, and dense layers.
+    """
 
     hidden: tuple[int, ...] = (120, 84)
     epochs: int = 5

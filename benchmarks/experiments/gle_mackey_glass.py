@@ -22,9 +22,9 @@ STEPPER = gle.Step(gle.RK4())
 
 @dataclasses.dataclass(frozen=True)
 class MackeyGlass:
-    """Mackey-Glass series, continued for ten Lyapunov times.
+    """Mackey-Glass series, learned and continued.
 
-    One seed is one network for each of the sequences. The paper tells neither time constants nor optimiser: tune them
+    Each is continued for ten Lyapunov times. One seed is one network for each of the sequences. The paper tells neither time constants nor optimiser: tune them
     on sequences of other initial histories (`--initial`).
     """
 

@@ -19,7 +19,10 @@ FREQUENCIES = tuple(10 ** (number / 20) for number in range(-40, 41))
 
 @dataclasses.dataclass(frozen=True)
 class Operators:
-    """Phases of errors and adjoints agree, their gains are inverse; theory and simulated oscillations."""
+    """Phases and gains of errors and adjoints.
+
+    Phases agree and gains are inverse, in theory and in simulated oscillations.
+    """
 
     tau_m: float = 1.0
     tau_r: float = 0.1

@@ -25,7 +25,7 @@ STEPPER = gle.Algorithm1(fresh_errors=True)
 
 @dataclasses.dataclass(frozen=True)
 class Small:
-    """A small network with slow and fast paths learns its bottom weights."""
+    """Slow and fast paths learn their input weights."""
 
     duration: float = 1500.0
     dt: float = 0.01

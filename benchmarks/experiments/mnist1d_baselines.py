@@ -81,7 +81,7 @@ class RecurrentNetwork(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class MLP:
-    """MNIST-1D baseline: a perceptron that sees the whole sequence."""
+    """MNIST-1D baseline: a perceptron on whole sequences."""
 
     epochs: int = 100
     batch_size: int = 100
