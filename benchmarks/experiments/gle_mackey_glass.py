@@ -24,8 +24,8 @@ STEPPER = gle.Step(gle.RK4())
 class MackeyGlass:
     """Mackey-Glass series, learned and continued.
 
-    Each is continued for ten Lyapunov times. One seed is one network for each of the sequences. The paper tells neither time constants nor optimiser: tune them
-    on sequences of other initial histories (`--initial`).
+    Each is continued for ten Lyapunov times. One seed is one network for each of the sequences. The paper tells neither
+    time constants nor optimiser: tune them on sequences of other initial histories (`--initial`).
     """
 
     sequences: int = 30
