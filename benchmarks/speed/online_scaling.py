@@ -51,7 +51,7 @@ def measure(load: Load) -> float:
         run = eqx.filter_jit(eqx.filter_vmap(lambda learner: advance(learner, inputs, target, STEPS, position)))
         arrays, rest = eqx.partition(learner, eqx.is_array)
         arrays = jax.tree.map(lambda x: jnp.repeat(x[None], load.seeds, axis=0), arrays)
-        mesh = jax.make_mesh((load.devices,), ("seeds",), devices=jax.devices()[: load.devices])
+        mesh = jax.sharding.Mesh(np.array(jax.devices()[: load.devices]), ("seeds",))
         arrays = jax.device_put(arrays, jax.NamedSharding(mesh, jax.P("seeds")))
         learner = eqx.combine(arrays, rest)
     jax.block_until_ready(run(learner))

@@ -3,6 +3,7 @@ import pytest
 
 import gle
 from benchmarks.datasets import yinyang
+from benchmarks.speed import online_scaling
 from benchmarks.speed.online_problem import OnlineProblem
 from benchmarks.speed.problem import T_LATEST, Problem
 from benchmarks.speed.race import CONTENDERS, reference
@@ -41,3 +42,8 @@ def test_the_online_step_goes_on_where_it_stopped():
     whole, parts = (build(problem, gle.Algorithm1(fresh_errors=True)) for _ in range(2))
     parts(3)
     np.testing.assert_allclose(parts(4), whole(7), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_online_loads_are_measured(seeds):
+    assert online_scaling.measure(online_scaling.Load(width=1, layers=1, batch=2, seeds=seeds)) > 0
