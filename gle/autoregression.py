@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from gle.online import Learner, largest_step
+from gle.online import Learner, examine
 from gle.results import RESULTS, all_finite
 from gle.steppers import AbstractStepper, Step
 
@@ -51,8 +51,7 @@ def autoregress(
         raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {past.shape[0]}.")
     network, state, memory = learner
     still = network.frozen()
-    result = RESULTS.where(all_finite(past), RESULTS.successful, RESULTS.invalid_input)
-    result = RESULTS.where(jnp.asarray(dt) <= largest_step(still, stepper), result, RESULTS.unstable_step)
+    result = examine(still, stepper, past, dt)
     if throw:
         past = result.error_if(past, result != RESULTS.successful)
 

@@ -78,9 +78,7 @@ def online(
 
     Returns the learner after the stream, the observations [time, ...] and a result.
     """
-    limit = largest_step(learner.network, stepper)
-    result = RESULTS.where(all_finite((inputs, targets)), RESULTS.successful, RESULTS.invalid_input)
-    result = RESULTS.where(jnp.asarray(dt) <= limit, result, RESULTS.unstable_step)
+    result = examine(learner.network, stepper, (inputs, targets), dt)
     if throw:
         inputs = result.error_if(inputs, result != RESULTS.successful)
     update = None if optimiser is None else optax.with_extra_args_support(optimiser).update
@@ -105,6 +103,12 @@ def online(
     if throw:
         dynamic = result.error_if(dynamic, result != RESULTS.successful)
     return eqx.combine(dynamic, static), observed, result
+
+
+def examine(network: Network, stepper: AbstractStepper, stream: PyTree, dt: float | Float[Array, ""]) -> RESULTS:
+    """What is wrong with a stream or its time step, before anything is run on it."""
+    result = RESULTS.where(all_finite(stream), RESULTS.successful, RESULTS.invalid_input)
+    return RESULTS.where(jnp.asarray(dt) <= largest_step(network, stepper), result, RESULTS.unstable_step)
 
 
 def largest_step(network: Network, stepper: AbstractStepper = Step()) -> Float[Array, ""]:
