@@ -5,7 +5,7 @@ sensitivity is the derivative of a sample's potentials by every parameter, so bo
 with batch x potentials x parameters (RTRL), or with batch x neurons x parameters of a layer (RFLO), not with time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -26,7 +26,17 @@ class Sensitive(NamedTuple):
     gradient: Network
 
 
-class RTRL(AbstractStepper):
+class _ForwardMode(AbstractStepper):
+    """Forward Euler steps whose state holds the gradient."""
+
+    def gradient(self, network: Network, state: Sensitive, signals: Signals) -> PyTree:
+        return state.gradient
+
+    def limit(self) -> float:
+        return 2.0
+
+
+class RTRL(_ForwardMode):
     """Real-time recurrent learning (Williams & Zipser 1989): the exact derivative of beta C(t) at every t.
 
         P = du/dtheta,   P(t + dt) = F_u P + F_theta,   gradient = C_u P + C_theta,   u(t + dt) = F(u, theta)
@@ -51,10 +61,7 @@ class RTRL(AbstractStepper):
             return tuple(x + dt * dx for x, dx in zip(u, du, strict=True)), jnp.asarray(cost, input.dtype)
 
         def sample(u, sensitivity, input, target):
-            def along(by_u, direction):
-                return jax.jvp(lambda u, p: advance(u, p, input, target), (u, parameters), (by_u, direction))[1]
-
-            return jax.vmap(along)(sensitivity, jnp.eye(parameters.size, dtype=parameters.dtype))
+            return _along_parameters(lambda u, p: advance(u, p, input, target), u, parameters, sensitivity)
 
         for _ in input.shape[:-1]:
             sample = jax.vmap(sample, in_axes=(0, 0, 0, None if target is None else 0))
@@ -63,14 +70,8 @@ class RTRL(AbstractStepper):
         after, signals = Instantaneous().step(network, state.state, input, target, dt)
         return Sensitive(after, sensitivity, _of_plastic(network, gradient)), signals
 
-    def gradient(self, network: Network, state: Sensitive, signals: Signals) -> PyTree:
-        return state.gradient
 
-    def limit(self) -> float:
-        return 2.0
-
-
-class RFLO(AbstractStepper):
+class RFLO(_ForwardMode):
     """Random-feedback local online learning (Murray 2019): instantaneous errors times eligibility traces.
 
         gradient_l = -e_l d(D+ u_l)/dtheta_l,    e = phi' * (W_above^T e_above),    -beta dC/dD+u at the top
@@ -100,10 +101,7 @@ class RFLO(AbstractStepper):
                 return u + dt / changed.tau_m * change, u + changed.tau_r / changed.tau_m * change
 
             def sample(u, trace, below, error, advance=advance, parameters=parameters):
-                def along(by_u, direction):
-                    return jax.jvp(lambda u, p: advance(u, p, below), (u, parameters), (by_u, direction))[1]
-
-                trace, potential = jax.vmap(along)(trace, jnp.eye(parameters.size, dtype=parameters.dtype))
+                trace, potential = _along_parameters(lambda u, p: advance(u, p, below), u, parameters, trace)
                 return trace, -potential @ error
 
             for _ in input.shape[:-1]:
@@ -113,11 +111,14 @@ class RFLO(AbstractStepper):
             gradients.append(unravel(jnp.mean(gradient.reshape(-1, parameters.size), axis=0)))
         return Sensitive(after, tuple(traces), _of_plastic(network, gradients)), signals
 
-    def gradient(self, network: Network, state: Sensitive, signals: Signals) -> PyTree:
-        return state.gradient
 
-    def limit(self) -> float:
-        return 2.0
+def _along_parameters(function: Callable[..., Any], u: Any, parameters: Array, sensitivity: Any) -> Any:
+    """The derivative of function(u, parameters) by each parameter, given that of u."""
+
+    def along(by_u, direction):
+        return jax.jvp(function, (u, parameters), (by_u, direction))[1]
+
+    return jax.vmap(along)(sensitivity, jnp.eye(parameters.size, dtype=parameters.dtype))
 
 
 def _of_plastic(network: Network, gradients: Sequence[Layer]) -> Network:
