@@ -80,9 +80,8 @@ def learn(config: Chain, key: PRNGKeyArray, stepper: gle.AbstractStepper) -> tup
     shifts = jax.random.uniform(shift_key, (config.batch_size,), maxval=config.period / 2)
     steps = round(config.duration / config.dt / PARTS)
 
-    pair = tuple(
-        gle.start(network, optimiser, stepper=stepper, batch=(config.batch_size,)) for network in (student, teacher)
-    )
+    batch = (config.batch_size,)
+    pair = gle.start(student, optimiser, stepper=stepper, batch=batch), gle.start(teacher, stepper=stepper, batch=batch)
 
     def part(pair, number):
         learner, guide = pair

@@ -131,7 +131,6 @@ def judge(
     network: gle.Network, images: Float[Array, "samples pixels"], labels: Int[Array, " samples"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean cross-entropy and accuracy in equilibrium, which such a network shows from the first moment on."""
-
     still = network.frozen()
     logits = jax.lax.map(lambda image: still.equilibrium(image).u[-1], images, batch_size=500)
     loss = jnp.mean(network.cost(logits, jax.nn.one_hot(labels, CLASSES, dtype=logits.dtype), jax.nn.softmax))
