@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
+import gle
 from eventprop import RESULTS
 
 Metrics = dict[str, Any]
@@ -84,6 +85,11 @@ def scan_state(
 
     arrays, ys = jax.lax.scan(body, arrays, xs)
     return eqx.combine(arrays, rest), ys
+
+
+def outcome(results: gle.RESULTS) -> RESULTS:
+    """What became of a gle network, given the result or the results of its streams."""
+    return RESULTS.where(jnp.all(results == gle.RESULTS.successful), RESULTS.successful, RESULTS.non_finite)
 
 
 def check_epochs(training: Training) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics, scan_state
+from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 
 TEACHER = {"weights": (1.0, 2.0), "tau_m": (1.0, 2.0)}
@@ -120,7 +120,7 @@ def gle_chain(config: Chain, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, R
         "instantaneous_weight_error": distance("weights", instant),
         "instantaneous_tau_m_error": distance("tau_m", instant),
     }
-    return metrics, network, RESULTS.where(result == gle.RESULTS.successful, RESULTS.successful, RESULTS.non_finite)
+    return metrics, network, outcome(result)
 
 
 def draw(config: Chain, fit: Any, directory: Any) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import mackey_glass
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics, Training, train
+from benchmarks.training import Metrics, Training, outcome, train
 from eventprop import RESULTS
 
 DT = 0.2
@@ -95,9 +95,7 @@ class MackeyGlassTraining(Training):
         return state, {"train_loss": jnp.mean(costs), "smape": jnp.mean(errors)}
 
     def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
-        well = state.result == gle.RESULTS.successful
-        result = RESULTS.where(well, RESULTS.successful, RESULTS.non_finite)
-        return {"oracle_smape": jnp.mean(state.best)}, state.learner.network, result
+        return {"oracle_smape": jnp.mean(state.best)}, state.learner.network, outcome(state.result)
 
     def _learn(self, learner: gle.Learner, series: Float[Array, " steps"]):
         inputs, targets = self._stream(series)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from benchmarks.training import Metrics, Training, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 
 DT = 0.2
@@ -116,9 +116,7 @@ class MNIST1DTraining(Training):
 
     def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
         loss, accuracy = judge(state.average, *self.test_set)
-        well = state.result == gle.RESULTS.successful
-        result = RESULTS.where(well, RESULTS.successful, RESULTS.non_finite)
-        return {"test_accuracy": accuracy, "test_loss": loss}, state.average, result
+        return {"test_accuracy": accuracy, "test_loss": loss}, state.average, outcome(state.result)
 
     def _batch(self, state: State, samples: Int[Array, " batch"]) -> tuple[State, Float[Array, ""]]:
         inputs, labels = (x[samples] for x in self.train_set)

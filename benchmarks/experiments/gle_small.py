@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics, scan_state
+from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 
 FREQUENCIES = (0.49, 1.07, 1.98)
@@ -156,7 +156,7 @@ def gle_small(config: Small, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, R
         "adjoint_weight_error": jnp.max(jnp.abs(offline.weights[-1] - jnp.array(BOTTOM))),
         "phase_deviation": jnp.max(phase),
     }
-    return metrics, network, RESULTS.where(result == gle.RESULTS.successful, RESULTS.successful, RESULTS.non_finite)
+    return metrics, network, outcome(result)
 
 
 def draw(config: Small, fit: Any, directory: Any) -> None:
