@@ -1,5 +1,19 @@
 """Spiking neurons whose backward weights align themselves: Spike-based Alignment Learning."""
 
+# Boltzmann distributions
+from sal.boltzmann import Boltzmann as Boltzmann
+from sal.boltzmann import Moments as Moments
+from sal.boltzmann import distribution_moments as distribution_moments
+from sal.boltzmann import kl_divergence as kl_divergence
+from sal.boltzmann import marginal as marginal
+from sal.boltzmann import state_index as state_index
+from sal.boltzmann import states as states
+
+# Connections
+from sal.connectivity import AbstractConnectivity as AbstractConnectivity
+from sal.connectivity import Dense as Dense
+from sal.connectivity import Layered as Layered
+
 # Neurons
 from sal.escape import AbstractEscape as AbstractEscape
 from sal.escape import ExponentialEscape as ExponentialEscape
@@ -13,6 +27,44 @@ from sal.kernels import DoubleExponential as DoubleExponential
 from sal.kernels import Exponential as Exponential
 from sal.kernels import Rectangular as Rectangular
 from sal.kernels import Triangular as Triangular
+
+# Networks
+from sal.network import Clamp as Clamp
+from sal.network import Moment as Moment
+from sal.network import Network as Network
+from sal.network import Solution as Solution
+from sal.network import State as State
+from sal.network import simulate as simulate
+from sal.order import AbstractOrder as AbstractOrder
+from sal.order import Parallel as Parallel
+from sal.order import Sweep as Sweep
+
+# Spike-timing-dependent plasticity
+from sal.pairing import AbstractCoincidence as AbstractCoincidence
+from sal.pairing import AbstractPairing as AbstractPairing
+from sal.pairing import AllPairs as AllPairs
+from sal.pairing import Dropped as Dropped
+from sal.pairing import LastPairs as LastPairs
+from sal.pairing import NearestPairs as NearestPairs
+from sal.pairing import Shared as Shared
+from sal.pairing import Swept as Swept
+from sal.pairing import one_by_one as one_by_one
+from sal.results import RESULTS as RESULTS
+
+# Learning rules
+from sal.rules import align as align
+from sal.rules import kolen_pollack as kolen_pollack
+from sal.rules import wake_sleep as wake_sleep
+
+# Sampling with spikes
+from sal.sampling import Samples as Samples
+from sal.sampling import overlap as overlap
+from sal.sampling import sample as sample
+from sal.sampling import spike_moments as spike_moments
+from sal.sampling import state_moments as state_moments
+from sal.spikes import Raster as Raster
+from sal.stdp import STDP as STDP
+from sal.stdp import Sums as Sums
 from sal.traces import AbstractTrace as AbstractTrace
 from sal.traces import AllSpikes as AllSpikes
 from sal.traces import LastSpike as LastSpike

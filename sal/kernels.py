@@ -4,7 +4,6 @@ import abc
 import math
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -200,5 +199,5 @@ def _decay(age: Array, tau: Time) -> Array:
 
 def _check_positive(where: str, **values: float) -> None:
     for name, value in values.items():
-        if not isinstance(value, jax.core.Tracer) and not value > 0:
+        if not value > 0:
             raise ValueError(f"{where}: {name} must be positive, got {value}")

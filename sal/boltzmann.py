@@ -1,0 +1,123 @@
+"""Boltzmann distributions by enumeration, and how far samples are from them (Gierlich et al., section 4.3)."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+LARGEST = 20
+"""So many units are enumerated at most: 2^20 states."""
+
+
+class Moments(eqx.Module):
+    """The correlations <z_i z_j>, with zeros on the diagonal, and the mean activities <z_i>."""
+
+    weights: Float[Array, "*batch units units"]
+    bias: Float[Array, "*batch units"]
+
+
+class Boltzmann(eqx.Module):
+    """p(z) = exp(z^T W z / 2 + b^T z) / Z over binary z (Eqs. 3, 29, 30).
+
+    Raises `ValueError` if the weights are not symmetric or have a diagonal (where values are known), or for more than
+    20 units.
+    """
+
+    weights: Float[Array, "units units"]
+    bias: Float[Array, " units"]
+
+    def __check_init__(self):
+        units = np.shape(self.bias)
+        if len(units) != 1 or np.shape(self.weights) != units * 2:
+            raise ValueError(
+                "Boltzmann: weights and bias must have the shapes [units, units] and [units], "
+                f"got {np.shape(self.weights)} and {units}"
+            )
+        if units[0] > LARGEST:
+            raise ValueError(f"Boltzmann: at most {LARGEST} units can be enumerated, got {units[0]}")
+        if isinstance(self.weights, Tracer):
+            return
+        weights = np.asarray(self.weights)
+        difference = np.max(np.abs(weights - weights.T), initial=0)
+        if difference > 0:
+            raise ValueError(
+                f"Boltzmann: weights must be symmetric, they differ by up to {difference:.3g}; use (W + W.T) / 2"
+            )
+        if np.any(np.diagonal(weights)):
+            raise ValueError("Boltzmann: the diagonal of the weights must be zero; put it into the bias as W_ii / 2")
+
+    @property
+    def states(self) -> Int[Array, "states units"]:
+        """All z, in the order of `state_index`."""
+        return states(len(self.bias))
+
+    def log_probabilities(self) -> Float[Array, " states"]:
+        """ln p(z) of every state."""
+        z = self.states.astype(self.bias.dtype)
+        return jax.nn.log_softmax(0.5 * jnp.sum((z @ self.weights) * z, axis=1) + z @ self.bias)
+
+    def probabilities(self) -> Float[Array, " states"]:
+        """p(z) of every state."""
+        return jnp.exp(self.log_probabilities())
+
+    def moments(self) -> Moments:
+        """What the wake phase would measure: the correlations and activities under p."""
+        return distribution_moments(self.probabilities())
+
+
+def states(units: int) -> Int[Array, "states units"]:
+    """All binary vectors; the first unit is the highest digit of a state's number."""
+    return jnp.array(list(itertools.product((0, 1), repeat=units)), jnp.int32)
+
+
+def state_index(z: Bool[Array, "*batch units"]) -> Int[Array, "*batch"]:
+    """The number of a state among all states."""
+    digits = 2 ** jnp.arange(z.shape[-1] - 1, -1, -1, dtype=jnp.int32)
+    return jnp.sum(z * digits.reshape((1,) * (z.ndim - 1) + (-1,)), axis=-1)
+
+
+def distribution_moments(probabilities: Float[Array, " states"]) -> Moments:
+    """Correlations and activities under any distribution over all states.
+
+    Raises an error if probabilities are negative or do not sum to one (to 1e-4).
+    """
+    units = _units(probabilities)
+    wrong = jnp.any(probabilities < 0) | ~(jnp.abs(jnp.sum(probabilities) - 1) < 1e-4)
+    probabilities = eqx.error_if(
+        probabilities, wrong, "distribution_moments: probabilities must not be negative and must sum to one; normalise"
+    )
+    z = states(units).astype(probabilities.dtype)
+    correlations = (z * probabilities[:, None]).T @ z
+    return Moments(correlations * (1 - jnp.eye(units)), probabilities @ z)
+
+
+def marginal(probabilities: Float[Array, " states"], visible: int) -> Float[Array, " visible_states"]:
+    """The distribution of the first `visible` units."""
+    units = _units(probabilities)
+    if not 1 <= visible <= units:
+        raise ValueError(f"marginal: visible must be between 1 and {units}, got {visible}")
+    return jnp.sum(probabilities.reshape(2**visible, -1), axis=1)
+
+
+def kl_divergence(p: Float[Array, " states"], q: Float[Array, " states"]) -> Float[Array, ""]:
+    """D_KL(p || q) = sum_z p ln(p / q) (Eq. 31), in nats.
+
+    States with p = 0 contribute nothing. Where q = 0 and p is not, as in states that samples q never visited, the
+    divergence is infinite by definition, and so is the result.
+    """
+    if p.shape != q.shape:
+        raise ValueError(f"kl_divergence: p and q must have the same shape, got {p.shape} and {q.shape}")
+    inside = (p > 0) & (q > 0)
+    ratio = jnp.log(jnp.where(inside, p, 1)) - jnp.log(jnp.where(inside, q, 1))
+    return jnp.where(jnp.any((p > 0) & (q <= 0)), jnp.inf, jnp.sum(jnp.where(inside, p, 0) * ratio))
+
+
+def _units(probabilities: Array) -> int:
+    units = int(np.size(probabilities)).bit_length() - 1
+    if np.ndim(probabilities) != 1 or np.size(probabilities) != 2**units or units < 1:
+        raise ValueError(f"probabilities must hold 2^units numbers, one per state, got shape {np.shape(probabilities)}")
+    return units

@@ -1,0 +1,199 @@
+"""Networks of stochastic neurons, and their simulation (Gierlich et al., section 4.1)."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from sal.connectivity import AbstractConnectivity
+from sal.escape import AbstractEscape, LogisticEscape
+from sal.kernels import NEVER, Rectangular
+from sal.order import AbstractOrder, Parallel, Sweep
+from sal.results import RESULTS
+from sal.spikes import Raster
+from sal.traces import AbstractTrace, AllSpikes
+
+
+class Network(eqx.Module):
+    """Generalised linear neurons with an absolute refractory period.
+
+        u_i(t) = b_i + sum_j W_ij sum_k kappa(t - t_j^k)                                              (Eq. 8)
+
+    A neuron whose last spike is at least `tau_ref` ago fires with the probability that `escape` gives for u. The PSP is
+    `trace` (default: rectangular, as long as the refractory period). With the defaults and symmetric weights a network
+    samples from a Boltzmann distribution, see `sal.boltzmann`.
+    """
+
+    connectivity: AbstractConnectivity
+    bias: Float[Array, " neurons"]
+    tau_ref: float
+    trace: AbstractTrace
+    escape: AbstractEscape
+    order: AbstractOrder
+
+    def __init__(
+        self,
+        connectivity: AbstractConnectivity,
+        bias: Float[Array, " neurons"],
+        tau_ref: float,
+        *,
+        trace: AbstractTrace | None = None,
+        escape: AbstractEscape = LogisticEscape(),
+        order: AbstractOrder = Sweep(),
+    ):
+        if not tau_ref > 0:
+            raise ValueError(f"Network: tau_ref must be positive, got {tau_ref}")
+        if np.shape(bias) != (connectivity.neurons,):
+            raise ValueError(f"Network: bias must have the shape ({connectivity.neurons},), got {np.shape(bias)}")
+        self.connectivity, self.bias, self.tau_ref = connectivity, bias, tau_ref
+        self.trace = AllSpikes(Rectangular(tau_ref)) if trace is None else trace
+        self.escape, self.order = escape, order
+
+    def init(self) -> "State":
+        """The state of a network that has never spiked."""
+        shape = (self.connectivity.neurons,)
+        return State(jnp.full(shape, NEVER, jnp.int32), self.trace.init(shape, self.tau_ref), jnp.int32(0))
+
+
+class State(eqx.Module):
+    """What a network carries from step to step."""
+
+    age: Int[Array, " neurons"]
+    """Steps since the last spike."""
+    trace: PyTree
+    step: Int[Array, ""]
+    """How many steps lie behind; with the key it names the random numbers of the next one."""
+
+
+class Clamp(eqx.Module):
+    """Neurons held in a state: where `neurons` is True they are refractory (z = 1) or silent (z = 0) as `z` says.
+
+    A neuron held at 1 fires after every refractory period.
+    """
+
+    neurons: Bool[Array, " neurons"]
+    z: Bool[Array, " neurons"]
+
+
+class Moment(eqx.Module):
+    """One step of a network, as `observe` sees it."""
+
+    spikes: Bool[Array, " neurons"]
+    z: Bool[Array, " neurons"]
+    """True while refractory: from the step of a spike on, for tau_ref."""
+    potential: Float[Array, " neurons"]
+    """u, as it was when the neuron was updated."""
+
+
+class Solution(eqx.Module):
+    """What `simulate` returns."""
+
+    spikes: Raster
+    state: State
+    observed: PyTree
+    saturated: Int[Array, ""]
+    """How many times a rate exceeded 1 / dt."""
+    result: RESULTS
+
+
+def simulate(
+    network: Network,
+    t1: float,
+    *,
+    dt: float,
+    key: PRNGKeyArray,
+    state: State | None = None,
+    drive: Float[Array, " neurons"] | Float[Array, "time neurons"] | None = None,
+    clamp: Clamp | None = None,
+    observe: Callable[[Moment], Any] | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Simulates a network for the time `t1` in steps of `dt`.
+
+    - `state`: of an earlier solution; with the same key the run then goes on as if it had not been cut.
+    - `drive`: is added to the membrane potentials, constant or step by step.
+    - `observe`: what to record of every step beside the spikes, stacked in `Solution.observed`.
+
+    Use `jax.vmap` over keys for replicas of a network, and over networks for many different ones.
+
+    Raises `ValueError` if `tau_ref` or `t1` is no multiple of `dt`; a runtime error, or with `throw=False` a result, if
+    a rate saturates or a potential is not finite.
+    """
+    steps, refractory = _multiple("t1", t1, dt), _multiple("tau_ref", network.tau_ref, dt)
+    state = network.init() if state is None else state
+    shape = (network.connectivity.neurons,)
+    if drive is not None and np.shape(drive) not in (shape, (steps, *shape)):
+        raise ValueError(f"drive must have the shape {shape} or {(steps, *shape)}, got {np.shape(drive)}")
+    bias = network.bias if drive is None or np.ndim(drive) == 2 else network.bias + drive
+    varying = drive if drive is not None and np.ndim(drive) == 2 else None
+
+    def step(carry, drive):
+        state, saturated, finite = carry
+        state, moment, probability = _step(
+            network, state, bias if drive is None else bias + drive, clamp, refractory, dt, key
+        )
+        saturated += jnp.sum(probability > 1, dtype=jnp.int32)
+        finite &= jnp.all(jnp.isfinite(moment.potential))
+        observed = None if observe is None else observe(moment)
+        return (state, saturated, finite), (moment.spikes.astype(moment.potential.dtype), observed)
+
+    carry = (state, jnp.int32(0), jnp.array(True))
+    (state, saturated, finite), (spikes, observed) = lax.scan(step, carry, varying, length=steps)
+    result = RESULTS.where(saturated > 0, RESULTS.rate_saturated, RESULTS.successful)
+    result = RESULTS.where(finite, result, RESULTS.non_finite)
+    if throw:
+        spikes = result.error_if(spikes, result != RESULTS.successful)
+    return Solution(Raster(spikes, dt), state, observed, saturated, result)
+
+
+def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refractory: int, dt: float, key: Any):
+    noise = jax.random.uniform(jax.random.fold_in(key, state.step), bias.shape, bias.dtype)
+    ready = state.age >= refractory - 1
+    elapsed = network.order.elapsed(dt)
+
+    def read(trace):
+        return network.trace.read(trace, elapsed, dt).astype(bias.dtype)
+
+    def fires(drive, ready, noise, bias, clamp):
+        probability = network.escape.probability(bias + drive, network.tau_ref, dt)
+        chance = probability if clamp is None else jnp.where(clamp.neurons, clamp.z.astype(noise.dtype), probability)
+        return ready & (noise < chance), jnp.where(ready, probability, 0)
+
+    everything = (ready, noise, bias, clamp)
+    match network.order:
+        case Parallel():
+            drives = network.connectivity.drive(read(state.trace))
+            spikes, probability = fires(drives, *everything)
+        case _:
+            # A neuron's new trace depends on nothing but whether it fires, so both are known before the sweep.
+            silent = read(network.trace.update(state.trace, jnp.zeros_like(bias), dt))
+            spiked = read(network.trace.update(state.trace, jnp.ones_like(bias), dt))
+
+            def fire(start, drive):
+                def block(x):
+                    return lax.dynamic_slice_in_dim(x, start, drive.shape[0])
+
+                spikes, _ = fires(drive, *jax.tree.map(block, everything))
+                return jnp.where(spikes, block(spiked), block(silent)), spikes
+
+            drives, spikes = network.connectivity.sweep(fire, read(state.trace))
+            _, probability = fires(drives, *everything)
+    age = jnp.where(spikes, 0, jnp.minimum(state.age + 1, NEVER))
+    trace = network.trace.update(state.trace, spikes.astype(bias.dtype), dt)
+    return State(age, trace, state.step + 1), Moment(spikes, age < refractory, bias + drives), probability
+
+
+def _multiple(name: str, time: float, dt: float) -> int:
+    """How many steps `time` is."""
+    if not dt > 0:
+        raise ValueError(f"dt must be positive, got {dt}")
+    steps = round(time / dt)
+    if steps < 1 or not math.isclose(steps * dt, time, rel_tol=1e-6):
+        raise ValueError(f"{name} must be a positive multiple of dt = {dt}, got {time}; change one of them")
+    return steps
