@@ -43,8 +43,8 @@ class Dense(AbstractConnectivity):
     `mask` is False where there is no synapse.
     """
 
-    weights: Float[Array, "neurons neurons"]
-    mask: Bool[Array, "neurons neurons"] | None = None
+    weights: Float[Array, "_post _pre"]
+    mask: Bool[Array, "_rows _columns"] | None = None
 
     def __check_init__(self):
         shape = np.shape(self.weights)

@@ -47,3 +47,33 @@ def windows():
             lambda s: 3.0 / (5.0 - 2.0) * (np.exp(-s / 5.0) - np.exp(-s / 2.0)),
         ),
     }
+
+
+def simulate(weights, bias, kernel, noise, *, refractory, dt, probability, sweeps, last_only=False, drive=None):
+    """Spikes [time, neurons] of a network, from the definition of the membrane potential as a sum over all past spikes.
+
+    `sweeps` lists the blocks of neurons that are updated one after the other; None updates all at once.
+    """
+    steps, neurons = noise.shape
+    spikes = np.zeros((steps, neurons), bool)
+    potentials = np.zeros((steps, neurons))
+    updated = [np.arange(neurons)] if sweeps is None else sweeps
+    lag = 1.0 if sweeps is None else 0.5
+    for t in range(steps):
+        done = set()
+        for block in updated:
+            for i in block:
+                u = bias[i] + (0.0 if drive is None else drive[t, i])
+                for j in range(neurons):
+                    # Of a neuron updated earlier in this sweep, this step's spike counts.
+                    last = t if j in done else t - 1
+                    times = [s for s in range(last + 1) if spikes[s, j]]
+                    times = times[-1:] if last_only else times
+                    u += weights[i, j] * sum(kernel((last - s + lag) * dt) for s in times)
+                potentials[t, i] = u
+            for i in block:
+                past = np.flatnonzero(spikes[:t, i])
+                ready = len(past) == 0 or t - past[-1] >= refractory
+                spikes[t, i] = ready and noise[t, i] < probability(potentials[t, i])
+            done |= set(block)
+    return spikes, potentials
