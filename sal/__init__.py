@@ -57,7 +57,8 @@ from sal.rules import kolen_pollack as kolen_pollack
 from sal.rules import wake_sleep as wake_sleep
 
 # Sampling with spikes
-from sal.sampling import Samples as Samples
+from sal.sampling import accumulate as accumulate
+from sal.sampling import measure as measure
 from sal.sampling import overlap as overlap
 from sal.sampling import sample as sample
 from sal.sampling import spike_moments as spike_moments

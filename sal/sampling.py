@@ -1,15 +1,16 @@
 """Spiking sampling networks: what their spikes say about the distribution they sample from (section 4.3)."""
 
+from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from sal.boltzmann import Moments, state_index
+from sal.boltzmann import LARGEST, Moments, state_index
 from sal.kernels import Triangular
-from sal.network import Clamp, Moment, Network, State, simulate
+from sal.network import Clamp, Moment, Network, Solution, State, simulate
 from sal.pairing import LastPairs, Shared
 from sal.results import RESULTS
 from sal.spikes import Raster
@@ -49,49 +50,110 @@ def spike_moments(stdp: STDP, state: Any, spikes: Raster) -> tuple[Moments, Any]
     return Moments(correlations, share * jnp.mean(rates, axis=0)), state
 
 
-class Samples(eqx.Module):
-    """What `sample` found."""
+def accumulate(
+    add: Callable[[PyTree, Solution], PyTree],
+    start: PyTree,
+    network: Network,
+    duration: float,
+    *,
+    chunks: int,
+    dt: float,
+    key: PRNGKeyArray,
+    state: State | None = None,
+    clamp: Clamp | None = None,
+    observe: Callable[[Moment], Any] | None = None,
+    throw: bool = True,
+) -> tuple[PyTree, State, RESULTS]:
+    """Simulates `chunks` times `duration` and folds each piece into `start` by `add`, so that no long raster is stored.
 
-    counts: Int[Array, " states"]
-    """How many steps were spent in each state."""
-    state: State
-    result: RESULTS
+    Returns what has been accumulated, the network's state, and the first result that is no success.
+    """
 
-    @property
-    def probabilities(self) -> Float[Array, " states"]:
-        """The sampled distribution."""
-        return self.counts / jnp.sum(self.counts)
+    def chunk(carry, _):
+        carry, state, result = carry
+        solution = simulate(network, duration, dt=dt, key=key, state=state, clamp=clamp, observe=observe, throw=throw)
+        result = RESULTS.where(result == RESULTS.successful, solution.result, result)
+        return (add(carry, solution), solution.state, result), None
+
+    begin = network.init() if state is None else state
+    carry, _ = lax.scan(chunk, (start, begin, RESULTS.successful), length=chunks)
+    return carry
 
 
 def sample(
     network: Network,
     duration: float,
     *,
+    chunks: int = 1,
     dt: float,
     key: PRNGKeyArray,
     state: State | None = None,
     clamp: Clamp | None = None,
-    chunks: int = 1,
     throw: bool = True,
-) -> Samples:
-    """Counts the states of all neurons (2^N, so N is at most 20) for `chunks` times `duration`.
+) -> tuple[Float[Array, " states"], State, RESULTS]:
+    """The distribution that a network of at most 20 neurons samples from, over `chunks` times `duration`.
 
-    Memory grows with one `duration`, not with their number.
+    The order of states is that of `sal.states`; `sal.marginal` leaves the visible units. Memory grows with `duration`,
+    not with `chunks`.
     """
     neurons = network.connectivity.neurons
-    if neurons > 20:
-        raise ValueError(f"sample: at most 20 neurons' states can be counted, got {neurons}; observe fewer in simulate")
+    if neurons > LARGEST:
+        raise ValueError(f"sample: at most {LARGEST} neurons' states can be counted, got {neurons}; see accumulate")
 
-    def chunk(carry, _):
-        state, counts, result = carry
-        solution = simulate(
-            network, duration, dt=dt, key=key, state=state, clamp=clamp, observe=refractory_states, throw=throw
-        )
-        counts = counts.at[state_index(solution.observed)].add(1)
-        result = RESULTS.where(result == RESULTS.successful, solution.result, result)
-        return (solution.state, counts, result), None
+    def count(counts, solution):
+        return counts.at[state_index(solution.observed)].add(1)
 
-    start = network.init() if state is None else state
-    counts = jnp.zeros(2**neurons, jnp.int32)
-    (state, counts, result), _ = lax.scan(chunk, (start, counts, RESULTS.successful), length=chunks)
-    return Samples(counts, state, result)
+    counts, state, result = accumulate(
+        count,
+        jnp.zeros(2**neurons, jnp.int32),
+        network,
+        duration,
+        chunks=chunks,
+        dt=dt,
+        key=key,
+        state=state,
+        clamp=clamp,
+        observe=refractory_states,
+        throw=throw,
+    )
+    return counts / jnp.sum(counts), state, result
+
+
+def measure(
+    network: Network,
+    duration: float,
+    *,
+    chunks: int = 1,
+    dt: float,
+    key: PRNGKeyArray,
+    state: State | None = None,
+    clamp: Clamp | None = None,
+    throw: bool = True,
+) -> tuple[Moments, State, RESULTS]:
+    """Moments measured by spikes over `chunks` times `duration`: a sleep phase, or with `clamp` a part of a wake phase.
+
+    With hidden units, a wake phase is the mean over patterns of the visible units, each clamped (`jax.vmap` over
+    `clamp`).
+    """
+    stdp = overlap(network.tau_ref)
+    shape = (network.connectivity.neurons,)
+
+    def add(carry, solution):
+        moments, traces = carry
+        new, traces = spike_moments(stdp, traces, solution.spikes)
+        return jax.tree.map(lambda sum, x: sum + x / chunks, moments, new), traces
+
+    zero = Moments(jnp.zeros(shape * 2), jnp.zeros(shape))
+    (moments, _), state, result = accumulate(
+        add,
+        (zero, stdp.init(shape, shape)),
+        network,
+        duration,
+        chunks=chunks,
+        dt=dt,
+        key=key,
+        state=state,
+        clamp=clamp,
+        throw=throw,
+    )
+    return moments, state, result

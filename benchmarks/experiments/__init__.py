@@ -11,6 +11,7 @@ from benchmarks.experiments import (
     gle_operators,
     gle_small,
     mnist1d_baselines,
+    sal_sampling,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -28,5 +29,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_latent_equilibrium.DENSE,
         gle_latent_equilibrium.LENET,
         *mnist1d_baselines.BASELINES,
+        sal_sampling.SYNAPTIC,
+        sal_sampling.PLASTICITY,
+        sal_sampling.DECAY,
     )
 }
