@@ -27,7 +27,7 @@ class Boltzmann(eqx.Module):
     20 units.
     """
 
-    weights: Float[Array, "units units"]
+    weights: Float[Array, "_rows _columns"]
     bias: Float[Array, " units"]
 
     def __check_init__(self):
@@ -103,7 +103,7 @@ def marginal(probabilities: Float[Array, " states"], visible: int) -> Float[Arra
     return jnp.sum(probabilities.reshape(2**visible, -1), axis=1)
 
 
-def kl_divergence(p: Float[Array, " states"], q: Float[Array, " states"]) -> Float[Array, ""]:
+def kl_divergence(p: Float[Array, " states"], q: Float[Array, " _states"]) -> Float[Array, ""]:
     """D_KL(p || q) = sum_z p ln(p / q) (Eq. 31), in nats.
 
     States with p = 0 contribute nothing. Where q = 0 and p is not, as in states that samples q never visited, the

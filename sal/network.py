@@ -74,11 +74,11 @@ class State(eqx.Module):
 class Clamp(eqx.Module):
     """Neurons held in a state: where `neurons` is True they are refractory (z = 1) or silent (z = 0) as `z` says.
 
-    A neuron held at 1 fires after every refractory period.
+    A neuron held at 1 fires after every refractory period. Use `jax.vmap` for a batch of patterns.
     """
 
-    neurons: Bool[Array, " neurons"]
-    z: Bool[Array, " neurons"]
+    neurons: Bool[Array, "*patterns neurons"]
+    z: Bool[Array, "*patterns neurons"]
 
 
 class Moment(eqx.Module):
