@@ -72,7 +72,7 @@ def _check(pre: Raster, post: Raster) -> None:
             "pre and post must have the same time and replica axes, "
             f"got rasters of shapes {pre.spikes.shape} and {post.spikes.shape}"
         )
-    if isinstance(pre.dt, float) and isinstance(post.dt, float) and pre.dt != post.dt:
+    if pre.dt != post.dt:
         raise ValueError(f"pre and post must have the same time step, got dt {pre.dt} and {post.dt}")
 
 

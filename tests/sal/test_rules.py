@@ -30,10 +30,9 @@ def learn_pair(weights, plastic, key, *, rate=1e-2, chunks=300):
 
         def run(key, state):
             solution = sal.simulate(network, 100.0, dt=1.0, key=key, state=state, throw=False)
-            return solution.spikes.spikes, solution.state
+            return solution.spikes, solution.state
 
-        spikes, states = jax.vmap(run)(jax.random.split(key, 100), states)
-        raster = sal.Raster(jnp.moveaxis(spikes, 0, 1), 1.0)
+        raster, states = jax.vmap(run, out_axes=(1, 0))(jax.random.split(key, 100), states)
         update, memory = rule.update(jnp.zeros_like(weights), memory, pre=raster, post=raster)
         return (weights + plastic * update, states, memory), None
 
@@ -170,9 +169,9 @@ def test_adam_and_sal_share_a_gle_network(key):
         spiking = sal.Network(weights, jnp.zeros(12), 10.0)
 
         def run(key):
-            return sal.simulate(spiking, 300.0, dt=1.0, key=key, throw=False).spikes.spikes
+            return sal.simulate(spiking, 300.0, dt=1.0, key=key, throw=False).spikes
 
-        raster = sal.Raster(jnp.moveaxis(jax.vmap(run)(jax.random.split(key, 50)), 0, 1), 1.0)
+        raster = jax.vmap(run, out_axes=1)(jax.random.split(key, 50))
         return raster[:8], raster[8:]
 
     def step(carry, key):

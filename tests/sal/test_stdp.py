@@ -151,5 +151,9 @@ def test_bad_input():
         stdp.update(stdp.init((2,), (2,)), sal.Raster(spikes, 1.0), sal.Raster(spikes[:4], 1.0))
     with pytest.raises(ValueError, match=r"same time step, got dt 1\.0 and 0\.5"):
         stdp.update(stdp.init((2,), (2,)), sal.Raster(spikes, 1.0), sal.Raster(spikes, 0.5))
+    with pytest.raises(ValueError, match="counts must be 0 or 1, got -1"):
+        sal.Raster.from_counts(np.array([[0, 1], [-1, 0]]), 1.0)
+    with pytest.raises(ValueError, match=r"dt must be positive, got 0\.0"):
+        sal.Raster.from_counts(np.zeros((2, 2)), 0.0)
     with pytest.raises(ValueError, match=r"tau must be positive, got -1\.0"):
         sal.Exponential(-1.0)
