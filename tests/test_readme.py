@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.sweep.target import find_target
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-NETWORK, ONLINE, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+NETWORK, ONLINE, ALIGN, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_network_and_gradient():
@@ -39,6 +39,13 @@ def test_a_neuron_learns_online():
     exec(compile(ONLINE, "README.md", "exec"), names)
     layer = names["layer"]
     np.testing.assert_allclose([layer.connection.weight.item(), layer.tau_m.item()], [1.0, 1.5], rtol=0.03)
+
+
+def test_a_backward_weight_aligns():
+    names: dict = {}
+    exec(compile(ALIGN, "README.md", "exec"), names)
+    assert names["course"][0] == -0.5
+    np.testing.assert_allclose(names["weights"], [[0.0, 1.5], [1.5, 0.0]], atol=0.07)
 
 
 def test_own_experiment_learns(tmp_path, key):
