@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from sal.connectivity import AbstractConnectivity
 from sal.escape import AbstractEscape, LogisticEscape
 from sal.kernels import NEVER, Rectangular
-from sal.order import AbstractOrder, Parallel, Sweep
+from sal.order import AbstractOrder, Sweep
 from sal.results import RESULTS
 from sal.spikes import Raster
 from sal.traces import AbstractTrace, AllSpikes
@@ -135,10 +135,9 @@ def simulate(
 
     def step(carry, drive):
         state, saturated, finite = carry
-        state, moment, probability = _step(
-            network, state, bias if drive is None else bias + drive, clamp, refractory, dt, key
-        )
-        saturated += jnp.sum(probability > 1, dtype=jnp.int32)
+        now = bias if drive is None else bias + drive
+        state, moment, too_fast = _step(network, state, now, clamp, refractory, dt, key)
+        saturated += too_fast
         finite &= jnp.all(jnp.isfinite(moment.potential))
         observed = None if observe is None else observe(moment)
         return (state, saturated, finite), (moment.spikes.astype(moment.potential.dtype), observed)
@@ -160,33 +159,25 @@ def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refr
     def read(trace):
         return network.trace.read(trace, elapsed, dt).astype(bias.dtype)
 
-    def fires(drive, ready, noise, bias, clamp):
-        probability = network.escape.probability(bias + drive, network.tau_ref, dt)
-        chance = probability if clamp is None else jnp.where(clamp.neurons, clamp.z.astype(noise.dtype), probability)
-        return ready & (noise < chance), jnp.where(ready, probability, 0)
+    # A neuron's new trace depends on nothing but whether it fires, so both are known before anybody does.
+    silent, spiked = (read(network.trace.update(state.trace, jnp.full_like(bias, x), dt)) for x in (0, 1))
 
-    everything = (ready, noise, bias, clamp)
-    match network.order:
-        case Parallel():
-            drives = network.connectivity.drive(read(state.trace))
-            spikes, probability = fires(drives, *everything)
-        case _:
-            # A neuron's new trace depends on nothing but whether it fires, so both are known before the sweep.
-            silent = read(network.trace.update(state.trace, jnp.zeros_like(bias), dt))
-            spiked = read(network.trace.update(state.trace, jnp.ones_like(bias), dt))
+    def fire(start, drive):
+        ready_, noise_, bias_, clamp_, silent_, spiked_ = jax.tree.map(
+            lambda x: lax.dynamic_slice_in_dim(x, start, drive.shape[0]), (ready, noise, bias, clamp, silent, spiked)
+        )
+        chance = network.escape.probability(bias_ + drive, network.tau_ref, dt)
+        if clamp_ is not None:
+            chance = jnp.where(clamp_.neurons, clamp_.z.astype(chance.dtype), chance)
+        spikes = ready_ & (noise_ < chance)
+        return jnp.where(spikes, spiked_, silent_), spikes
 
-            def fire(start, drive):
-                def block(x):
-                    return lax.dynamic_slice_in_dim(x, start, drive.shape[0])
-
-                spikes, _ = fires(drive, *jax.tree.map(block, everything))
-                return jnp.where(spikes, block(spiked), block(silent)), spikes
-
-            drives, spikes = network.connectivity.sweep(fire, read(state.trace))
-            _, probability = fires(drives, *everything)
+    drives, spikes = network.order.update(network.connectivity, fire, read(state.trace))
     age = jnp.where(spikes, 0, jnp.minimum(state.age + 1, NEVER))
     trace = network.trace.update(state.trace, spikes.astype(bias.dtype), dt)
-    return State(age, trace, state.step + 1), Moment(spikes, age < refractory, bias + drives), probability
+    saturated = ready & (network.escape.probability(bias + drives, network.tau_ref, dt) > 1)
+    moment = Moment(spikes, age < refractory, bias + drives)
+    return State(age, trace, state.step + 1), moment, jnp.sum(saturated, dtype=jnp.int32)
 
 
 def _multiple(name: str, time: float, dt: float) -> int:

@@ -3,7 +3,9 @@
 import abc
 
 import equinox as eqx
+from jaxtyping import Array, Bool, Float
 
+from sal.connectivity import AbstractConnectivity, Fire
 from sal.kernels import Time
 
 
@@ -14,6 +16,12 @@ class AbstractOrder(eqx.Module):
     def elapsed(self, dt: Time) -> Time:
         """The time between a neuron's update and the moment at which others read its trace."""
 
+    @abc.abstractmethod
+    def update(
+        self, connectivity: AbstractConnectivity, fire: Fire, traces: Float[Array, " neurons"]
+    ) -> tuple[Float[Array, " neurons"], Bool[Array, " neurons"]]:
+        """Lets all neurons `fire` once. Returns what drove each neuron, and the spikes."""
+
 
 class Parallel(AbstractOrder):
     """All neurons see the state of the step before (Eq. 16): a spike acts one dt later.
@@ -23,6 +31,11 @@ class Parallel(AbstractOrder):
 
     def elapsed(self, dt: Time) -> Time:
         return dt
+
+    def update(self, connectivity: AbstractConnectivity, fire: Fire, traces: Array) -> tuple[Array, Array]:
+        drives = connectivity.drive(traces)
+        _, spikes = fire(0, drives)
+        return drives, spikes
 
 
 class Sweep(AbstractOrder):
@@ -35,3 +48,6 @@ class Sweep(AbstractOrder):
 
     def elapsed(self, dt: Time) -> Time:
         return dt / 2
+
+    def update(self, connectivity: AbstractConnectivity, fire: Fire, traces: Array) -> tuple[Array, Array]:
+        return connectivity.sweep(fire, traces)
