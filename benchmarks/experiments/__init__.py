@@ -11,7 +11,10 @@ from benchmarks.experiments import (
     gle_operators,
     gle_small,
     mnist1d_baselines,
+    sal_pair,
+    sal_psp_shapes,
     sal_sampling,
+    sal_stdd,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -29,6 +32,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_latent_equilibrium.DENSE,
         gle_latent_equilibrium.LENET,
         *mnist1d_baselines.BASELINES,
+        sal_pair.PAIR,
+        sal_stdd.SPIKE_TIMING,
+        sal_psp_shapes.PSP_SHAPES,
         sal_sampling.SYNAPTIC,
         sal_sampling.PLASTICITY,
         sal_sampling.DECAY,
