@@ -226,3 +226,25 @@ def test_saturated_rates_and_autapses_are_errors():
     looped = sal.Network(sal.Dense(jnp.eye(2)), jnp.zeros(2), 4.0)
     with pytest.raises(Exception, match="connected to themselves"):
         steady_state(looped, dt=1.0)
+
+
+def test_pairs_of_a_simulated_raster_are_those_of_theory(key):
+    """The network's own STDP with nearest pairs: the mean update per unit of time, to within four standard errors."""
+    window = sal.Exponential(4.0)
+    for order, coincidence in ((sal.Sweep(), sal.one_by_one(2)), (sal.Parallel(), sal.Dropped())):
+        network = pair((1.5, -0.5), BIASES, sal.Alpha(1.5, 4.0), 4.0, order=order)
+        differences = steady_state(network, dt=1.0).differences
+        expected = expected_update(differences, window) * differences.rate
+        stdp = sal.STDP(window, window, 4.0, sal.NearestPairs(), coincidence)
+
+        @eqx.filter_jit
+        def measured(key):
+            spikes = sal.simulate(network, 4000.0, dt=1.0, key=key).spikes
+            sums, _ = stdp.update(stdp.init((2,), (2,)), spikes, spikes)
+            update = sums.anticausal - sums.causal
+            return jnp.stack([update[0, 1], update[1, 0]]) / 4000
+
+        runs = jnp.stack([measured(each) for each in jax.random.split(key, 20)])
+        error = jnp.std(runs, axis=0) / np.sqrt(20)
+        assert jnp.all(jnp.abs(jnp.mean(runs, axis=0) - expected) < 4 * error)
+        assert jnp.all(jnp.abs(expected) > 10 * error)
