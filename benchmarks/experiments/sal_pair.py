@@ -18,7 +18,7 @@ from sal.theory import pair, steady_state
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two reciprocal weights align: spiking simulation beside theory."""
+    """Two reciprocal weights align, in simulation and theory."""
 
     w12: float = -0.5
     """The weight from neuron 2 to neuron 1."""

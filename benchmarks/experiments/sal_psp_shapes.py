@@ -18,7 +18,7 @@ from sal.theory import SpikeTimingDifferences, pair, steady_state
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """How far alignment misses the diagonal, by PSP shape and bias.
+    """How far alignment is off, by PSP shape and bias.
 
     By theory alone, with sweeps. The paper says neither its time constants nor its ranges of weights and biases.
     """
