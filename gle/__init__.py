@@ -33,6 +33,7 @@ from gle.network import Network as Network
 from gle.network import Signals as Signals
 from gle.network import State as State
 from gle.network import linear as linear
+from gle.noise import NoisyRates as NoisyRates
 
 # Learning
 from gle.online import Learner as Learner

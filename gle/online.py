@@ -101,7 +101,8 @@ def online(
     finite = all_finite(dynamic) | (result != RESULTS.successful)
     result = RESULTS.where(finite, result, RESULTS.non_finite)
     if throw:
-        dynamic = result.error_if(dynamic, result != RESULTS.successful)
+        numbers, others = eqx.partition(dynamic, eqx.is_inexact_array)  # error_if knows nothing of typed keys
+        dynamic = eqx.combine(result.error_if(numbers, result != RESULTS.successful), others)
     return eqx.combine(dynamic, static), observed, result
 
 
