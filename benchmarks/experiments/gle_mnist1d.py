@@ -21,6 +21,8 @@ STEPS = 360
 CLASSES = 10
 POPULATIONS = ((1.2, 1.2), (1.2, 0.2), (0.6, 0.2))
 """(tau_m, tau_r) of the fast, the slow and the medium population of each hidden layer; outputs are as the first."""
+NOISE_TAU = 2.8
+"""Of the noise: as smooth as the paper's, made by a Gaussian kernel of two steps of 1.0, times the square root of 2."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +88,12 @@ class MNIST1DTraining(Training):
     train_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
     validation_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
     test_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
+    noise: float | Float[Array, ""]
+    """Standard deviation of the noise on all rates; the number 0: none is drawn."""
 
-    def __init__(self, config: MNIST1D, data: DataSet | None = None):
+    def __init__(self, config: MNIST1D, data: DataSet | None = None, *, noise: float | Float[Array, ""] = 0.0):
         data = mnist1d.load(STEPS) if data is None else data
-        self.config, self.epochs = config, config.epochs
+        self.config, self.epochs, self.noise = config, config.epochs, noise
         self.train_set, self.validation_set, self.test_set = (
             (jnp.asarray(split.features, dtype=float), jnp.asarray(split.labels))
             for split in (data.train, data.validation, data.test)
@@ -99,15 +103,18 @@ class MNIST1DTraining(Training):
     def init(self, key: PRNGKeyArray) -> State:
         network_key, key = jax.random.split(key)
         network = build(self.config, network_key)
-        learner = gle.start(network, self._optimiser(), batch=(self.config.batch_size,))
+        stepper = self.stepper(jax.random.fold_in(key, 0))
+        learner = gle.start(network, self._optimiser(), stepper=stepper, batch=(self.config.batch_size,))
         return State(learner, network, key, gle.RESULTS.successful)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         del number
         key, shuffle = jax.random.split(state.key)
         batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
-        state, accuracies = scan_state(self._batch, State(state.learner, state.average, key, state.result), batches)
-        loss, accuracy = judge(state.average, *self.validation_set)
+        noise = jax.random.split(jax.random.fold_in(key, 0), len(batches))
+        state = State(state.learner, state.average, key, state.result)
+        state, accuracies = scan_state(self._batch, state, (batches, noise))
+        loss, accuracy = judge(state.average, *self.validation_set, self.stepper(jax.random.fold_in(key, 1)))
         return state, {
             "train_accuracy": jnp.mean(accuracies),
             "validation_loss": loss,
@@ -115,15 +122,25 @@ class MNIST1DTraining(Training):
         }
 
     def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
-        loss, accuracy = judge(state.average, *self.test_set)
+        loss, accuracy = judge(state.average, *self.test_set, self.stepper(state.key))
         return {"test_accuracy": accuracy, "test_loss": loss}, state.average, outcome(state.result)
 
-    def _batch(self, state: State, samples: Int[Array, " batch"]) -> tuple[State, Float[Array, ""]]:
+    def stepper(self, key: PRNGKeyArray) -> gle.AbstractStepper:
+        """Euler steps, noisy ones if there is noise."""
+        if isinstance(self.noise, float) and self.noise == 0:
+            return gle.Step()
+        return gle.NoisyRates(gle.Step(), self.noise, NOISE_TAU, key)
+
+    def _batch(self, state: State, batch: tuple[Int[Array, " batch"], PRNGKeyArray]) -> tuple[State, Float[Array, ""]]:
+        samples, key = batch
         inputs, labels = (x[samples] for x in self.train_set)
         stream, target = inputs.T[..., None], jax.nn.one_hot(labels, CLASSES, dtype=inputs.dtype)
-        learner = gle.settle(state.learner, stream[0], target) if self.config.settle else state.learner
+        stepper = self.stepper(key)
+        learner = gle.settle(state.learner, stream[0], target, stepper=stepper) if self.config.settle else state.learner
         targets = jnp.broadcast_to(target, (len(stream), *target.shape))
-        learner, logits, result = gle.online(learner, stream, targets, dt=DT, optimiser=self._optimiser(), throw=False)
+        learner, logits, result = gle.online(
+            learner, stream, targets, dt=DT, optimiser=self._optimiser(), stepper=stepper, throw=False
+        )
         kept = self.config.averaging
         average = jax.tree.map(
             lambda old, new: kept * old + (1 - kept) * new if eqx.is_inexact_array(old) else old,
@@ -175,11 +192,14 @@ def _lag_lines(config: LagNet, key: PRNGKeyArray) -> list[gle.Layer]:
 
 
 def judge(
-    network: gle.Network, inputs: Float[Array, "samples time"], labels: Int[Array, " samples"]
+    network: gle.Network,
+    inputs: Float[Array, "samples time"],
+    labels: Int[Array, " samples"],
+    stepper: gle.AbstractStepper,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean cross-entropy over time, and accuracy: the class with the largest logit, summed over the stream."""
-    learner = gle.start(network.frozen(), batch=labels.shape)
-    _, logits, _ = gle.online(learner, inputs.T[..., None], dt=DT, throw=False)
+    learner = gle.start(network.frozen(), stepper=stepper, batch=labels.shape)
+    _, logits, _ = gle.online(learner, inputs.T[..., None], dt=DT, stepper=stepper, throw=False)
     target = jax.nn.one_hot(labels, CLASSES, dtype=logits.dtype)
     loss = jnp.mean(network.cost(logits, jnp.broadcast_to(target, logits.shape), jax.nn.softmax))
     return loss, _accuracy(logits, labels)
