@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 import gle
 from eventprop import RESULTS
@@ -85,6 +85,15 @@ def scan_state(
 
     arrays, ys = jax.lax.scan(body, arrays, xs)
     return eqx.combine(arrays, rest), ys
+
+
+def averaged(average: PyTree, latest: PyTree, kept: float | Float[Array, ""]) -> PyTree:
+    """The running average of a network's floating-point arrays, `kept` of the old one in it."""
+
+    def mix(old, new):
+        return kept * old + (1 - kept) * new if eqx.is_inexact_array(old) else old
+
+    return jax.tree.map(mix, average, latest)
 
 
 def outcome(results: gle.RESULTS) -> RESULTS:

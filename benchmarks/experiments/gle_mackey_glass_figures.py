@@ -5,13 +5,11 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-import gle
 from benchmarks.datasets.mackey_glass import LYAPUNOV_TIME
-from benchmarks.experiments.gle_mackey_glass import DT, STEPPER, MackeyGlassTraining, smape
+from benchmarks.experiments.gle_mackey_glass import DT, MackeyGlassTraining, smape
 from benchmarks.fit import Fit
 
 EXAMPLES = 3
@@ -20,7 +18,7 @@ EXAMPLES = 3
 def draw_continuation(training: MackeyGlassTraining, fit: Fit, directory: Path) -> None:
     """Writes `continuation.png`: the first sequences of the run's first seed, and sMAPE over the epochs."""
     networks = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, fit.network)
-    predictions = eqx.filter_jit(eqx.filter_vmap(lambda *one: continuation(training, *one)))(networks, training.learned)
+    predictions = eqx.filter_jit(eqx.filter_vmap(training.predict))(networks, training.learned)
     errors = np.asarray(smape(predictions, training.continued))
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -43,13 +41,3 @@ def draw_continuation(training: MackeyGlassTraining, fit: Fit, directory: Path) 
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(directory / "continuation.png", dpi=130)
-
-
-def continuation(
-    training: MackeyGlassTraining, network: gle.Network, series: Float[Array, " steps"]
-) -> Float[Array, " steps"]:
-    """The prediction of a network that first follows the whole series without learning."""
-    inputs = gle.delayed(series[:, None], training.delays)[: -training.config.ahead]
-    learner = gle.start(network.frozen(), stepper=STEPPER)
-    learner, _, _ = gle.online(learner, inputs, dt=DT, stepper=STEPPER, throw=False)
-    return training.predict(learner, series)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.experiment import Experiment, Published
-from benchmarks.training import Metrics, Training, count_batches, outcome, scan_state, shuffled_batches, train
+from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 
 DT = 0.2
@@ -141,12 +141,7 @@ class MNIST1DTraining(Training):
         learner, logits, result = gle.online(
             learner, stream, targets, dt=DT, optimiser=self._optimiser(), stepper=stepper, throw=False
         )
-        kept = self.config.averaging
-        average = jax.tree.map(
-            lambda old, new: kept * old + (1 - kept) * new if eqx.is_inexact_array(old) else old,
-            state.average,
-            learner.network,
-        )
+        average = averaged(state.average, learner.network, self.config.averaging)
         worst = gle.RESULTS.where(state.result == gle.RESULTS.successful, result, state.result)
         return State(learner, average, state.key, worst), _accuracy(logits, labels)
 

@@ -6,11 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gle
 from benchmarks import RESULTS
 from benchmarks.experiments.gle_mackey_glass import MackeyGlass, MackeyGlassTraining, smape
 from benchmarks.training import train
 
-SMALL = MackeyGlass(hidden=(10, 10), epochs=2, delay=1.0, ahead=2, learning_rate=1e-3)
+SMALL = MackeyGlass(
+    hidden=(10, 10), epochs=2, delay=1.0, ahead=2, streams=2, passes=2, learning_rate=3e-3, decay=0.1, averaging=0.5
+)
 
 
 def test_a_tiny_network_learns_a_sine():
@@ -24,11 +27,27 @@ def test_a_tiny_network_learns_a_sine():
     assert network.layers[0].connection.weight.shape == (2, 10, 4)
 
 
-def test_targets_lie_ahead_of_inputs():
+def test_targets_lie_ahead_of_inputs_in_two_streams():
     training = MackeyGlassTraining(SMALL, np.arange(100.0)[None])
-    inputs, targets = training._stream(training.learned[0])
-    np.testing.assert_array_equal(inputs - targets, np.array([[-2.0, -7, -12, -17]]).repeat(len(inputs), 0))
-    assert len(inputs) == training.steps_per_epoch
+    inputs, targets = training._streams(training.learned[0])
+    assert inputs.shape == (16, 2, 4)
+    assert 2 * len(inputs) == training.steps_per_epoch
+    np.testing.assert_array_equal(inputs - targets, np.broadcast_to([-2.0, -7, -12, -17], inputs.shape))
+    np.testing.assert_array_equal(targets[:, :, 0], np.arange(18.0, 50).reshape(2, 16).T)
+
+
+def test_a_network_that_computes_the_next_value_continues_the_series_without_error():
+    """A straight line: x(t + 1) = 2 x(t) - x(t - 1), by one layer that is linear."""
+    config = dataclasses.replace(SMALL, delay=0.2, ahead=1)
+    training = MackeyGlassTraining(config, np.arange(0.0, 1.0, 0.01)[None])
+    weights = gle.Dense(jnp.array([[2.0, -1.0, 0.0, 0.0]]), None)
+    network = gle.Network([gle.Layer(weights, 1.0, 1.0, gle.linear)], gle.MeanSquaredError())
+    np.testing.assert_allclose(training.predict(network, training.learned[0]), training.continued[0], rtol=1e-3)
+
+
+def test_more_streams_than_samples_are_refused():
+    with pytest.raises(ValueError, match=r"streams must be 1\.\.33, the samples to learn from, but is 34"):
+        MackeyGlassTraining(dataclasses.replace(SMALL, streams=34), np.arange(100.0)[None])
 
 
 @pytest.mark.parametrize(("prediction", "expected"), [([1.0, 3.0], 50.0), ([1.0, np.nan], 100.0)])
