@@ -55,10 +55,12 @@ def bptt(
     *,
     dt: float | Float[Array, ""],
     window: int | None = None,
+    u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
     """(J, dJ/dtheta) by JAX's reverse mode through time.
 
     window: truncate after so many steps, by which the time must be divisible; states are carried on, gradients not.
+    u: potentials to start from (default: zero).
     """
     steps = inputs.shape[0]
     window = steps if window is None else window
@@ -71,7 +73,7 @@ def bptt(
             return trial.last, _integrated_cost(network, trial, stream[1], dt)
 
         parts = [x.reshape(-1, window, *x.shape[1:]) for x in (inputs, targets)]
-        start = network.init(inputs.shape[1:-1], inputs.dtype).u
+        start = network.init(inputs.shape[1:-1], inputs.dtype).u if u is None else u
         return jnp.sum(lax.scan(part, start, tuple(parts))[1])
 
     return eqx.filter_value_and_grad(total)(network)

@@ -23,6 +23,17 @@ def test_the_discrete_adjoint_is_autodiff(cost, key, x64, rng):
     np.testing.assert_allclose(vector(found), vector(exact), rtol=1e-12, atol=1e-14)
 
 
+def test_windows_are_trials_that_start_where_the_one_before_ended(key, x64, rng):
+    net = network(key)
+    inputs, targets = stream(rng, 80, 2, 2, 3)
+    value, whole = gle.bptt(net, inputs, targets, dt=0.05, window=40)
+    _, u = gle.infer(net, inputs[:40], dt=0.05)
+    first = gle.bptt(net, inputs[:40], targets[:40], dt=0.05)
+    second = gle.bptt(net, inputs[40:], targets[40:], dt=0.05, u=u)
+    np.testing.assert_allclose(value, first[0] + second[0], rtol=1e-12)
+    np.testing.assert_allclose(vector(whole), vector(first[1]) + vector(second[1]), rtol=1e-11, atol=1e-13)
+
+
 def test_autodiff_is_the_central_difference(key, x64, rng):
     net = network(key, sizes=(1, 2, 1))
     inputs, targets = stream(rng, 40, 2, 1, 1)
