@@ -4,6 +4,7 @@ from benchmarks.experiment import Experiment
 from benchmarks.experiments import (
     eventprop_gradient_check,
     eventprop_yinyang,
+    gle_alignment,
     gle_chain,
     gle_latent_equilibrium,
     gle_mackey_glass,
@@ -33,6 +34,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_mackey_glass.MACKEY_GLASS,
         gle_operators.OPERATORS,
         gle_small.SMALL,
+        gle_alignment.ALIGNMENT,
         gle_latent_equilibrium.DENSE,
         gle_latent_equilibrium.LENET,
         *mnist1d_baselines.BASELINES,

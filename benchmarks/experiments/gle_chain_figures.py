@@ -69,7 +69,7 @@ def _parameters(axes, history: History, config: Chain, label: str, colour: str) 
     """First neuron solid, second dashed."""
     for ax, values in zip(axes, (history.weights, history.tau_m), strict=True):
         for number, style in enumerate(("-", "--")):
-            named = label if number == 0 else None
+            named = label if number == 0 and ax is axes[0] else None
             ax.plot(_time(history, config), values[:, number], style, color=colour, linewidth=1.2, label=named)
 
 

@@ -29,7 +29,7 @@ def draw_noise(config: Robustness, history: dict[str, Float[np.ndarray, "epochs 
             ax.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
         ax.set(title=title, xlabel="epoch", ylim=(0, 1))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        ax.legend(frameon=False, title="standard deviation", loc="lower right", fontsize=8)
+        ax.legend(frameon=False, title="standard deviation", loc="upper left", fontsize=8, ncols=3)
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("validation accuracy")

@@ -1,0 +1,109 @@
+"""How GLE's gradients are aligned with the exact ones, layer by layer, while a deep network learns MNIST-1D."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+import gle
+from benchmarks.datasets import DataSet
+from benchmarks.experiment import Experiment
+from benchmarks.experiments.gle_mnist1d import CLASSES, DT, MNIST1D, MNIST1DTraining, State
+from benchmarks.training import Metrics, Training, train
+from eventprop import RESULTS
+
+RULES = {"gle": gle.Step(), "instantaneous": gle.Instantaneous()}
+SAMPLES = 100
+"""Validation samples over which gradients are taken."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Alignment(MNIST1D):
+    """MNIST-1D, angles between GLE's gradients and the exact ones.
+
+    After every epoch, the gradients that the averaged network would learn from during a hundred streams, its weights
+    held, are compared with those of backpropagation through time: GLE's, and those of instantaneous errors.
+    """
+
+    hidden: tuple[int, ...] = (17, 18, 18)
+    epochs: int = 20
+
+
+class AlignmentTraining(Training):
+    """The training problem of a configuration: MNIST-1D's, with the cosines as metrics."""
+
+    epochs: int
+    steps_per_epoch: int
+    single: MNIST1DTraining
+
+    def __init__(self, config: Alignment, data: DataSet | None = None):
+        self.single = MNIST1DTraining(config, data)
+        self.epochs, self.steps_per_epoch = config.epochs, self.single.steps_per_epoch
+
+    def init(self, key: PRNGKeyArray) -> State:
+        return self.single.init(key)
+
+    def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
+        state, metrics = self.single.epoch(state, number)
+        inputs, labels = (x[:SAMPLES] for x in self.single.validation_set)
+        stream, target = inputs.T[..., None], jax.nn.one_hot(labels, CLASSES, dtype=inputs.dtype)
+        found = cosines(state.average, stream, jnp.broadcast_to(target, (len(stream), *target.shape)))
+        by_layer = {f"{name}_cosine_{layer}": x for name, row in found.items() for layer, x in enumerate(row, 1)}
+        return state, {"validation_accuracy": metrics["validation_accuracy"], **by_layer}
+
+    def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
+        """As MNIST-1D's, but without a look at the test split."""
+        _, network, result = self.single.finish(state)
+        return {}, network, result
+
+
+def cosines(
+    network: gle.Network, inputs: Float[Array, "time batch 1"], targets: Float[Array, "time batch classes"]
+) -> dict[str, Float[Array, " layers"]]:
+    """Of the angle between the exact gradient of a layer's weights and biases and what each rule sums up over streams.
+
+    The streams begin at rest under their first input and target.
+    """
+    u = network.equilibrium(inputs[0], targets[0]).u
+    exact = _by_layer(gle.bptt(network, inputs, targets, dt=DT, u=u)[1])
+
+    def cosine(x, y):
+        return jnp.sum(x * y) / (jnp.linalg.norm(x) * jnp.linalg.norm(y))
+
+    found = {}
+    for name, stepper in RULES.items():
+        learner = gle.settle(gle.start(network, stepper=stepper), inputs[0], targets[0], stepper=stepper)
+        _, gradients, _ = gle.online(
+            learner, inputs, targets, dt=DT, stepper=stepper, observe=lambda now, x: now.plasticity(x), throw=False
+        )
+        summed = _by_layer(jax.tree.map(lambda x: jnp.sum(x, axis=0), gradients))
+        found[name] = jnp.stack([cosine(x, y) for x, y in zip(summed, exact, strict=True)])
+    return found
+
+
+def _by_layer(gradient: gle.Network) -> list[Float[Array, " parameters"]]:
+    connections = [layer.connection for layer in gradient.layers]
+    return [jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(connection)]) for connection in connections]
+
+
+def gle_alignment(config: Alignment, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
+    """Train one network and compare its gradients."""
+    return train(AlignmentTraining(config), key)
+
+
+def draw(config: Alignment, fit: Any, directory: Any) -> None:
+    """The run's figure."""
+    from benchmarks.experiments.gle_alignment_figures import draw_angles  # matplotlib only where it is needed
+
+    draw_angles(config, fit.history).savefig(directory / "alignment.png", dpi=130)
+
+
+ALIGNMENT = Experiment(
+    name="gle-alignment",
+    config=Alignment,
+    function=gle_alignment,
+    training=AlignmentTraining,
+    figures=draw,
+)
