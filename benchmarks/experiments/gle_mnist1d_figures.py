@@ -23,7 +23,7 @@ def draw_curves(fit: Fit, directory: Path, *, published: bool) -> None:
     ax.plot(epochs, accuracy, color="tab:green", alpha=0.3, linewidth=0.8)
     ax.plot(epochs, accuracy.mean(axis=1), color="tab:green", label=f"Credax, mean of {accuracy.shape[1]} seeds")
     if published:
-        ax.plot(list(PUBLISHED), list(PUBLISHED.values()), "o:", color="0.4", markersize=4, label="published")
+        ax.plot(list(PUBLISHED), list(PUBLISHED.values()), "o:", color="0.4", ms=4, label="published, 42k parameters")
     ax.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.grid(alpha=0.3)
