@@ -1,0 +1,296 @@
+"""Weight transport in deep networks: layers whose errors travel back through synapses of their own."""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+Weights = Float[Array, "_neurons *_sources"]
+"""Forward weights W, or backward weights B, which have the same shape here: a layer sends B^T e where
+backpropagation sends W^T e. For a convolution, `[channels_out, channels_in, height, width]`."""
+
+
+class AbstractTransport(eqx.Module):
+    """How errors get from the outputs of a layer to its inputs."""
+
+    @classmethod
+    @abc.abstractmethod
+    def init(cls, weight: Weights, key: PRNGKeyArray) -> "AbstractTransport":
+        """A new one for a layer with the forward weights `weight`."""
+
+    @abc.abstractmethod
+    def backward(self, weight: Weights) -> Weights:
+        """The backward weights B at the forward weights `weight`."""
+
+    @abc.abstractmethod
+    def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
+        """`layer(x)`, with a backward pass that sends errors through B."""
+
+
+class Transpose(AbstractTransport):
+    """B = W: backpropagation, by plain automatic differentiation."""
+
+    @classmethod
+    def init(cls, weight: Weights, key: PRNGKeyArray) -> "Transpose":
+        return cls()
+
+    def backward(self, weight: Weights) -> Weights:
+        return weight
+
+    def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
+        return layer(x)
+
+
+class Fixed(AbstractTransport):
+    """B is random and no gradient changes it: feedback alignment (Lillicrap et al. 2016).
+
+    It is also the place for backward weights that are learned elsewhere (SAL, RDD) and written here.
+    """
+
+    weights: Weights
+
+    @classmethod
+    def init(cls, weight: Weights, key: PRNGKeyArray) -> "Fixed":
+        return cls(kaiming_uniform(weight, key))
+
+    def backward(self, weight: Weights) -> Weights:
+        return self.weights
+
+    def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
+        return _transported(layer, self.weights, x)
+
+
+class SignConcordant(AbstractTransport):
+    """B = sgn(W) |B_0| with a fixed random B_0, element by element (section 5.3, method 2)."""
+
+    weights: Weights
+    """B_0."""
+
+    @classmethod
+    def init(cls, weight: Weights, key: PRNGKeyArray) -> "SignConcordant":
+        return cls(kaiming_uniform(weight, key))
+
+    def backward(self, weight: Weights) -> Weights:
+        return jnp.sign(weight) * jnp.abs(self.weights)
+
+    def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
+        return _transported(layer, self.backward(_weight(layer)), x)
+
+
+class KolenPollack(AbstractTransport):
+    """B gets the gradient of W (Kolen & Pollack 1994; Akrout et al. 2019, Eqs. 16, 17).
+
+    With a weight decay lambda on both (`optax.add_decayed_weights` before the optimiser) W - B decays, whatever the
+    gradient: under gradient descent with the rate eta as (1 - eta lambda)^t.
+    """
+
+    weights: Weights
+
+    @classmethod
+    def init(cls, weight: Weights, key: PRNGKeyArray) -> "KolenPollack":
+        return cls(kaiming_uniform(weight, key))
+
+    def backward(self, weight: Weights) -> Weights:
+        return self.weights
+
+    def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
+        tied = eqx.tree_at(_weight, layer, _tie((_weight(layer), self.weights)))
+        return _transported(tied, self.weights, x)
+
+
+class Connection(eqx.Module):
+    """A layer that is affine in its input, with a transport of its own for the errors.
+
+        y = W x + b,    dL/dx = B^T dL/dy,    dL/dW = dL/dy x^T,    dL/db = dL/dy
+
+    **Arguments:**
+
+    - `layer`: any layer that is affine in its input and whose array `weight` is linear in it: `equinox.nn.Linear`,
+        `Conv1d`, `Conv2d`, ..., or one of your own.
+    - `transport`: where B comes from: `Transpose`, `Fixed`, `SignConcordant`, `KolenPollack`.
+
+    Works under `jit` and under `vmap`, of samples and of whole networks. Through any transport but `Transpose` only
+    first derivatives in reverse mode exist; forward mode and second derivatives raise `TypeError`.
+
+    Raises `ValueError` if B has another shape than W.
+    """
+
+    layer: Any
+    transport: AbstractTransport
+
+    def __init__(self, layer: Callable[..., Array], transport: AbstractTransport):
+        weight, backward = _weight(layer), transport.backward(_weight(layer))
+        if backward.shape != weight.shape:
+            raise ValueError(
+                f"transport has backward weights of shape {backward.shape}, but layer.weight has the shape "
+                f"{weight.shape}: B has the shape of W, not of its transpose"
+            )
+        self.layer, self.transport = layer, transport
+
+    def __call__(self, x: Float[Array, "..."], *, key: PRNGKeyArray | None = None) -> Float[Array, "..."]:
+        return self.transport.run(self.layer, x)
+
+    @property
+    def weight(self) -> Weights:
+        """W."""
+        return self.layer.weight
+
+    @property
+    def backward(self) -> Weights:
+        """B."""
+        return self.transport.backward(self.layer.weight)
+
+    @property
+    def angle(self) -> Float[Array, ""]:
+        """The angle between W and B in degrees."""
+        return angle(self.weight, self.backward)
+
+
+def layers(model: PyTree) -> list[Any]:
+    """All layers of `model` that can have a transport: `Connection`, `equinox.nn.Linear` and `equinox.nn.Conv`."""
+    return [leaf for leaf in jax.tree.leaves(model, is_leaf=_is_layer) if _is_layer(leaf)]
+
+
+def dense_layers(model: PyTree) -> list[Any]:
+    """Those of `layers` that are dense."""
+    return [layer for layer in layers(model) if _weight(layer).ndim == 2]
+
+
+def with_feedback(
+    model: PyTree,
+    kind: type[AbstractTransport],
+    *,
+    key: PRNGKeyArray,
+    where: Callable[[Any], Sequence[Any]] = layers,
+) -> PyTree:
+    """`model` with a new transport of one kind in each of its layers, or of those that `where(model)` lists.
+
+        model = with_feedback(model, Fixed, key=key)                              # feedback alignment, but
+        model = with_feedback(model, Transpose, key=key, where=dense_layers)      # exact in the dense layers
+
+    Raises `ValueError` if `where` lists none, or something else.
+    """
+    chosen = where(model)
+    if not chosen or not all(map(_is_layer, chosen)):
+        raise ValueError(
+            "where(model) must list layers of model, each a Connection, an equinox.nn.Linear or an equinox.nn.Conv; "
+            f"got {[type(layer).__name__ for layer in chosen]}"
+        )
+    bare = [layer.layer if isinstance(layer, Connection) else layer for layer in chosen]
+    # A key from which the model was drawn too must not give its weights again.
+    keys = jax.random.split(jax.random.fold_in(key, 2**31 - 1), len(chosen))
+    return replace_layers(
+        model, chosen, [Connection(layer, kind.init(layer.weight, k)) for layer, k in zip(bare, keys, strict=True)]
+    )
+
+
+def replace_layers(model: PyTree, old: Sequence[Any], new: Sequence[Any]) -> PyTree:
+    """`model` with its layers `old` (some of `layers(model)`) replaced by `new`."""
+    # equinox.tree_at cannot find layers by their kind, or by the shape of their weights.
+    replacement = {id(layer): layer_new for layer, layer_new in zip(old, new, strict=True)}
+    return jax.tree.map(lambda node: replacement.get(id(node), node), model, is_leaf=_is_layer)
+
+
+def plastic(model: PyTree) -> PyTree:
+    """Booleans in the structure of `model`, for `equinox.partition` or `optax.masked`: what gradients change.
+
+    True for arrays of floating-point numbers but for the weights of `Fixed` and `SignConcordant`, whose gradient is
+    zero, but which a weight decay would change and for which an optimiser would keep a state.
+    """
+
+    def is_frozen(node: Any) -> bool:
+        return isinstance(node, Fixed | SignConcordant)
+
+    def mark(node: Any) -> Any:
+        return jax.tree.map(lambda leaf: not is_frozen(node) and eqx.is_inexact_array(leaf), node)
+
+    return jax.tree.map(mark, model, is_leaf=is_frozen)
+
+
+def angle(weight: Weights, backward: Weights) -> Float[Array, ""]:
+    """The angle between W and B, taken as vectors, in degrees: 0 if aligned, 90 if unrelated or if one of them is 0.
+
+    Precise near 0 and 180 too, where the arccosine of their cosine is not.
+    """
+    if weight.shape != backward.shape:
+        raise ValueError(f"weight and backward must have the same shape, got {weight.shape} and {backward.shape}")
+    a, b = weight * jnp.linalg.norm(backward), backward * jnp.linalg.norm(weight)
+    return jnp.degrees(2 * _arctan2(jnp.linalg.norm(a - b), jnp.linalg.norm(a + b)))
+
+
+def _arctan2(y: Array, x: Array) -> Array:
+    return jnp.where((x == 0) & (y == 0), jnp.pi / 4, jnp.arctan2(y, x))
+
+
+def kaiming_uniform(weight: Weights, key: PRNGKeyArray) -> Weights:
+    """Weights of the shape of `weight` from U(-s, s), s = 1 / sqrt(inputs of a neuron), as Equinox draws W."""
+    bound = weight[0].size ** -0.5
+    return jax.random.uniform(key, weight.shape, weight.dtype, -bound, bound)
+
+
+def _is_layer(node: Any) -> bool:
+    return isinstance(node, Connection | eqx.nn.Linear | eqx.nn.Conv)
+
+
+def _weight(layer: Any) -> Any:
+    return layer.weight
+
+
+def _transported(layer: Callable[[Array], Array], backward: Weights, x: Array) -> Array:
+    """`layer(x)` whose gradient by x takes `backward` for the weights.
+
+    The parameters get theirs by plain automatic differentiation of a layer whose input is constant: in a custom rule of
+    their own, `vmap` would make a weight gradient per sample before it sums them.
+    """
+    mirror = jax.lax.stop_gradient(eqx.filter(eqx.tree_at(_weight, layer, backward), eqx.is_array))
+    return _receive((layer(jax.lax.stop_gradient(x)), x), eqx.combine(mirror, layer))
+
+
+@eqx.filter_custom_vjp
+def _receive(pair: tuple[Array, Array], mirror: Callable[[Array], Array]) -> Array:
+    """y of (y, x); its error reaches x through `mirror`, as well as y."""
+    return pair[0]
+
+
+@_receive.def_fwd
+def _receive_forward(perturbed: Any, pair: tuple[Array, Array], mirror: Callable[[Array], Array]) -> tuple[Array, None]:
+    return _once(pair), None
+
+
+@_receive.def_bwd
+def _receive_backward(
+    residuals: None, error: Array, perturbed: Any, pair: tuple[Array, Array], mirror: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    return error, jax.vjp(mirror, pair[1])[1](error)[0]
+
+
+@jax.custom_jvp
+def _once(pair: tuple[Array, Array]) -> Array:
+    return pair[0]
+
+
+@_once.defjvp
+def _refuse(primals: Any, tangents: Any) -> Any:
+    raise TypeError(
+        "a Connection was differentiated twice: errors that travel through weights of their own have first derivatives "
+        "only; use the transport Transpose() for others"
+    )
+
+
+@eqx.filter_custom_vjp
+def _tie(pair: tuple[Weights, Weights]) -> Weights:
+    return pair[0]
+
+
+@_tie.def_fwd
+def _tie_forward(perturbed: Any, pair: tuple[Weights, Weights]) -> tuple[Weights, None]:
+    return pair[0], None
+
+
+@_tie.def_bwd
+def _tie_backward(residuals: None, gradient: Weights, perturbed: Any, pair: tuple[Weights, Weights]) -> Any:
+    return gradient, gradient
