@@ -1,5 +1,6 @@
 """Data sets as NumPy arrays, in splits that never mix: `load(name)`, or a module's own functions."""
 
+from benchmarks.datasets import cifar10 as cifar10
 from benchmarks.datasets import idx as idx
 from benchmarks.datasets import mackey_glass as mackey_glass
 from benchmarks.datasets import mnist1d as mnist1d

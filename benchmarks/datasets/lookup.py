@@ -19,12 +19,12 @@ class File:
 
     - `name`: without the `.gz` that it may carry on disk.
     - `sha256`: of the unpacked bytes, because packers differ.
-    - `url`: where to download it, packed by gzip.
+    - `url`: where to download it, packed by gzip; None if it is nowhere.
     """
 
     name: str
     sha256: str
-    url: str
+    url: str | None
 
 
 def read(dataset: str, file: File) -> bytes:
@@ -38,7 +38,11 @@ def read(dataset: str, file: File) -> bytes:
         for path in (folder / file.name, folder / f"{file.name}.gz"):
             if path.is_file():
                 return _unpack(path.read_bytes(), file, str(path), "delete it, and it is downloaded again")
-    packed = _download(dataset, file, folders)
+    if file.url is None:
+        raise FileNotFoundError(
+            f"{_missing(dataset, file, folders)}, and it cannot be downloaded; {_remedy(dataset, file)}"
+        )
+    packed = _download(dataset, file, file.url, folders)
     unpacked = _unpack(packed, file, file.url, "try again later, or get the file elsewhere")
     folders[-1].mkdir(parents=True, exist_ok=True)
     write_bytes(folders[-1] / f"{file.name}.gz", packed)
@@ -65,13 +69,20 @@ def _unpack(content: bytes, file: File, origin: str, remedy: str) -> bytes:
     return unpacked
 
 
-def _download(dataset: str, file: File, folders: list[Path]) -> bytes:
+def _download(dataset: str, file: File, url: str, folders: list[Path]) -> bytes:
     try:
-        with urllib.request.urlopen(file.url, timeout=30) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             return response.read()
     except OSError as error:  # URLError, HTTPError and time-outs are OSErrors
         raise FileNotFoundError(
-            f"{file.name} (or {file.name}.gz) of the data set {dataset} is not in "
-            f"{' or '.join(map(str, folders))}, and {file.url} cannot be downloaded ({error}); put the file there, "
-            f"or set CREDAX_DATA to a folder that holds {dataset}/{file.name}.gz"
+            f"{_missing(dataset, file, folders)}, and {url} cannot be downloaded ({error}); put the file there, or "
+            f"{_remedy(dataset, file)}"
         ) from error
+
+
+def _missing(dataset: str, file: File, folders: list[Path]) -> str:
+    return f"{file.name} (or {file.name}.gz) of the data set {dataset} is not in {' or '.join(map(str, folders))}"
+
+
+def _remedy(dataset: str, file: File) -> str:
+    return f"set CREDAX_DATA to a folder that holds {dataset}/{file.name}.gz"

@@ -1,6 +1,6 @@
 """Data sets by name, for command lines."""
 
-from benchmarks.datasets import idx, mnist1d, yinyang
+from benchmarks.datasets import cifar10, idx, mnist1d, yinyang
 from benchmarks.datasets._types import DataSet
 
 _LOADERS = {
@@ -8,11 +8,12 @@ _LOADERS = {
     "mnist1d": mnist1d.load,
     "mnist": idx.MNIST.load,
     "fashion_mnist": idx.FASHION_MNIST.load,
+    "cifar10_subset": cifar10.load_subset,
 }
 
 
 def load(name: str) -> DataSet:
-    """The data set called `name`: yinyang, mnist1d, mnist or fashion_mnist.
+    """The data set called `name`: yinyang, mnist1d, mnist, fashion_mnist or cifar10_subset.
 
     **Raises:** `ValueError` for any other name; `FileNotFoundError`, `ValueError` if a file is missing or damaged.
     """
