@@ -18,6 +18,7 @@ from benchmarks.experiments import (
     sal_psp_shapes,
     sal_sampling,
     sal_stdd,
+    sal_symmnet,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -44,5 +45,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         sal_sampling.SYNAPTIC,
         sal_sampling.PLASTICITY,
         sal_sampling.DECAY,
+        *sal_symmnet.METHODS,
     )
 }
