@@ -141,5 +141,4 @@ class SALNet(AbstractTwin):
             solution = simulate(network, chunk, dt=self.dt, key=key, state=state, throw=False)
             return solution.spikes.spikes, solution.state
 
-        together = jax.vmap(one)(states, keys)
-        return jnp.swapaxes(together[0], 0, 1), together[1]
+        return jax.vmap(one, out_axes=(1, 0))(states, keys)

@@ -3,7 +3,7 @@ import pytest
 
 import gle
 from benchmarks.datasets import yinyang
-from benchmarks.speed import online_scaling
+from benchmarks.speed import online_scaling, twin_race
 from benchmarks.speed.online_problem import OnlineProblem
 from benchmarks.speed.problem import T_LATEST, Problem
 from benchmarks.speed.race import CONTENDERS, reference
@@ -47,3 +47,12 @@ def test_the_online_step_goes_on_where_it_stopped():
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_online_loads_are_measured(seeds):
     assert online_scaling.measure(online_scaling.Load(width=1, layers=1, batch=2, seeds=seeds)) > 0
+
+
+def test_the_spiking_twins_of_both_contenders_learn_alike():
+    forward, backward, biases = twin_race.problem((40, 20, 10))
+    gone = [
+        twin_race.progress(forward, backward, make(forward, backward, biases, 64)())
+        for make in (twin_race.with_credax, twin_race.with_numpy)
+    ]
+    assert gone[0] == pytest.approx(gone[1], rel=0.15)
