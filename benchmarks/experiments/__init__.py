@@ -14,6 +14,7 @@ from benchmarks.experiments import (
     gle_scaling,
     gle_small,
     mnist1d_baselines,
+    sal_alignment,
     sal_pair,
     sal_psp_shapes,
     sal_sampling,
@@ -46,5 +47,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         sal_sampling.PLASTICITY,
         sal_sampling.DECAY,
         *sal_symmnet.METHODS,
+        sal_alignment.ALIGNMENT,
     )
 }

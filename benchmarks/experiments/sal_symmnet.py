@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from benchmarks import datasets
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiment import Experiment, Published
+from benchmarks.experiments.sal_symmnet_figures import figure_7
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 from sal.feedback import (
@@ -249,6 +250,7 @@ def _experiment(method: str, mean: float, std: float) -> Experiment:
         config=config,
         function=symmnet,
         training=SymmNetTraining,
+        figures=figure_7,
         published=(published,),
     )
 

@@ -1,0 +1,20 @@
+import pytest
+
+from benchmarks.experiments.sal_alignment import ALIGNMENT, Alignment, AlignmentTraining
+from benchmarks.fit import fit, seed_keys
+
+
+def test_angles_fall_and_are_drawn(tmp_path):
+    config = Alignment(layers=(20, 12, 8, 4), sal_rate=1.0, epochs=6, duration=200.0)
+    outcome = fit(AlignmentTraining(config), seed_keys(0, 2), progress=False)
+    for layer in (1, 2, 3):
+        angles = outcome.history[f"angle_{layer}"].mean(axis=1)
+        assert angles[-1] < angles[0] - 10
+    assert ALIGNMENT.figures is not None
+    ALIGNMENT.figures(config, outcome, tmp_path)
+    assert (tmp_path / "angles.png").stat().st_size > 10_000
+
+
+def test_there_are_three_layers_of_weights():
+    with pytest.raises(ValueError, match=r"four numbers.*\(3, 2\)"):
+        AlignmentTraining(Alignment(layers=(3, 2)))
