@@ -47,6 +47,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         sal_sampling.PLASTICITY,
         sal_sampling.DECAY,
         *sal_symmnet.METHODS,
+        sal_symmnet.SUBSET,
         sal_alignment.ALIGNMENT,
     )
 }

@@ -215,3 +215,28 @@ def test_mnist1d_is_reproducible_and_leaves_the_global_generators_alone():
     np.testing.assert_allclose([whole.mean(), whole.std()], [0, 1], atol=1e-12)
     with pytest.raises(ValueError, match="steps must be positive, but is 0"):
         mnist1d.load(0)
+
+
+# --- CIFAR-10 -------------------------------------------------------------------------------------------------------
+
+
+def test_the_subset_of_cifar10():
+    try:
+        data = datasets.load("cifar10_subset")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert data.train.features.shape == (3500, 32, 32, 3)
+    assert data.train.features.dtype == np.uint8
+    assert [len(split) for split in (data.validation, data.test)] == [500, 1000]
+    # The first images of the published sets are a frog and a truck, and a cat and a ship.
+    assert [data.classes[label] for label in data.train.labels[:2]] == ["frog", "truck"]
+    assert [data.classes[label] for label in data.test.labels[:2]] == ["cat", "ship"]
+
+
+def test_a_file_that_cannot_be_downloaded_says_where_it_belongs(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDAX_DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError, match=r"cannot be downloaded; set CREDAX_DATA to a folder that holds cifar10"
+    ):
+        datasets.load("cifar10_subset")
