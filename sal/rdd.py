@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from sal.kernels import DoubleExponential
-from sal.symmnet import AbstractTwin, Chain
+from sal.symmnet import AbstractTwin, Chain, check_counts
 
 
 class RDDNet(AbstractTwin):
@@ -46,6 +46,13 @@ class RDDNet(AbstractTwin):
     tau_s: float = 3.0
     tau_ref: float = 10.0
     dt: float = 1.0
+
+    def __check_init__(self):
+        check_counts("RDDNet", replicas=self.replicas)
+        if not self.dt <= self.window <= self.duration:
+            raise ValueError(
+                f"RDDNet: window must lie between dt = {self.dt} and duration = {self.duration}, got {self.window}"
+            )
 
     def learn(
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray

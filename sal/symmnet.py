@@ -68,6 +68,13 @@ def symmetrize(
     return replace_layers(model, chosen, new)
 
 
+def check_counts(where: str, **values: int) -> None:
+    """Refuses numbers below one."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{where}: {name} must be at least 1, got {value}")
+
+
 class SALNet(AbstractTwin):
     """Noise makes the neurons of the twin fire, forward and backward weights correlate them, and SAL aligns B with W.
 
@@ -87,6 +94,9 @@ class SALNet(AbstractTwin):
     tau_ref: float = 10.0
     """The refractory period, the length of the rectangular PSP, and the time constant of the STDP window."""
     dt: float = 1.0
+
+    def __check_init__(self):
+        check_counts("SALNet", updates=self.updates, replicas=self.replicas)
 
     def learn(
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray

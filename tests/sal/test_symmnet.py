@@ -144,3 +144,7 @@ def test_bad_layers_are_refused(key):
         symmetrize(chain, Recorder(), key=key, where=lambda m: m[::-1])
     with pytest.raises(ValueError, match="t1 must be a positive multiple of dt"):
         symmetrize(chain, SALNet(dt=0.3), key=key)
+    with pytest.raises(ValueError, match="replicas must be at least 1, got 0"):
+        SALNet(replicas=0)
+    with pytest.raises(ValueError, match=r"window must lie between dt = 1.0 and duration = 90000.0, got 0.5"):
+        RDDNet(window=0.5)
