@@ -27,6 +27,7 @@ from sal.kernels import DoubleExponential as DoubleExponential
 from sal.kernels import Exponential as Exponential
 from sal.kernels import Rectangular as Rectangular
 from sal.kernels import Triangular as Triangular
+from sal.legacy import published_differences as published_differences
 
 # Networks
 from sal.network import Clamp as Clamp
@@ -49,6 +50,12 @@ from sal.pairing import NearestPairs as NearestPairs
 from sal.pairing import Shared as Shared
 from sal.pairing import Swept as Swept
 from sal.pairing import one_by_one as one_by_one
+from sal.phase_plane import Deviation as Deviation
+from sal.phase_plane import attractor as attractor
+from sal.phase_plane import deviation as deviation
+from sal.phase_plane import phase_plane as phase_plane
+from sal.phase_plane import relative_deviation as relative_deviation
+from sal.phase_plane import relaxation as relaxation
 from sal.results import RESULTS as RESULTS
 
 # Learning rules
@@ -66,6 +73,13 @@ from sal.sampling import state_moments as state_moments
 from sal.spikes import Raster as Raster
 from sal.stdp import STDP as STDP
 from sal.stdp import Sums as Sums
+
+# Theory of two neurons
+from sal.theory import SpikeTimingDifferences as SpikeTimingDifferences
+from sal.theory import SteadyState as SteadyState
+from sal.theory import expected_update as expected_update
+from sal.theory import pair as pair
+from sal.theory import steady_state as steady_state
 from sal.traces import AbstractTrace as AbstractTrace
 from sal.traces import AllSpikes as AllSpikes
 from sal.traces import LastSpike as LastSpike

@@ -125,7 +125,7 @@ def simulate(
     Raises `ValueError` if `tau_ref` or `t1` is no multiple of `dt`; a runtime error, or with `throw=False` a result, if
     a rate saturates or a potential is not finite.
     """
-    steps, refractory = _multiple("t1", t1, dt), _multiple("tau_ref", network.tau_ref, dt)
+    steps, refractory = count_steps("t1", t1, dt), count_steps("tau_ref", network.tau_ref, dt)
     state = network.init() if state is None else state
     shape = (network.connectivity.neurons,)
     if drive is not None and np.shape(drive) not in (shape, (steps, *shape)):
@@ -180,7 +180,7 @@ def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refr
     return State(age, trace, state.step + 1), moment, jnp.sum(saturated, dtype=jnp.int32)
 
 
-def _multiple(name: str, time: float, dt: float) -> int:
+def count_steps(name: str, time: float, dt: float) -> int:
     """How many steps `time` is."""
     if not dt > 0:
         raise ValueError(f"dt must be positive, got {dt}")

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from sal.connectivity import Dense
 from sal.escape import AbstractEscape, LogisticEscape
 from sal.kernels import AbstractKernel, Time
-from sal.network import Network, _multiple
+from sal.network import Network, count_steps
 from sal.order import AbstractOrder, Parallel, Sweep
 from sal.traces import AllSpikes, LastSpike
 
@@ -85,18 +85,6 @@ class SpikeTimingDifferences(eqx.Module):
         known = self.probabilities(max(lags, self.later.shape[1]) + 1)
         return jnp.sum(known[:, lags:-1], axis=1) + known[:, -1] / (1 - self.ratio)
 
-    def truncated(self, lags: int) -> "SpikeTimingDifferences":
-        """Only the first `lags` differences, each side normalised to 1/2 and no coincidences.
-
-        So do the paper's authors; what is cut off depends on weights and biases.
-        """
-        if lags < 1:
-            raise ValueError(f"lags must be positive, got {lags}")
-        kept = self.probabilities(lags)
-        shares = jnp.sum(kept, axis=1, keepdims=True)
-        zero = jnp.zeros_like(self.ratio)
-        return SpikeTimingDifferences(kept / (2 * shares), zero, zero, self.rate * jnp.sum(shares), self.first, self.dt)
-
 
 class SteadyState(eqx.Module):
     """What two neurons do in the long run."""
@@ -124,12 +112,12 @@ def steady_state(network: Network, *, dt: float, states: int | None = None) -> S
     tau_ref / dt; an error at run time for rates that exceed 1 / dt or are not finite, and for neurons connected to
     themselves.
     """
-    refractory = _multiple("tau_ref", network.tau_ref, dt)
-    psp = _psp_of_last_spike(network)
+    refractory = count_steps("tau_ref", network.tau_ref, dt)
+    psp = psp_of_last_spike(network)
     count = max(refractory, math.ceil(psp.duration / dt * (1 - 1e-6))) + 1 if states is None else states
     if count < refractory:
         raise ValueError(f"states must be at least tau_ref / dt = {refractory}, got {states}")
-    step = _step(network, psp, dt, refractory, count)
+    step = step_probabilities(network, psp, dt, refractory, count)
     diagonal = _diagonals(count)
     none = step.none[diagonal.a, diagonal.b]
     reached = jnp.cumprod(jnp.concatenate([jnp.ones_like(none[:, :1]), none[:, :-1]], axis=1), axis=1)
@@ -158,9 +146,8 @@ def expected_update(
         alpha_c sum_{Dt > 0} f+(Dt) p(Dt) + alpha_a sum_{Dt < 0} f-(Dt) p(Dt)
 
     `window` is f+ and, unless `anticausal` is given, f- as well; `prefactors` are (alpha_c, alpha_a), those of SAL by
-    default. Coincident spikes change nothing. Times `differences.rate` it is the change per unit of time, and for
-    `differences.truncated(lags)` the value that the paper's authors calculate. A window counts for as long as its
-    `duration`, after which it is below 1e-7.
+    default. Coincident spikes change nothing. Times `differences.rate` it is the change per unit of time. A window
+    counts for as long as its `duration`, after which it is below 1e-7.
     """
     sides = []
     for kernel in (window, window if anticausal is None else anticausal):
@@ -170,7 +157,7 @@ def expected_update(
     return prefactors[0] * sides[0] + prefactors[1] * sides[1][::-1]
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """The probabilities of what happens in a step from state (a, b), at [a - 1, b - 1] (Eq. 16)."""
 
     none: Float[Array, "states states"]
@@ -193,7 +180,8 @@ def _diagonals(states: int) -> _Diagonals:
     return _Diagonals(*(np.minimum(start[:, None] + numbers[None], states - 1) for start in (a, b)))
 
 
-def _step(network: Network, psp: AbstractKernel, dt: float, refractory: int, states: int) -> _Step:
+def step_probabilities(network: Network, psp: AbstractKernel, dt: float, refractory: int, states: int) -> Step:
+    """The table of what two neurons do next."""
     weights = jax.vmap(network.connectivity.drive, out_axes=1)(jnp.eye(2, dtype=network.bias.dtype))
     weights = eqx.error_if(
         weights, jnp.any(jnp.diag(weights) != 0), "Neurons that are connected to themselves have no theory."
@@ -214,7 +202,7 @@ def _step(network: Network, psp: AbstractKernel, dt: float, refractory: int, sta
     first = ready[:, None] * spikes(FIRST, kappa)[None]
     after_silence = ready[None] * spikes(SECOND, silent)[:, None]
     after_spike = ready[None] * spikes(SECOND, spiking)[:, None]
-    return _Step(
+    return Step(
         none=(1 - first) * (1 - after_silence),
         only_first=first * (1 - after_spike),
         only_second=(1 - first) * after_silence,
@@ -222,7 +210,7 @@ def _step(network: Network, psp: AbstractKernel, dt: float, refractory: int, sta
     )
 
 
-def _starts(step: _Step, diagonal: _Diagonals, visits: Array) -> Float[Array, " starts"]:
+def _starts(step: Step, diagonal: _Diagonals, visits: Array) -> Float[Array, " starts"]:
     """The stationary distribution over the states right after a spike."""
     a, b = diagonal
     count, states = visits.shape
@@ -236,7 +224,7 @@ def _starts(step: _Step, diagonal: _Diagonals, visits: Array) -> Float[Array, " 
 
 
 def _differences(
-    order: AbstractOrder, step: _Step, diagonal: _Diagonals, reached: Array, once: Array, dt: float
+    order: AbstractOrder, step: Step, diagonal: _Diagonals, reached: Array, once: Array, dt: float
 ) -> SpikeTimingDifferences:
     a, b = diagonal
     after_first, after_second = (np.flatnonzero(counter[:, 0] == 0) for counter in (a, b))
@@ -258,7 +246,8 @@ def _differences(
     return SpikeTimingDifferences(later / total, ratio, coincident / total, total / dt, order.elapsed(dt), dt)
 
 
-def _psp_of_last_spike(network: Network) -> AbstractKernel:
+def psp_of_last_spike(network: Network) -> AbstractKernel:
+    """kappa of a network of two neurons that feel only the last spike; raises `ValueError` for others."""
     if network.connectivity.neurons != 2:
         raise ValueError(f"network must have two neurons, got {network.connectivity.neurons}")
     trace = network.trace

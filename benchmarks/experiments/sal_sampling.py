@@ -69,7 +69,7 @@ class PlasticityNoise(SynapticNoise):
 
 @dataclasses.dataclass(frozen=True)
 class WeightDecay(SynapticNoise):
-    """Sampling networks, the weight decay of Kolen-Pollack.
+    """Sampling networks, Kolen-Pollack's weight decay.
 
     Every decay rate in both scenarios, with synaptic noise of `levels` or plasticity noise of `plasticity_levels`.
     """
