@@ -19,6 +19,19 @@ from sal.escape import AbstractEscape as AbstractEscape
 from sal.escape import ExponentialEscape as ExponentialEscape
 from sal.escape import LogisticEscape as LogisticEscape
 
+# Deep networks with backward weights of their own
+from sal.feedback import AbstractTransport as AbstractTransport
+from sal.feedback import Connection as Connection
+from sal.feedback import Fixed as Fixed
+from sal.feedback import KolenPollack as KolenPollack
+from sal.feedback import SignConcordant as SignConcordant
+from sal.feedback import Transpose as Transpose
+from sal.feedback import angle as angle
+from sal.feedback import dense_layers as dense_layers
+from sal.feedback import layers as layers
+from sal.feedback import plastic as plastic
+from sal.feedback import with_feedback as with_feedback
+
 # Kernels: postsynaptic potentials and STDP windows
 from sal.kernels import AbstractFinite as AbstractFinite
 from sal.kernels import AbstractKernel as AbstractKernel
@@ -56,6 +69,7 @@ from sal.phase_plane import deviation as deviation
 from sal.phase_plane import phase_plane as phase_plane
 from sal.phase_plane import relative_deviation as relative_deviation
 from sal.phase_plane import relaxation as relaxation
+from sal.rdd import RDDNet as RDDNet
 from sal.results import RESULTS as RESULTS
 
 # Learning rules
@@ -73,6 +87,9 @@ from sal.sampling import state_moments as state_moments
 from sal.spikes import Raster as Raster
 from sal.stdp import STDP as STDP
 from sal.stdp import Sums as Sums
+from sal.symmnet import AbstractTwin as AbstractTwin
+from sal.symmnet import SALNet as SALNet
+from sal.symmnet import symmetrize as symmetrize
 
 # Theory of two neurons
 from sal.theory import SpikeTimingDifferences as SpikeTimingDifferences
