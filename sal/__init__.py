@@ -40,6 +40,8 @@ from sal.kernels import DoubleExponential as DoubleExponential
 from sal.kernels import Exponential as Exponential
 from sal.kernels import Rectangular as Rectangular
 from sal.kernels import Triangular as Triangular
+
+# Two neurons as the paper's authors calculate them
 from sal.legacy import published_differences as published_differences
 
 # Networks
@@ -63,6 +65,8 @@ from sal.pairing import NearestPairs as NearestPairs
 from sal.pairing import Shared as Shared
 from sal.pairing import Swept as Swept
 from sal.pairing import one_by_one as one_by_one
+
+# Two neurons under SAL
 from sal.phase_plane import Deviation as Deviation
 from sal.phase_plane import attractor as attractor
 from sal.phase_plane import deviation as deviation
