@@ -59,6 +59,7 @@ def test_the_integrated_deviation_is_positive(biases, weight, x64):
     assert found.integral[-1] == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_relaxation_and_deviation_are_derivatives(x64):
     """Beside central differences, and Eq. 27."""
     weights, epsilon = jnp.array([0.7, 0.7]), 1e-5
@@ -87,6 +88,7 @@ def test_rectangular_psps_symmetrise_perfectly(biases, x64):
     assert relative_deviation(w21, found)[1] < 1e-8
 
 
+@pytest.mark.slow
 def test_the_attractor_of_other_psps_deviates_but_keeps_the_sign(x64):
     w21 = jnp.linspace(-2, 2, 9)
     short, long = (attracted(jnp.array([-0.5, 0.5]), w21, sal.Alpha(tau, 4.0)) for tau in (1.3, 2.0))
@@ -98,6 +100,7 @@ def test_the_attractor_of_other_psps_deviates_but_keeps_the_sign(x64):
     np.testing.assert_allclose(rest, 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_attractor_can_be_differentiated(x64):
     def rest(bias, w21):
         return attracted(jnp.stack([bias, jnp.ones(())]), w21[None], sal.Alpha(1.3, 4.0))[0]
@@ -120,6 +123,7 @@ def test_the_relative_deviation_where_both_weights_vanish(x64):
     np.testing.assert_allclose(mean, exact / 3, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_weights_that_nothing_stops_are_infinite(x64):
     """PSPs as long as tau_ref: equal weights are a fixed point, but not a stable one."""
     w21 = jnp.linspace(-2, 2, 4)

@@ -154,8 +154,13 @@ def test_the_update_is_the_sum_over_windows(x64):
     np.testing.assert_allclose(expected_update(differences, forth, back, prefactors=(0.5, 2.0)), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("psp", KERNELS[:2])
+@pytest.mark.parametrize(
+    ("order", "psp"),
+    [
+        (ORDERS[0], KERNELS[0]),
+        *(pytest.param(ORDERS[i], KERNELS[j], marks=pytest.mark.slow) for i, j in ((0, 1), (1, 0), (1, 1))),
+    ],
+)
 def test_gradients_are_central_differences(order, psp, x64):
     def outcome(parameters):
         ours = solved(parameters[:2], parameters[2:], psp, order=order)
@@ -202,8 +207,6 @@ def test_bad_input_is_named():
         pair(WEIGHTS, (0.0, np.nan), sal.Rectangular(4.0), 4.0)
     with pytest.raises(ValueError, match="tau_ref must be positive, got -4"):
         pair(WEIGHTS, BIASES, sal.Rectangular(4.0), -4.0)
-    with pytest.raises(ValueError, match="lags must be positive, got 0"):
-        steady_state(good, dt=1.0).differences.truncated(0)
     three = sal.Network(sal.Dense(jnp.zeros((3, 3))), jnp.zeros(3), 4.0)
     with pytest.raises(ValueError, match="must have two neurons, got 3"):
         steady_state(three, dt=1.0)
@@ -221,6 +224,7 @@ def test_saturated_rates_and_autapses_are_errors():
         steady_state(looped, dt=1.0)
 
 
+@pytest.mark.slow
 def test_pairs_of_a_simulated_raster_are_those_of_theory(key):
     """The network's own STDP with nearest pairs: the mean update per unit of time, to within four standard errors."""
     window = sal.Exponential(4.0)
