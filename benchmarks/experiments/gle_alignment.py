@@ -21,7 +21,7 @@ SAMPLES = 100
 
 @dataclasses.dataclass(frozen=True)
 class Alignment(MNIST1D):
-    """MNIST-1D, angles between GLE's gradients and the exact ones.
+    """MNIST-1D, angles between GLE and the exact gradients.
 
     After every epoch, the gradients that the averaged network would learn from during a hundred streams, its weights
     held, are compared with those of backpropagation through time: GLE's, and those of instantaneous errors.
