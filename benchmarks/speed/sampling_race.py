@@ -78,7 +78,7 @@ def with_numpy(weights: np.ndarray, bias: np.ndarray) -> Callable[[], float]:
 def with_numba(weights: np.ndarray, bias: np.ndarray, threads: int) -> Callable[[], float] | None:
     """A compiled loop over networks, steps and units; None where numba is not installed."""
     try:
-        import numba
+        import numba  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     numba.set_num_threads(threads)
