@@ -35,9 +35,11 @@ from sal.feedback import with_feedback as with_feedback
 # Kernels: postsynaptic potentials and STDP windows
 from sal.kernels import AbstractFinite as AbstractFinite
 from sal.kernels import AbstractKernel as AbstractKernel
+from sal.kernels import AbstractTrace as AbstractTrace
 from sal.kernels import Alpha as Alpha
 from sal.kernels import DoubleExponential as DoubleExponential
 from sal.kernels import Exponential as Exponential
+from sal.kernels import LastSpike as LastSpike
 from sal.kernels import Rectangular as Rectangular
 from sal.kernels import Triangular as Triangular
 
@@ -101,6 +103,3 @@ from sal.theory import SteadyState as SteadyState
 from sal.theory import expected_update as expected_update
 from sal.theory import pair as pair
 from sal.theory import steady_state as steady_state
-from sal.traces import AbstractTrace as AbstractTrace
-from sal.traces import AllSpikes as AllSpikes
-from sal.traces import LastSpike as LastSpike

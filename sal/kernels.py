@@ -1,4 +1,4 @@
-"""Functions of the time since a spike: postsynaptic potentials, and windows of spike-timing-dependent plasticity."""
+"""What a spike leaves behind: postsynaptic potentials, and windows of spike-timing-dependent plasticity."""
 
 import abc
 import math
@@ -13,20 +13,8 @@ NEVER = 2**29
 """Steps since the last spike of a neuron that has not fired."""
 
 
-class AbstractKernel(eqx.Module):
-    """kappa(s), what a spike leaves behind at the time s after it; the unit of time is the user's.
-
-    `init`, `update` and `read` keep sum_k kappa(t - t_k) over all past spikes (Eq. 8) from step to step.
-    """
-
-    @abc.abstractmethod
-    def __call__(self, age: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """kappa at the times `age` after the spike; zero where `age` is negative."""
-
-    @property
-    @abc.abstractmethod
-    def duration(self) -> float:
-        """The time after which kappa stays below 1e-7 of its maximum."""
+class AbstractTrace(eqx.Module):
+    """What the spikes of a neuron leave behind, updated once per step; elementwise over any shape."""
 
     @abc.abstractmethod
     def init(self, shape: tuple[int, ...], tau_ref: float) -> PyTree:
@@ -38,7 +26,23 @@ class AbstractKernel(eqx.Module):
 
     @abc.abstractmethod
     def read(self, state: PyTree, elapsed: Time, dt: Time) -> Float[Array, "*shape"]:
-        """sum_k kappa(t - t_k) at the time `elapsed` after the last update, before which no spike is added."""
+        """The trace at the time `elapsed` after the last update, before which no spike is added."""
+
+
+class AbstractKernel(AbstractTrace):
+    """kappa(s), what a spike leaves behind at the time s after it; the unit of time is the user's.
+
+    As a trace it is sum_k kappa(t - t_k) over all past spikes (Eq. 8); `LastSpike(kernel)` is that of the last one.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, age: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """kappa at the times `age` after the spike; zero where `age` is negative."""
+
+    @property
+    @abc.abstractmethod
+    def duration(self) -> float:
+        """The time after which kappa stays below 1e-7 of its maximum."""
 
 
 class AbstractFinite(AbstractKernel):
@@ -57,9 +61,7 @@ class AbstractFinite(AbstractKernel):
         return jnp.where(jnp.broadcast_to(spikes > 0, state.shape), pushed, older)
 
     def read(self, state: Array, elapsed: Time, dt: Time) -> Array:
-        present = state < NEVER
-        age = jnp.where(present, state, 0) * jnp.asarray(dt, jnp.result_type(float)) + elapsed
-        return jnp.sum(jnp.where(present, self(age), 0), axis=0)
+        return jnp.sum(_remembered(self, state, elapsed, dt), axis=0)
 
 
 class Rectangular(AbstractFinite):
@@ -190,6 +192,28 @@ class DoubleExponential(AbstractKernel):
     def read(self, state: Array, elapsed: Time, dt: Time) -> Array:
         slow, fast = state
         return self._scale * (slow * jnp.exp(-elapsed / self.decay) - fast * jnp.exp(-elapsed / self.rise))
+
+
+class LastSpike(AbstractTrace):
+    """kappa(t - t'): only the last spike t' counts, a new one replaces it (Eq. 14)."""
+
+    kernel: AbstractKernel
+
+    def init(self, shape: tuple[int, ...], tau_ref: float) -> Int[Array, "*shape"]:
+        return jnp.full(shape, NEVER, jnp.int32)
+
+    def update(self, state: Array, spikes: Array, dt: Time) -> Array:
+        return jnp.where(spikes > 0, 0, jnp.minimum(state + 1, NEVER))
+
+    def read(self, state: Array, elapsed: Time, dt: Time) -> Array:
+        return _remembered(self.kernel, state, elapsed, dt)
+
+
+def _remembered(kernel: AbstractKernel, steps: Int[Array, "*shape"], elapsed: Time, dt: Time) -> Float[Array, "*shape"]:
+    """kappa of spikes so many `steps` before the last update, zero for those that never were."""
+    present = steps < NEVER
+    age = jnp.where(present, steps, 0) * jnp.asarray(dt, jnp.result_type(float)) + elapsed
+    return jnp.where(present, kernel(age), 0)
 
 
 def _decay(age: Array, tau: Time) -> Array:

@@ -13,11 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from sal.connectivity import AbstractConnectivity
 from sal.escape import AbstractEscape, LogisticEscape
-from sal.kernels import NEVER, Rectangular
+from sal.kernels import NEVER, AbstractTrace, Rectangular
 from sal.order import AbstractOrder, Sweep
 from sal.results import RESULTS
 from sal.spikes import Raster
-from sal.traces import AbstractTrace, AllSpikes
 
 
 class Network(eqx.Module):
@@ -52,7 +51,7 @@ class Network(eqx.Module):
         if np.shape(bias) != (connectivity.neurons,):
             raise ValueError(f"Network: bias must have the shape ({connectivity.neurons},), got {np.shape(bias)}")
         self.connectivity, self.bias, self.tau_ref = connectivity, bias, tau_ref
-        self.trace = AllSpikes(Rectangular(tau_ref)) if trace is None else trace
+        self.trace = Rectangular(tau_ref) if trace is None else trace
         self.escape, self.order = escape, order
 
     def init(self) -> "State":

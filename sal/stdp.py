@@ -9,10 +9,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
-from sal.kernels import AbstractKernel
+from sal.kernels import AbstractKernel, LastSpike
 from sal.pairing import AbstractCoincidence, AbstractPairing, AllPairs, Dropped
 from sal.spikes import Raster
-from sal.traces import LastSpike
 
 
 @runtime_checkable

@@ -18,10 +18,9 @@ from jaxtyping import Array, Float, Int
 
 from sal.connectivity import Dense
 from sal.escape import AbstractEscape, LogisticEscape
-from sal.kernels import AbstractKernel, Time
+from sal.kernels import AbstractKernel, LastSpike, Time
 from sal.network import Network, count_steps
 from sal.order import AbstractOrder, Parallel, Sweep
-from sal.traces import AllSpikes, LastSpike
 
 FIRST, SECOND = 0, 1
 
@@ -251,10 +250,10 @@ def psp_of_last_spike(network: Network) -> AbstractKernel:
     if network.connectivity.neurons != 2:
         raise ValueError(f"network must have two neurons, got {network.connectivity.neurons}")
     trace = network.trace
-    if isinstance(trace, LastSpike) or (
-        isinstance(trace, AllSpikes) and trace.kernel.duration <= network.tau_ref * (1 + 1e-6)
-    ):
+    if isinstance(trace, LastSpike):
         return trace.kernel
+    if isinstance(trace, AbstractKernel) and trace.duration <= network.tau_ref * (1 + 1e-6):
+        return trace
     raise ValueError(f"network must feel only the last spike, got the trace {trace!r}; use sal.LastSpike, or sal.pair")
 
 

@@ -12,8 +12,7 @@ import sal
 from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
-from sal.phase_plane import update
-from sal.theory import pair, steady_state
+from sal.theory import expected_update, pair, steady_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +78,13 @@ def simulated(config: Pair, key: PRNGKeyArray, learns: Float[Array, "2"]) -> Flo
 
 def expected(config: Pair, learns: Float[Array, "2"]) -> Float[Array, "records 2"]:
     """The weights according to the theory: their mean change, integrated by Heun's method."""
-    start, dt = network(config), 1 / config.steps
+    dt = 1 / config.steps
     span = config.learning_rate * config.duration / RECORDS
 
     def slope(weights: Array) -> Array:
         moved = pair(weights, (config.b1, config.b2), sal.Rectangular(1.0), 1.0)
         differences = steady_state(moved, dt=dt).differences
-        return learns * differences.rate * update(start, weights, sal.Exponential(1.0), dt=dt)
+        return learns * differences.rate * expected_update(differences, sal.Exponential(1.0))
 
     def record(weights, _):
         trial = weights + span * slope(weights)

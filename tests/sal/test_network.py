@@ -38,7 +38,7 @@ def dense(rng, neurons=4):
 def test_spikes_and_potentials_of_every_kernel(x64, rng, key, name, order):
     weights, bias = dense(rng)
     arguments, kernel = reference.windows()[name]
-    trace = sal.AllSpikes(getattr(sal, name)(*arguments))
+    trace = getattr(sal, name)(*arguments)
     network = sal.Network(sal.Dense(jnp.array(weights)), jnp.array(bias), TAU, trace=trace, order=ORDERS[order])
     spikes, _, potential = run(network, key).observed
     expected, potentials = reference.simulate(

@@ -210,7 +210,7 @@ def test_bad_input_is_named():
     three = sal.Network(sal.Dense(jnp.zeros((3, 3))), jnp.zeros(3), 4.0)
     with pytest.raises(ValueError, match="must have two neurons, got 3"):
         steady_state(three, dt=1.0)
-    adding = sal.Network(sal.Dense(jnp.zeros((2, 2))), jnp.zeros(2), 4.0, trace=sal.AllSpikes(sal.Alpha(1.5, 4.0)))
+    adding = sal.Network(sal.Dense(jnp.zeros((2, 2))), jnp.zeros(2), 4.0, trace=sal.Alpha(1.5, 4.0))
     with pytest.raises(ValueError, match=r"feel only the last spike.*use sal.LastSpike"):
         steady_state(adding, dt=1.0)
 
