@@ -120,6 +120,18 @@ def test_convolutions_are_linear_maps_with_local_gradients(key, x64):
     np.testing.assert_allclose(-4 * jnp.sum(gradient.weight * conv.weight), jnp.sum(e * linear), rtol=1e-12)
 
 
+@pytest.mark.parametrize("pool", [1, 2, 3])
+def test_convolutions_equal_plain_loops(key, x64, pool):
+    conv = gle.Conv2d.init((2, 7, 13), 3, 2, pool=pool, key=key)
+    image, (channels, rows, columns) = jax.random.normal(key, conv.shape), conv.map_shape
+    expected = np.zeros(conv.map_shape)
+    for c, y, x, i, j in np.ndindex(channels, rows, columns, pool, pool):
+        y0, x0 = y * pool + i, x * pool + j
+        expected[c, y, x] += np.sum(conv.weight[c] * image[:, y0 : y0 + 2, x0 : x0 + 2]) / pool**2
+    expected += conv.bias[:, None, None]
+    np.testing.assert_allclose(conv(image.reshape(-1)), expected.ravel(), atol=1e-14)
+
+
 def test_dense_gradients_are_outer_products(key, x64):
     dense = Dense.init(3, 2, key=key)
     e, r = jax.random.normal(key, (5, 2)), jax.random.normal(key, (5, 3))
