@@ -14,10 +14,10 @@ from benchmarks import datasets
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiment import Experiment, Published
 from benchmarks.experiments.sal_symmnet_figures import figure_7
+from benchmarks.experiments.sal_symmnet_network import BatchNorm, ConvNet
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 from sal.feedback import (
-    Connection,
     Fixed,
     KolenPollack,
     SignConcordant,
@@ -29,9 +29,6 @@ from sal.feedback import (
 from sal.rdd import RDDNet
 from sal.symmnet import AbstractTwin, SALNet, symmetrize
 
-CHANNELS = 64
-KERNEL = 5
-DENSE = (384, 192, 10)
 JUDGED = 64
 """Images that are judged at a time."""
 
@@ -87,66 +84,6 @@ class Subset(SymmNet):
     dataset: ClassVar[str] = "cifar10_subset"
     epochs: int = 2
     sal_updates: int = 1
-
-
-class Convolution(eqx.Module):
-    """Convolution without padding of a batch of images, the samples last, as one matrix product.
-
-    (XLA's own convolutions take 50 times as long inside a loop on a CPU.)
-    """
-
-    weight: Float[Array, "out in height width"]
-    bias: Float[Array, " out"]
-
-    @classmethod
-    def init(cls, sources: int, key: PRNGKeyArray) -> "Convolution":
-        """Drawn as `equinox.nn.Conv2d`."""
-        layer = eqx.nn.Conv2d(sources, CHANNELS, KERNEL, key=key)
-        assert layer.bias is not None
-        return cls(layer.weight, layer.bias[:, 0, 0])
-
-    def __call__(self, x: Float[Array, "in height width samples"]) -> Float[Array, "out y x samples"]:
-        out, _, kh, kw = self.weight.shape
-        _, height, width, samples = x.shape
-        rows, columns = height - kh + 1, width - kw + 1
-        patches = [x[:, i : i + rows, j : j + columns] for i in range(kh) for j in range(kw)]
-        matrix = jnp.stack(patches, axis=1).reshape(-1, rows * columns * samples)
-        maps = self.weight.reshape(out, -1) @ matrix + self.bias[:, None]
-        return maps.reshape(out, rows, columns, samples)
-
-
-class ConvNet(eqx.Module):
-    """Twice convolution, pooling and ReLU, then dense layers; for batches of images, the samples last."""
-
-    convolutions: list[Connection]
-    dense: list[Connection]
-
-    def __init__(self, shape: tuple[int, ...], key: PRNGKeyArray):
-        keys = jax.random.split(key, 2 + len(DENSE))
-        channels, *size = shape
-        for _ in range(2):
-            size = [(extent - KERNEL + 1) // 2 for extent in size]
-        convolutions = [Convolution.init(sources, k) for sources, k in zip((channels, CHANNELS), keys, strict=False)]
-        sources = (CHANNELS * size[0] * size[1], *DENSE)
-        dense = [eqx.nn.Linear(n, m, key=k) for n, m, k in zip(sources, DENSE, keys[2:], strict=False)]
-        self.convolutions, self.dense = (
-            [Connection(layer, Transpose()) for layer in block] for block in (convolutions, dense)
-        )
-
-    def __call__(self, images: Float[Array, "channels height width samples"]) -> Float[Array, "samples classes"]:
-        x = images
-        for convolution in self.convolutions:
-            x = jax.nn.relu(pool(convolution(x)))
-        x = x.reshape(-1, x.shape[-1])
-        for number, layer in enumerate(self.dense):
-            x = jax.vmap(layer, in_axes=-1, out_axes=-1)(jax.nn.relu(x) if number else x)
-        return x.T
-
-
-def pool(x: Float[Array, "channels height width samples"]) -> Float[Array, "channels y x samples"]:
-    """The maximum of each 2 x 2 window."""
-    channels, height, width, samples = x.shape
-    return x.reshape(channels, height // 2, 2, width // 2, 2, samples).max((2, 4))
 
 
 class State(eqx.Module):
@@ -210,13 +147,15 @@ class SymmNetTraining(Training):
         images, labels = (x[batch] for x in self.train_set)
         parameters, rest = eqx.partition(state.network, plastic(state.network))
 
-        def loss(parameters: ConvNet) -> Float[Array, ""]:
-            logits = eqx.combine(parameters, rest)(jnp.moveaxis(images, 0, -1))
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        def loss(parameters: ConvNet) -> tuple[Float[Array, ""], list[BatchNorm]]:
+            logits, norms = eqx.combine(parameters, rest).measure(jnp.moveaxis(images, 0, -1))
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), norms
 
-        value, gradient = eqx.filter_value_and_grad(loss)(parameters)
+        (value, norms), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(parameters)
         updates, optimiser = self._optimiser().update(gradient, state.optimiser, parameters)
-        return State(eqx.apply_updates(state.network, updates), optimiser, state.key), value
+        network = eqx.apply_updates(state.network, updates)
+        norms = [norm.averaged(batch) for norm, batch in zip(network.norms, norms, strict=True)]
+        return State(eqx.tree_at(lambda network: network.norms, network, norms), optimiser, state.key), value
 
     def _optimiser(self) -> optax.GradientTransformation:
         sgd = optax.sgd(self.config.learning_rate, self.config.momentum)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from benchmarks.datasets import DataSet, Split
-from benchmarks.experiments.sal_symmnet import TRANSPORTS, ConvNet, Convolution, SymmNet, SymmNetTraining, pool
+from benchmarks.experiments.sal_symmnet import TRANSPORTS, SymmNet, SymmNetTraining
+from benchmarks.experiments.sal_symmnet_network import BatchNorm, ConvNet, Convolution, pool
 from benchmarks.training import train
 from sal.feedback import layers
 
@@ -49,6 +50,16 @@ def test_the_convolution_is_that_of_equinox(key, precision):
     ours = Convolution(layer.weight, layer.bias[:, 0, 0])(images)
     reference = jax.vmap(layer, in_axes=-1, out_axes=-1)(images)
     np.testing.assert_allclose(ours, reference, rtol=1e-4 if precision == np.float32 else 1e-11, atol=1e-5)
+
+
+def test_batch_normalisation_leaves_zero_mean_and_unit_variance(key, x64):
+    norm, x = BatchNorm.init(), 3 + 2 * jax.random.normal(key, (64, 3, 2, 50))
+    y = norm.measured(x)(x)
+    np.testing.assert_allclose(jnp.mean(y, (1, 2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose(jnp.var(y, (1, 2, 3)), 1, atol=1e-5)
+    for _ in range(300):
+        norm = norm.averaged(norm.measured(x))
+    np.testing.assert_allclose(norm(x), y, atol=1e-9)
 
 
 def test_the_network_is_that_of_table_3(key):
