@@ -237,11 +237,16 @@ class Network(eqx.Module):
                 layers[number] = eqx.tree_at(_parameters, layer, gradients)
         return eqx.tree_at(lambda network: network.layers, zeros, tuple(layers))
 
-    def energy(self, signals: Signals, u: tuple[Rates, ...], target: Rates) -> Float[Array, "*batch"]:
-        """E = 1/2 sum |D+ u - W r - b|^2 + beta C per sample (Eq. 3), the mismatches taken from u and u'."""
+    def energy(self, signals: Signals, target: Rates) -> Float[Array, "*batch"]:
+        """E = 1/2 sum |D+ u - W r - b|^2 + beta C per sample (Eq. 3), the mismatches taken from u and u'.
+
+        With gamma = 0 membranes follow their input alone, mismatches vanish and E = beta C.
+        """
         total = self.beta * self.cost(signals.potential[-1], target, self.layers[-1].activation)
-        for layer, below, membrane, du in zip(self.layers, signals.below, u, signals.du, strict=True):
-            mismatch = membrane + over_batch(layer.tau_m, du) * du - layer.connection(below)
+        for layer, below, prospective, du in zip(
+            self.layers, signals.below, signals.potential, signals.du, strict=True
+        ):
+            mismatch = prospective + over_batch(layer.tau_m - layer.tau_r, du) * du - layer.connection(below)
             total = total + 0.5 * jnp.sum(mismatch**2, axis=-1)
         return total
 

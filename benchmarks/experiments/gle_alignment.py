@@ -1,7 +1,8 @@
 """How GLE's gradients are aligned with the exact ones, layer by layer, while a deep network learns MNIST-1D."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,9 +50,14 @@ class AlignmentTraining(Training):
         state, metrics = self.single.epoch(state, number)
         inputs, labels = (x[:SAMPLES] for x in self.single.validation_set)
         stream, target = inputs.T[..., None], jax.nn.one_hot(labels, CLASSES, dtype=inputs.dtype)
-        found = cosines(state.average, stream, jnp.broadcast_to(target, (len(stream), *target.shape)))
-        by_layer = {f"{name}_cosine_{layer}": x for name, row in found.items() for layer, x in enumerate(row, 1)}
-        return state, {"validation_accuracy": metrics["validation_accuracy"], **by_layer}
+        found = compare(state.average, stream, jnp.broadcast_to(target, (len(stream), *target.shape)))
+        by_layer = {f"{name}_cosine_{n}": x for name, rule in found.items() for n, x in enumerate(rule.cosines, 1)}
+        by_layer |= {f"error_{n}": x for n, x in enumerate(found["gle"].errors, 1)}
+        return state, {
+            "validation_accuracy": metrics["validation_accuracy"],
+            "energy": found["gle"].energy,
+            **by_layer,
+        }
 
     def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
         """As MNIST-1D's, but without a look at the test split."""
@@ -59,13 +65,21 @@ class AlignmentTraining(Training):
         return {}, network, result
 
 
-def cosines(
-    network: gle.Network, inputs: Float[Array, "time batch 1"], targets: Float[Array, "time batch classes"]
-) -> dict[str, Float[Array, " layers"]]:
-    """Of the angle between the exact gradient of a layer's weights and biases and what each rule sums up over streams.
+class Comparison(NamedTuple):
+    """A rule beside the exact gradient; means are over time and streams."""
 
-    The streams begin at rest under their first input and target.
-    """
+    cosines: Float[Array, " layers"]
+    """Of the angle between the gradients of a layer's weights and biases."""
+    errors: Float[Array, " layers"]
+    """Root mean square of the errors e of a layer's neurons."""
+    energy: Float[Array, ""]
+    """The mean of E."""
+
+
+def compare(
+    network: gle.Network, inputs: Float[Array, "time batch 1"], targets: Float[Array, "time batch classes"]
+) -> dict[str, Comparison]:
+    """What each rule sums up over streams, which begin at rest under their first input and target."""
     u = network.equilibrium(inputs[0], targets[0]).u
     exact = _by_layer(gle.bptt(network, inputs, targets, dt=DT, u=u)[1])
 
@@ -75,12 +89,26 @@ def cosines(
     found = {}
     for name, stepper in RULES.items():
         learner = gle.settle(gle.start(network, stepper=stepper), inputs[0], targets[0], stepper=stepper)
-        _, gradients, _ = gle.online(
-            learner, inputs, targets, dt=DT, stepper=stepper, observe=lambda now, x: now.plasticity(x), throw=False
+        _, (gradients, squares, energies), _ = gle.online(
+            learner, inputs, targets, dt=DT, stepper=stepper, observe=_observe(targets[0]), throw=False
         )
         summed = _by_layer(jax.tree.map(lambda x: jnp.sum(x, axis=0), gradients))
-        found[name] = jnp.stack([cosine(x, y) for x, y in zip(summed, exact, strict=True)])
+        found[name] = Comparison(
+            cosines=jnp.stack([cosine(x, y) for x, y in zip(summed, exact, strict=True)]),
+            errors=jnp.sqrt(jnp.mean(squares, axis=0)),
+            energy=jnp.mean(energies),
+        )
     return found
+
+
+def _observe(target: Float[Array, "batch classes"]) -> Callable[[gle.Network, gle.Signals], Any]:
+    """Gradients, mean squared errors of each layer, and energy, under a constant target."""
+
+    def observe(network: gle.Network, signals: gle.Signals) -> Any:
+        squares = jnp.stack([jnp.mean(error**2) for error in signals.error])
+        return network.plasticity(signals), squares, jnp.mean(network.energy(signals, target))
+
+    return observe
 
 
 def _by_layer(gradient: gle.Network) -> list[Float[Array, " parameters"]]:
