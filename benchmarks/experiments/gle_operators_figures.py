@@ -1,6 +1,6 @@
 """Figure of the operators, after Ellenberger et al. 2024: Fig. 3b-e, Fig. 11 and Fig. 12."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 import gle
 from benchmarks.experiments.gle_operators import FREQUENCIES, Operators, adjoint_transfer, error_neuron
+from gle.plot import response
 
 FORWARD, BACKWARD = "tab:orange", "tab:purple"
 Transfers = Mapping[str, tuple[Callable[[Array], Array], str, str]]
@@ -23,7 +24,6 @@ def draw_operators(config: Operators) -> Figure:
     FigureCanvasAgg(figure)
     columns = figure.subplots(2, 4).T
     tau = config.tau_m
-    omega = jnp.asarray(FREQUENCIES) / tau
     single: Transfers = {
         r"$D^+$": (gle.Prospective(tau).transfer, FORWARD, "-"),
         r"$I^+$": (gle.DiscountedFuture(tau).transfer, FORWARD, "--"),
@@ -34,8 +34,8 @@ def draw_operators(config: Operators) -> Figure:
         r"GLE error, $D^+ I^-$": (error_neuron(config).transfer, "tab:blue", "-"),
         r"adjoint, $I^+ D^-$": (lambda omega: adjoint_transfer(tau, config.tau_r, omega), "tab:red", "--"),
     }
-    _draw(columns[0], omega * tau, single, omega)
-    _draw(columns[1], omega * tau, both, omega)
+    _draw(columns[0], FREQUENCIES, single, tau)
+    _draw(columns[1], FREQUENCIES, both, tau)
     _draw_ratios(columns[2])
     _draw_adaptation(columns[3], config)
     titles = (
@@ -56,15 +56,14 @@ def draw_operators(config: Operators) -> Figure:
     return figure
 
 
-def _draw(axes: np.ndarray, x: Array, transfers: Transfers, omega: Array, *, log: bool = True) -> None:
-    """Phases into the first, gains into the second of `axes`."""
+def _draw(axes: np.ndarray, x: Sequence[float] | Array, transfers: Transfers, unit: float = 1.0) -> None:
+    """Phases into the first, gains into the second of `axes`, over x = omega times `unit`."""
     for label, (transfer, colour, style) in transfers.items():
-        response = transfer(omega)
-        axes[0].plot(x, gle.phase_shift(response) / np.pi, style, color=colour, label=label)
-        axes[1].plot(x, gle.gain(response), style, color=colour)
-    if log:
-        axes[0].set_xscale("log")
-        axes[1].set(xscale="log", yscale="log")
+        response(
+            lambda x, f=transfer: f(x / unit), np.asarray(x), tuple(axes), linestyle=style, color=colour, label=label
+        )
+    for ax in axes:
+        ax.set(xlabel=None, ylabel=None)
     axes[0].legend(frameon=False, fontsize=8)
 
 
@@ -80,9 +79,10 @@ def _draw_ratios(axes: np.ndarray) -> None:
         ),
         "adjoint": (lambda ratio: adjoint_transfer(1.0, ratio, omega), "tab:red", "--"),
     }
-    _draw(axes, ratios, both, ratios, log=False)
+    _draw(axes, ratios, both)
     for ax in axes:
         _shade(ax)
+        ax.set(xscale="linear", yscale="linear")
     axes[1].set(xlabel=r"$\tau^r/\tau^m$", ylim=(0, 4))
 
 
@@ -96,15 +96,8 @@ def _draw_adaptation(axes: np.ndarray, config: Operators) -> None:
     tau_m, tau_w = config.tau_m, 0.9 * config.tau_m
     voltage = gle.VoltageAdaptation(tau_m, tau_w, 10 * tau_m / tau_w)
     current = gle.InputAdaptation(tau_m, tau_w, (tau_m + 0.9 * tau_w) / (tau_m + tau_w))
-    omega = jnp.asarray(FREQUENCIES) / tau_m
-    _draw(
-        axes,
-        omega * tau_m,
-        {"voltage": (voltage.transfer, "tab:green", "-"), "input": (current.transfer, "tab:brown", "-")},
-        omega,
-    )
-    slow = omega * tau_m < 0.3
-    for neuron, colour in ((voltage, "tab:green"), (current, "tab:brown")):
-        response = neuron.slow_transfer(omega[slow])
-        axes[0].plot(omega[slow] * tau_m, gle.phase_shift(response) / np.pi, "--", color=colour)
-        axes[1].plot(omega[slow] * tau_m, gle.gain(response), "--", color=colour)
+    slow = [frequency for frequency in FREQUENCIES if frequency < 0.3]
+    neurons = (("voltage", voltage, "tab:green"), ("input", current, "tab:brown"))
+    _draw(axes, FREQUENCIES, {name: (neuron.transfer, colour, "-") for name, neuron, colour in neurons}, tau_m)
+    # A label that begins with an underscore is not in the legend.
+    _draw(axes, slow, {f"_{name}": (neuron.slow_transfer, colour, "--") for name, neuron, colour in neurons}, tau_m)

@@ -12,6 +12,7 @@ import sal
 from benchmarks.experiments.sal_pair import Course, Pair, courses, network
 from benchmarks.fit import seed_keys
 from benchmarks.run import Run
+from sal import plot
 from sal.phase_plane import attractor, phase_plane
 
 BOTH, ONE = "tab:red", "0.25"
@@ -60,16 +61,11 @@ def _draw_time(ax: Axes, config: Pair, found: Course, theory: Course) -> None:
 def _draw_plane(figure: Figure, ax: Axes, config: Pair, found: Course) -> None:
     grid = jnp.linspace(-LIMIT, LIMIT, GRID)
     alone, window, dt = network(config), sal.Exponential(1.0), 1 / config.steps
-    plane = np.asarray(phase_plane(alone, grid, grid, window, dt=dt))
-    colours = ax.pcolormesh(grid, grid, np.abs(plane[..., 1]), cmap="Greens", shading="nearest")
-    figure.colorbar(colours, ax=ax, label=r"$|\langle\Delta W\rangle| / \eta$ per pair of spikes")
-    every = slice(None, None, 2)
-    direction = np.sign(plane[every, every])
-    ax.quiver(grid[every], grid[every], direction[..., 1], direction[..., 0], color="0.4", width=0.004)
+    plot.phase_plane(grid, grid, phase_plane(alone, grid, grid, window, dt=dt), ax)
+    figure.colorbar(ax.collections[0], ax=ax, label=r"$|\langle\Delta W\rangle| / \eta$ per pair of spikes")
     ax.plot(grid, attractor(alone, grid, window, dt=dt, tolerance=1e-4), color="tab:blue", linewidth=2.5)
     for colour, runs in ((BOTH, found.both), (ONE, found.one)):
         path = np.concatenate([[[config.w12, config.w21]], np.median(runs, axis=0)])
         ax.plot(path[:, 1], path[:, 0], color=colour, linewidth=2)
     ax.plot(config.w21, config.w12, "o", color="black", markersize=5)
-    ax.set(xlabel="$W_{21}$", ylabel="$W_{12}$", aspect="equal")
     ax.set_title("theory: arrows, attractor (blue); paths of the weights", fontsize=10)

@@ -1,5 +1,7 @@
 """Figures of PSP shapes and of stability, after Gierlich et al., Figs. 10 and 11."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.experiments.sal_psp_shapes import Shapes, attractors, bias_grid, deviations, kernels, stdd, weight_grid
+from sal import plot
 from sal.phase_plane import relative_deviation
 
 BIASES = (((0.0, 0.0), "tab:blue"), ((-1.0, 1.0), "tab:orange"), ((1.0, 1.0), "tab:green"))
@@ -28,7 +31,7 @@ def draw_shapes(config: Shapes) -> Figure:
         shape.set(title=title, xlabel=r"$t$ ($\tau_{ref}$)", ylim=(0, 1.4))
         for pair, colour in BIASES:
             _draw_stdd(differences, config, psp, pair, colour)
-        differences.set(xlabel=r"$\Delta t = t_2 - t_1$ ($\tau_{ref}$)", ylim=(0, None))
+        differences.set(xlabel=r"$\Delta t = t_2 - t_1$ ($\tau_{ref}$)", ylabel=None)
         rest = np.asarray(attractors(config, psp))
         _draw_attractors(plane, config, w21, rest)
         distance = jax.vmap(jax.vmap(lambda g: relative_deviation(jnp.asarray(w21), g)[1]))(jnp.asarray(rest))
@@ -42,12 +45,11 @@ def draw_shapes(config: Shapes) -> Figure:
 
 
 def _draw_stdd(ax, config: Shapes, psp, pair: tuple[float, float], colour: str) -> None:
-    lags = 2 * config.steps
-    found = stdd(config, psp, 1.0, pair)
-    times, (before, after) = np.asarray(found.differences(lags)), np.asarray(found.probabilities(lags))
-    x, y = np.concatenate([-times[::-1], times]), np.concatenate([before[::-1], after])
-    ax.plot(x, y, color=colour, label=rf"$b = ({pair[0]:g}, {pair[1]:g})$")
-    ax.plot(x, y[::-1], ":", color=colour, linewidth=1, label="mirrored" if pair == BIASES[-1][0] else None)
+    lags, found = 2 * config.steps, stdd(config, psp, 1.0, pair)
+    plot.differences(found, lags, ax, color=colour, label=rf"$b = ({pair[0]:g}, {pair[1]:g})$")
+    mirrored = dataclasses.replace(found, later=found.later[::-1])
+    label = "mirrored" if pair == BIASES[-1][0] else None
+    plot.differences(mirrored, lags, ax, color=colour, linestyle=":", linewidth=1, label=label)
 
 
 def _draw_attractors(ax, config: Shapes, w21: np.ndarray, rest: np.ndarray) -> None:
