@@ -1,17 +1,13 @@
 """Collects the races of the session, prints their table and writes it to results/speed/training_step.json."""
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
-from benchmarks.atomic import write_bytes
-from benchmarks.run import environment, git_revision
+from benchmarks.speed import record
 from benchmarks.speed.race import Entry, reference
 
 RACES = pytest.StashKey[list[dict]]()
-RESULTS = Path("results/speed/training_step.json")
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +25,8 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     for race in finished:
         for line in table(race):
             terminalreporter.write_line(line)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    content = {"environment": environment(), "git": git_revision(), "races": [plain(race) for race in finished]}
-    write_bytes(RESULTS, json.dumps(content, indent=2).encode() + b"\n")
-    terminalreporter.write_line(f"Written to {RESULTS}")
+    path = record.write("training_step", races=[plain(race) for race in finished])
+    terminalreporter.write_line(f"Written to {path}")
 
 
 def plain(race: dict) -> dict:

@@ -3,18 +3,15 @@
 Contenders have a process each, on the same cores, and take turns. Writes results/speed/online_step.json.
 """
 
-import json
 import os
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.atomic import write_bytes
-from benchmarks.run import environment, git_revision
+from benchmarks.speed import record
 from benchmarks.speed.online_problem import OnlineProblem
 from benchmarks.speed.race import compete
 from benchmarks.table import markdown_table
@@ -23,7 +20,6 @@ CREDAX = ("credax, Euler sweeps", "credax, Algorithm 1 as printed", "credax, the
 TORCH = ("torch, eager", "torch, eager, fused Adam", "torch, compiled, fused Adam")
 """They run the authors' variant of Algorithm 1, and have to agree with it."""
 NETWORKS = {"15k": (17, 18, 18), "42k": (30, 30, 30)}
-RESULTS = Path("results/speed/online_step.json")
 
 
 def race(hidden: tuple[int, ...], cores: int) -> dict[str, dict[str, Any]]:
@@ -85,9 +81,7 @@ def main() -> None:
             floor = 1e3 * flop / (peak * cores / available)
             print(f"\n{size}, batch 100, {cores} core(s); floor of {flop / 1e6:.1f} MFLOP: {floor:.3f} ms\n")
             print(table(entries), flush=True)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    content = {"environment": environment(), "git": git_revision(), "peak_flops": peak, "races": races}
-    write_bytes(RESULTS, json.dumps(content, indent=2).encode() + b"\n")
+    record.write("online_step", peak_flops=peak, races=races)
 
 
 if __name__ == "__main__":

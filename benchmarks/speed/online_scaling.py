@@ -4,25 +4,21 @@ Width, depth, batch, and the number of seeds side by side, vmapped and sharded o
 and writes results/speed/online_scaling.json.
 """
 
-import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.atomic import write_bytes
-from benchmarks.run import environment, git_revision
+from benchmarks.speed import record
 from benchmarks.speed.online_problem import OnlineProblem
 from benchmarks.speed.online_race import peak_flops
 from benchmarks.speed.scaling import slope
 from benchmarks.speed.with_credax_online import advance, start
 from benchmarks.table import markdown_table
 
-RESULTS = Path("results/speed")
 REPEATS = 7
 STEPS = 40
 
@@ -66,7 +62,6 @@ def measure(load: Load) -> float:
 def main() -> None:
     """Measure all axes; the last rows share the seeds out among two devices."""
     jax.config.update("jax_num_cpu_devices", 2)
-    RESULTS.mkdir(parents=True, exist_ok=True)
     peak = peak_flops()
     rows, measured = [], []
     loads = {axis: [Load(**{axis: value}) for value in values] for axis, values in AXES.items()}
@@ -82,8 +77,7 @@ def main() -> None:
             print(*rows[-1], sep="\t", flush=True)
         print(f"time ~ {axis} ^ {slope(values, times):.2f}", flush=True)
     print(markdown_table(["axis", "value", "step ms", "floor ms", "ratio"], rows))
-    content = {"environment": environment(), "git": git_revision(), "peak_flops": peak, "measured": measured}
-    write_bytes(RESULTS / "online_scaling.json", json.dumps(content, indent=2).encode() + b"\n")
+    record.write("online_scaling", peak_flops=peak, measured=measured)
 
 
 if __name__ == "__main__":

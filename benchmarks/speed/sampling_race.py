@@ -4,22 +4,18 @@ Exact sampling (sequential sweeps) with many networks side by side. The contende
 Writes results/speed/sampling_step.json.
 """
 
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import sal
-from benchmarks.atomic import write_bytes
-from benchmarks.run import environment, git_revision
+from benchmarks.speed import record
 from benchmarks.speed.scaling import slope
 from benchmarks.table import markdown_table
 
-RESULTS = Path("results/speed/sampling_step.json")
 REFRACTORY = 10
 """Steps."""
 STEPS = 500
@@ -137,7 +133,6 @@ def race(units: int, networks: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Races at all sizes."""
     jax.config.update("jax_num_cpu_devices", 2)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     rows, measured = [], []
     for axis, sizes in SIZES.items():
         times = []
@@ -152,8 +147,7 @@ def main() -> None:
         values = [size[0 if axis == "units" else 1] for size in sizes]
         print(f"time ~ {axis} ^ {slope(values, times):.2f}", flush=True)
     print(markdown_table(["units x networks", "contender", "us per step and network", "ratio"], rows))
-    content = {"environment": environment(), "git": git_revision(), "measured": measured}
-    write_bytes(RESULTS, json.dumps(content, indent=2).encode() + b"\n")
+    record.write("sampling_step", measured=measured)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ One layer of LIF neurons, loss = sum of all spike times; its value and the gradi
 and figures go to results/speed/.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +16,9 @@ from jaxtyping import Array
 from matplotlib.axes import Axes
 
 import eventprop as ep
-from benchmarks.atomic import write_bytes
-from benchmarks.run import environment, git_revision
+from benchmarks.speed import record
 from benchmarks.speed.problem import TAU_MEM, TAU_SYN, THRESHOLD
 
-RESULTS = Path("results/speed")
 REPEATS = 7
 T_LATEST = 30.0
 """Latest input spike, ms."""
@@ -121,7 +117,7 @@ def draw_times(rows: dict[str, list[tuple[float, Cost]]]) -> None:
             print(f"{label:12} ~ {axis} ^ {exponent:.2f}")
             _draw(panel, x, y, style, f"{label}, slope {exponent:.2f}")
         panel.set_xlabel(axis)
-    figure.savefig(RESULTS / "scaling.png", dpi=150)
+    figure.savefig(record.RESULTS / "scaling.png", dpi=150)
 
 
 def draw_memory(by_spikes: list[tuple[float, Cost]], by_duration: list[tuple[float, Cost]]) -> None:
@@ -134,7 +130,7 @@ def draw_memory(by_spikes: list[tuple[float, Cost]], by_duration: list[tuple[flo
         _draw(panel, x, y, "o-", f"slope {exponent:.2f}")
         panel.set_xlabel(axis)
     panels[0].set_ylabel("memory of the gradient (MiB)")
-    figure.savefig(RESULTS / "memory.png", dpi=150)
+    figure.savefig(record.RESULTS / "memory.png", dpi=150)
 
 
 def _draw(panel: Axes, x: Sequence[float], y: Sequence[float], style: str, label: str) -> None:
@@ -145,7 +141,6 @@ def _draw(panel: Axes, x: Sequence[float], y: Sequence[float], style: str, label
 
 def main() -> None:
     """Measure all axes, print the slopes, write scaling.json, scaling.png and memory.png."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
     costs: dict[Load, Cost] = {}
 
     def row(axis: str, values: Sequence[float]) -> list[tuple[float, Cost]]:
@@ -165,11 +160,10 @@ def main() -> None:
         "spikes per neuron": by_spikes,
         "batch": rows["batch"],
     }
+    measured = [{"load": asdict(load), "cost": asdict(cost)} for load, cost in costs.items()]
+    record.write("scaling", measured=measured)
     draw_times(rows)
     draw_memory(by_spikes, by_duration)
-    measured = [{"load": asdict(load), "cost": asdict(cost)} for load, cost in costs.items()]
-    content = {"environment": environment(), "git": git_revision(), "measured": measured}
-    write_bytes(RESULTS / "scaling.json", json.dumps(content, indent=2).encode() + b"\n")
 
 
 if __name__ == "__main__":

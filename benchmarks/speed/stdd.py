@@ -4,11 +4,9 @@ Beside Credax, the same chain as a sparse matrix over all Z^2 states with SciPy'
 results/speed/stdd.json.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -19,14 +17,12 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 import sal
-from benchmarks.atomic import write_bytes
-from benchmarks.run import environment, git_revision
+from benchmarks.speed import record
 from benchmarks.speed.scaling import slope
 from benchmarks.table import markdown_table
 from sal.phase_plane import phase_plane
 from sal.theory import pair, steady_state
 
-RESULTS = Path("results/speed/stdd.json")
 STATES = (20, 40, 60, 102, 200)
 """Z; 102 is the published comparison, 10 404 states of the chain."""
 GRIDS = (5, 9, 17, 33)
@@ -122,15 +118,7 @@ def main() -> None:
         "points": slope([n**2 for n in GRIDS], [planes[n][102]["median_ms"] for n in GRIDS]),
     }
     print(exponents)
-    content = {
-        "environment": environment(),
-        "git": git_revision(),
-        "stdd": stdds,
-        "plane": planes,
-        "exponents": exponents,
-    }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(RESULTS, json.dumps(content, indent=2).encode() + b"\n")
+    record.write("stdd", stdd=stdds, plane=planes, exponents=exponents)
 
 
 if __name__ == "__main__":

@@ -4,22 +4,18 @@ SALNet with replicas side by side, spike-timing-dependent plasticity included. T
 turns; both use all cores that the process may run on. Writes results/speed/twin_step.json.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.atomic import write_bytes
-from benchmarks.run import environment, git_revision
+from benchmarks.speed import record
 from benchmarks.speed.scaling import slope
 from benchmarks.table import markdown_table
 from sal.symmnet import CHUNK, SALNet
 
-RESULTS = Path("results/speed/twin_step.json")
 STEPS = 500
 """Of learning; as in every run, `CHUNK` more go before, and all are counted."""
 REPEATS = 7
@@ -134,7 +130,6 @@ def race(layers: Sequence[int], replicas: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Races at all sizes."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     rows, measured = [], []
     for axis, sizes in SIZES.items():
         times = []
@@ -154,8 +149,7 @@ def main() -> None:
             ["layers x replicas", "contender", "step ms", "best ms", "all cores ms", "ratio of the best"], rows
         )
     )
-    content = {"environment": environment(), "git": git_revision(), "measured": measured}
-    write_bytes(RESULTS, json.dumps(content, indent=2).encode() + b"\n")
+    record.write("twin_step", measured=measured)
 
 
 if __name__ == "__main__":
