@@ -21,7 +21,10 @@ class RDDNet(AbstractTwin):
     Leaky integrate-and-fire neurons are driven by noise x (an Ornstein-Uhlenbeck process) and by the layer below, whose
     spikes S leave the traces r = kappa * S, kappa(t) = (exp(-t / tau_m) - exp(-t / tau_s)) / (tau_m - tau_s):
 
-        u = x + b + tau_m W r,    v as u, but reset to 0 after each spike, which is fired at v >= 1.
+        u = x + I - <I>,    I = b + tau_m W r,    v as u, but reset to 0 after each spike, which is fired at v >= 1.
+
+    Homeostasis takes the running mean <I> away: without it, the neurons of a trained network, with strong weights of a
+    sign, would be far from their threshold most of the time, and nothing could be learned about their effects.
 
     Time is cut into windows, at whose beginning v = u, so that neuron j fires in a window if and only if the maximum
     Z_j of its drive u_j reaches 1. R_k is what neuron k above gets in the window, sum_j W_kj times the spikes of j; a
@@ -45,6 +48,8 @@ class RDDNet(AbstractTwin):
     tau_m: float = 10.0
     tau_s: float = 3.0
     tau_ref: float = 10.0
+    tau_homeostasis: float = 200.0
+    """Time constant of the running mean of a neuron's input, which its threshold follows."""
     dt: float = 1.0
 
     def __check_init__(self):
@@ -60,7 +65,8 @@ class RDDNet(AbstractTwin):
         layers = [forward[0].shape[1], *(weights.shape[0] for weights in forward)]
         bias = jnp.concatenate([jnp.zeros(layers[0], forward[0].dtype), *biases])
         rest = jnp.zeros((self.replicas, sum(layers)), bias.dtype)
-        start = _State(rest + self.mean, rest, rest, self._kernel.init(rest.shape, self.tau_ref).astype(bias.dtype))
+        synapses = self._kernel.init(rest.shape, self.tau_ref).astype(bias.dtype)
+        start = _State(rest + self.mean, rest, rest, synapses, rest + bias[None])
         windows = max(1, round(self.duration / (self.window * self.replicas)))
 
         def one(state, key):
@@ -82,7 +88,7 @@ class RDDNet(AbstractTwin):
         """The state after a window, with the greatest drive and the number of spikes in it."""
         steps = round(self.window / self.dt)
         nothing = jnp.zeros_like(state.noise)
-        begin = _State(state.noise, nothing, nothing, state.synapses)
+        begin = _State(state.noise, nothing, nothing, state.synapses, state.usual)
 
         def step(carry, key):
             state, greatest, count = carry
@@ -99,14 +105,16 @@ class RDDNet(AbstractTwin):
         kick = self.deviation * math.sqrt(1 - decay**2) * jax.random.normal(key, state.noise.shape, bias.dtype)
         noise = self.mean + (state.noise - self.mean) * decay + kick
         trace = self._kernel.read(state.synapses, self.dt, self.dt)
-        drive = noise + bias[None] + self.tau_m * _upwards(forward, trace)
+        received = bias[None] + self.tau_m * _upwards(forward, trace)
+        usual = state.usual + (received - state.usual) * (self.dt / self.tau_homeostasis)
+        drive = noise + received - usual
         after, resting = state.after * decay, state.resting - self.dt
         fires = (drive - after >= 1) & (resting < self.dt / 2)
         after = jnp.where(fires, drive, after)
         resting = jnp.where(fires, self.tau_ref, resting)
         spikes = fires.astype(bias.dtype)
         synapses = self._kernel.update(state.synapses, spikes, self.dt)
-        return _State(noise, after, resting, synapses), drive, spikes
+        return _State(noise, after, resting, synapses, usual), drive, spikes
 
 
 class _State(eqx.Module):
@@ -116,6 +124,8 @@ class _State(eqx.Module):
     resting: Float[Array, "replicas neurons"]
     """The rest of the refractory period."""
     synapses: Float[Array, "2 replicas neurons"]
+    usual: Float[Array, "replicas neurons"]
+    """The running mean of bias and synaptic input."""
 
 
 def _upwards(forward: Chain, traces: Float[Array, "replicas neurons"]) -> Float[Array, "replicas neurons"]:

@@ -118,6 +118,14 @@ def test_rdd_estimates_the_forward_weights(key, precision):
         assert np.mean(np.sign(weight[large]) == np.sign(estimate[large])) == 1
 
 
+def test_rdd_copes_with_strong_weights_of_one_sign(key):
+    """Without homeostasis the upper neurons are far from threshold, and the angles are 5, 35 and 91 degrees."""
+    model = perceptron(key, (30, 30, 20, 10), scale=6.0)
+    model = [eqx.tree_at(lambda l: l.layer.weight, layer, layer.weight + jnp.std(layer.weight)) for layer in model]
+    after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=200_000.0, replicas=200), key=key)
+    assert np.all(angles(after) < [10, 30, 30])
+
+
 def test_causal_effects_are_the_jump_between_two_lines(rng, x64):
     """Against a fit with numpy.polyfit; a neuron with data on one side only has no effect."""
     drive = rng.uniform(0, 2, size=(400, 3))
