@@ -21,10 +21,11 @@ class RDDNet(AbstractTwin):
     Leaky integrate-and-fire neurons are driven by noise x (an Ornstein-Uhlenbeck process) and by the layer below, whose
     spikes S leave the traces r = kappa * S, kappa(t) = (exp(-t / tau_m) - exp(-t / tau_s)) / (tau_m - tau_s):
 
-        u = x + I - <I>,    I = b + tau_m W r,    v as u, but reset to 0 after each spike, which is fired at v >= 1.
+        u = x + I - <I>,    I = tau_m W r,    v as u, but reset to 0 after each spike, which is fired at v >= 1.
 
-    Homeostasis takes the running mean <I> away: without it, the neurons of a trained network, with strong weights of a
-    sign, would be far from their threshold most of the time, and nothing could be learned about their effects.
+    Homeostasis takes the running mean <I> away, and with it the biases. Without it, the neurons of a trained network,
+    with strong weights of a sign, would be far from their threshold most of the time, and nothing could be learned
+    about their effects.
 
     Time is cut into windows, at whose beginning v = u, so that neuron j fires in a window if and only if the maximum
     Z_j of its drive u_j reaches 1. R_k is what neuron k above gets in the window, sum_j W_kj times the spikes of j; a
@@ -63,14 +64,13 @@ class RDDNet(AbstractTwin):
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray
     ) -> list[Float[Array, "_neurons _sources"]]:
         layers = [forward[0].shape[1], *(weights.shape[0] for weights in forward)]
-        bias = jnp.concatenate([jnp.zeros(layers[0], forward[0].dtype), *biases])
-        rest = jnp.zeros((self.replicas, sum(layers)), bias.dtype)
-        synapses = self._kernel.init(rest.shape, self.tau_ref).astype(bias.dtype)
-        start = _State(rest + self.mean, rest, rest, synapses, rest + bias[None])
+        rest = jnp.zeros((self.replicas, sum(layers)), forward[0].dtype)
+        synapses = self._kernel.init(rest.shape, self.tau_ref).astype(rest.dtype)
+        start = _State(rest + self.mean, rest, rest, synapses, rest)
         windows = max(1, round(self.duration / (self.window * self.replicas)))
 
         def one(state, key):
-            return self._window(state, forward, bias, key)
+            return self._window(state, forward, key)
 
         _, observed = lax.scan(one, start, jax.random.split(key, windows))
         cuts = np.cumsum(layers)[:-1]
@@ -84,7 +84,7 @@ class RDDNet(AbstractTwin):
     def _kernel(self) -> DoubleExponential:
         return DoubleExponential(self.tau_s, self.tau_m, area=1.0)
 
-    def _window(self, state: "_State", forward: Chain, bias: Array, key: PRNGKeyArray) -> tuple["_State", Any]:
+    def _window(self, state: "_State", forward: Chain, key: PRNGKeyArray) -> tuple["_State", Any]:
         """The state after a window, with the greatest drive and the number of spikes in it."""
         steps = round(self.window / self.dt)
         nothing = jnp.zeros_like(state.noise)
@@ -92,27 +92,27 @@ class RDDNet(AbstractTwin):
 
         def step(carry, key):
             state, greatest, count = carry
-            state, drive, spikes = self._step(state, forward, bias, key)
+            state, drive, spikes = self._step(state, forward, key)
             return (state, jnp.maximum(greatest, drive), count + spikes), None
 
         carry = begin, nothing - jnp.inf, nothing
         (state, greatest, count), _ = lax.scan(step, carry, jax.random.split(key, steps))
         return state, (greatest, count)
 
-    def _step(self, state: "_State", forward: Chain, bias: Array, key: PRNGKeyArray) -> tuple["_State", Array, Array]:
+    def _step(self, state: "_State", forward: Chain, key: PRNGKeyArray) -> tuple["_State", Array, Array]:
         """Exact for the noise, the traces and the membranes, between spikes that fall on steps."""
         decay = math.exp(-self.dt / self.tau_m)
-        kick = self.deviation * math.sqrt(1 - decay**2) * jax.random.normal(key, state.noise.shape, bias.dtype)
+        kick = self.deviation * math.sqrt(1 - decay**2) * jax.random.normal(key, state.noise.shape, state.noise.dtype)
         noise = self.mean + (state.noise - self.mean) * decay + kick
         trace = self._kernel.read(state.synapses, self.dt, self.dt)
-        received = bias[None] + self.tau_m * _upwards(forward, trace)
+        received = self.tau_m * _upwards(forward, trace)
         usual = state.usual + (received - state.usual) * (self.dt / self.tau_homeostasis)
         drive = noise + received - usual
         after, resting = state.after * decay, state.resting - self.dt
         fires = (drive - after >= 1) & (resting < self.dt / 2)
         after = jnp.where(fires, drive, after)
         resting = jnp.where(fires, self.tau_ref, resting)
-        spikes = fires.astype(bias.dtype)
+        spikes = fires.astype(noise.dtype)
         synapses = self._kernel.update(state.synapses, spikes, self.dt)
         return _State(noise, after, resting, synapses, usual), drive, spikes
 
@@ -125,7 +125,7 @@ class _State(eqx.Module):
     """The rest of the refractory period."""
     synapses: Float[Array, "2 replicas neurons"]
     usual: Float[Array, "replicas neurons"]
-    """The running mean of bias and synaptic input."""
+    """The running mean of the synaptic input."""
 
 
 def _upwards(forward: Chain, traces: Float[Array, "replicas neurons"]) -> Float[Array, "replicas neurons"]:
