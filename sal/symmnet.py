@@ -85,7 +85,7 @@ class SALNet(AbstractTwin):
     is in units of its authors' code, in which the sum over pairs is divided by the length 2 tau_ref / dt of a buffer.)
     """
 
-    learning_rate: float = 0.04
+    learning_rate: float | Float[Array, ""] = 0.04
     """eta."""
     updates: int = 5
     replicas: int = 32

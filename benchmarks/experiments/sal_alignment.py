@@ -4,6 +4,7 @@ import dataclasses
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from benchmarks.experiment import Experiment
@@ -22,8 +23,8 @@ class Alignment:
     """
 
     layers: tuple[int, ...] = (1024, 384, 192, 10)
-    sal_rate: float = 0.04
-    """eta_SAL."""
+    sal_rates: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08)
+    """Values of eta_SAL, side by side on the same network and with the same noise."""
     epochs: int = 50
     """Updates of the weights."""
     duration: float = 2000.0
@@ -32,7 +33,7 @@ class Alignment:
 
 
 class State(eqx.Module):
-    """What changes."""
+    """What changes. The leaves of `chain` have an axis of learning rates in front."""
 
     chain: list[Connection]
     key: PRNGKeyArray
@@ -53,16 +54,27 @@ class AlignmentTraining(Training):
     def init(self, key: PRNGKeyArray) -> State:
         *keys, feedback_key, key = jax.random.split(key, 5)
         sizes = zip(self.config.layers, self.config.layers[1:], keys, strict=False)
-        chain = [eqx.nn.Linear(n, m, key=k) for n, m, k in sizes]
-        return State(with_feedback(chain, Fixed, key=feedback_key), key)
+        chain = with_feedback([eqx.nn.Linear(n, m, key=k) for n, m, k in sizes], Fixed, key=feedback_key)
+        rates = len(self.config.sal_rates)
+        return State(jax.tree.map(lambda x: jnp.broadcast_to(x, (rates, *x.shape)), chain), key)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         del number
         key, twin_key = jax.random.split(state.key)
         c = self.config
-        twin = SALNet(c.sal_rate, updates=1, replicas=c.replicas, duration=c.duration)
-        chain = symmetrize(state.chain, twin, key=twin_key)
-        return State(chain, key), {f"angle_{n}": layer.angle for n, layer in enumerate(chain, start=1)}
+
+        def update(chain: list[Connection], rate: Array) -> tuple[list[Connection], list[Array]]:
+            twin = SALNet(rate, updates=1, replicas=c.replicas, duration=c.duration)
+            chain = symmetrize(chain, twin, key=twin_key)
+            return chain, [layer.angle for layer in chain]
+
+        chain, angles = jax.vmap(update)(state.chain, jnp.asarray(c.sal_rates))
+        metrics = {
+            f"angle_{layer}_{rate:g}": angle
+            for layer, by_rate in enumerate(angles, start=1)
+            for rate, angle in zip(c.sal_rates, by_rate, strict=True)
+        }
+        return State(chain, key), metrics
 
     def finish(self, state: State) -> tuple[Metrics, list[Connection], RESULTS]:
         return {}, state.chain, RESULTS.successful

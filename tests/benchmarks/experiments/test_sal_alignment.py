@@ -5,11 +5,12 @@ from benchmarks.fit import fit, seed_keys
 
 
 def test_angles_fall_and_are_drawn(tmp_path):
-    config = Alignment(layers=(20, 12, 8, 4), sal_rate=1.0, epochs=6, duration=200.0)
+    config = Alignment(layers=(20, 12, 8, 4), sal_rates=(0.3, 1.0), epochs=6, duration=200.0)
     outcome = fit(AlignmentTraining(config), seed_keys(0, 2), progress=False)
     for layer in (1, 2, 3):
-        angles = outcome.history[f"angle_{layer}"].mean(axis=1)
-        assert angles[-1] < angles[0] - 10
+        slow, fast = (outcome.history[f"angle_{layer}_{rate}"].mean(axis=1) for rate in ("0.3", "1"))
+        assert fast[-1] < fast[0] - 10
+        assert slow[0] > fast[0]
     assert ALIGNMENT.figures is not None
     ALIGNMENT.figures(config, outcome, tmp_path)
     assert (tmp_path / "angles.png").stat().st_size > 10_000
