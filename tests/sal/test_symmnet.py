@@ -118,12 +118,18 @@ def test_rdd_estimates_the_forward_weights(key, precision):
         assert np.mean(np.sign(weight[large]) == np.sign(estimate[large])) == 1
 
 
-def test_rdd_copes_with_strong_weights_of_one_sign(key):
-    """Without homeostasis the upper neurons are far from threshold, and the angles are 5, 35 and 91 degrees."""
-    model = perceptron(key, (30, 30, 20, 10), scale=6.0)
-    model = [eqx.tree_at(lambda l: l.layer.weight, layer, layer.weight + jnp.std(layer.weight)) for layer in model]
+@pytest.mark.parametrize("mean", [0.0, 1.0])
+def test_the_error_of_rdd_depends_on_the_norm_of_the_weights_only(mean, key):
+    """1.65 |W_k| / sqrt(windows), also for strong weights of one sign, whose neurons would never be near threshold."""
+    model = perceptron(key, (60, 40, 20), scale=6.0)
+    model = [
+        eqx.tree_at(lambda l: l.layer.weight, layer, layer.weight + mean * jnp.std(layer.weight)) for layer in model
+    ]
     after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=200_000.0, replicas=200), key=key)
-    assert np.all(angles(after) < [10, 30, 30])
+    for layer in layers(after):
+        norms = np.linalg.norm(layer.weight, axis=1, keepdims=True)
+        error = np.std((layer.backward - layer.weight) / norms) * np.sqrt(200_000 / 20)
+        assert error == pytest.approx(1.65, rel=0.1)
 
 
 def test_causal_effects_are_the_jump_between_two_lines(rng, x64):
