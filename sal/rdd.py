@@ -23,14 +23,16 @@ class RDDNet(AbstractTwin):
     Time is cut into windows, at whose beginning v = u, so that neuron j fires in a window if and only if the maximum
     Z_j of its drive u_j reaches 1. R_k is what neuron k above gets in the window, sum_j W_kj times the spikes of j; a
     function of Z_j that is linear on either side of 1 is fitted to it, where |Z_j - 1| < `bandwidth`, and the height of
-    its jump is B_kj: an estimate of W_kj, as at the jump it is one spike that is added. It is zero for a neuron that
+    its jump is an estimate of W_kj, as at the jump it is one spike that is added. It is zero for a neuron that
     did not come close to the threshold from both sides. Its error does not depend on j, but on all the weights of k:
 
         std(B_kj - W_kj) ~ 1.65 |W_k| / sqrt(windows of a layer)    (with the defaults; measured)
 
+    Backward weights keep `memory` of themselves and take the rest from the estimate: over phases, errors average out,
+    and the layers below are spared weights that jump from phase to phase.
+
     The method, not its authors' protocol (who stimulate parts of a layer): all neurons of a layer are driven at once,
-    and least squares are solved in closed form, not by gradient descent. Biases, and what the backward weights were
-    before, have no influence.
+    and least squares are solved in closed form, not by gradient descent. Biases have no influence.
     """
 
     duration: float = 90_000.0
@@ -38,6 +40,7 @@ class RDDNet(AbstractTwin):
     replicas: int = 32
     window: float = 20.0
     bandwidth: float = 1.0
+    memory: float = 0.7
     mean: float = 0.4
     """Of the drive u, in units of the threshold."""
     deviation: float = 0.3
@@ -52,6 +55,8 @@ class RDDNet(AbstractTwin):
             raise ValueError(
                 f"RDDNet: window must lie between dt = {self.dt} and duration = {self.duration}, got {self.window}"
             )
+        if not 0 <= self.memory < 1:
+            raise ValueError(f"RDDNet: memory must be at least 0 and below 1, got {self.memory}")
 
     def learn(
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray
@@ -64,8 +69,8 @@ class RDDNet(AbstractTwin):
         cuts = np.cumsum(layers)[:-1]
         drives, counts = (jnp.split(x.reshape(-1, sum(layers)), cuts, axis=1) for x in observed)
         return [
-            causal_effects(drive, count @ weights.T, self.bandwidth)
-            for weights, drive, count in zip(forward, drives, counts, strict=True)
+            self.memory * old + (1 - self.memory) * causal_effects(drive, count @ weights.T, self.bandwidth)
+            for old, weights, drive, count in zip(backward, forward, drives, counts, strict=True)
         ]
 
     def _window(self, drive: Array, key: PRNGKeyArray) -> tuple[Array, tuple[Array, Array]]:

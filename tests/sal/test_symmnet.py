@@ -109,7 +109,7 @@ def test_rdd_estimates_the_forward_weights(key, precision):
     """Correlation of B with W above 0.98 and its scale within a tenth, in spite of biases and strong weights."""
     model = perceptron(key, scale=2.0)
     model = jax.tree.map(lambda x: x.astype(precision) if eqx.is_inexact_array(x) else x, model)
-    after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=600_000.0, replicas=200), key=key)
+    after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=600_000.0, replicas=200, memory=0.0), key=key)
     for layer in layers(after):
         weight, estimate = (np.asarray(x, float).ravel() for x in (layer.weight, layer.backward))
         assert np.corrcoef(weight, estimate)[0, 1] > 0.98
@@ -125,11 +125,20 @@ def test_the_error_of_rdd_depends_on_the_norm_of_the_weights_only(mean, key):
     model = [
         eqx.tree_at(lambda l: l.layer.weight, layer, layer.weight + mean * jnp.std(layer.weight)) for layer in model
     ]
-    after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=200_000.0, replicas=200), key=key)
+    after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=200_000.0, replicas=200, memory=0.0), key=key)
     for layer in layers(after):
         norms = np.linalg.norm(layer.weight, axis=1, keepdims=True)
         error = np.std((layer.backward - layer.weight) / norms) * np.sqrt(200_000 / 20)
         assert error == pytest.approx(1.65, rel=0.1)
+
+
+def test_rdd_averages_over_phases(key):
+    model = perceptron(key, (12, 8, 4))
+    fresh, mixed = (
+        symmetrize(model, RDDNet(duration=2000.0, replicas=10, memory=memory), key=key) for memory in (0.0, 0.7)
+    )
+    for old, new, mean in zip(layers(model), layers(fresh), layers(mixed), strict=True):
+        np.testing.assert_allclose(mean.backward, 0.7 * old.backward + 0.3 * new.backward, rtol=1e-4, atol=1e-6)
 
 
 def test_causal_effects_are_the_jump_between_two_lines(rng, x64):
@@ -162,3 +171,5 @@ def test_bad_layers_are_refused(key):
         SALNet(replicas=0)
     with pytest.raises(ValueError, match=r"window must lie between dt = 1.0 and duration = 90000.0, got 0.5"):
         RDDNet(window=0.5)
+    with pytest.raises(ValueError, match="memory must be at least 0 and below 1, got 1"):
+        RDDNet(memory=1.0)
