@@ -53,6 +53,8 @@ class MNIST1D:
     settle: bool = True
     """Whether the network is at rest, for the first input and the target, when a sample starts. The paper's goes on,
     and its errors jump with the label."""
+    prospective_errors: bool = True
+    """Whether errors look ahead (GLE), or are backpropagated instantaneously through the same neurons."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +129,10 @@ class MNIST1DTraining(Training):
 
     def stepper(self, key: PRNGKeyArray) -> gle.AbstractStepper:
         """Euler steps, noisy ones if there is noise."""
+        step = gle.Step() if self.config.prospective_errors else gle.Instantaneous()
         if isinstance(self.noise, float) and self.noise == 0:
-            return gle.Step()
-        return gle.NoisyRates(gle.Step(), self.noise, NOISE_TAU, key)
+            return step
+        return gle.NoisyRates(step, self.noise, NOISE_TAU, key)
 
     def _batch(self, state: State, batch: tuple[Int[Array, " batch"], PRNGKeyArray]) -> tuple[State, Float[Array, ""]]:
         samples, key = batch

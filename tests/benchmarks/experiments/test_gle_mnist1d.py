@@ -33,8 +33,10 @@ def test_the_networks_have_the_published_number_of_weights(hidden, parameters):
     assert sum(x.size for layer in network.layers for x in jax.tree.leaves(layer.connection)) == parameters
 
 
-def test_a_tiny_network_learns_online(data):
-    metrics, _, result = jax.jit(lambda key: train(MNIST1DTraining(SMALL, data), key))(jax.random.key(0))
+@pytest.mark.parametrize("prospective", [True, False])
+def test_a_tiny_network_learns_online(prospective, data):
+    config = dataclasses.replace(SMALL, prospective_errors=prospective)
+    metrics, _, result = jax.jit(lambda key: train(MNIST1DTraining(config, data), key))(jax.random.key(0))
     assert metrics["test_accuracy"] == 1.0
     assert metrics["validation_loss"] < 0.5 * np.log(10)
     assert result == RESULTS.successful
