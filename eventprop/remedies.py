@@ -23,10 +23,11 @@ _Scalar = float | Float[Array, ""]
 
 
 def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTransformationExtraArgs:
-    """Adds `bump` to all weights if too many spikes are missing in any of the layers; stands after the optimiser.
+    """Adds `bump` to all weights of the first layer in which too many spikes are missing; stands after the optimiser.
 
     Wunderlich and Pehle (2021): "If the activity of one of the two layers fell below a certain threshold for a given
-    minibatch, we incremented all weights"; bump = 1e-4, allowed = (0.15, 0) for the hidden and the output layer.
+    minibatch, we incremented all weights"; bump = 1e-4, allowed = (0.15, 0) for the hidden and the output layer. Layers
+    above wait until those below are active enough, as in the authors' code.
 
     `update` takes the signal `silent`: for each layer the fraction of all pairs (trial, neuron) of the minibatch
     without any spike, e.g. `jnp.mean(jax.vmap(SpikeTrains.silent)(trains))`, which must not exceed its entry of
@@ -38,11 +39,17 @@ def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTran
 
     def update(updates, state, params=None, *, silent: Sequence[Any], **extra):
         del params, extra
-        too_silent = [missing > ratio for missing, ratio in zip(silent, allowed, strict=False) if missing is not None]
-        increment = jnp.where(jnp.any(jnp.array([False, *too_silent])), bump, 0.0)
-        return _add_to_weights(
-            updates, lambda weights, missing, ratio: increment.astype(weights.dtype), silent=silent, allowed=allowed
-        ), state
+        bumps, waiting = [], jnp.asarray(False)
+        for missing, ratio in zip(silent, allowed, strict=False):
+            too_silent = jnp.asarray(False) if missing is None else missing > ratio
+            bumps.append(jnp.where(too_silent & ~waiting, bump, 0.0))
+            waiting |= too_silent
+
+        def increment(weights: Array, missing: Array, ratio: _Scalar, amount: Array) -> Array:
+            del missing, ratio
+            return amount.astype(weights.dtype)
+
+        return _add_to_weights(updates, increment, silent=silent, allowed=allowed, amounts=bumps), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyright: ignore[reportArgumentType]
 
