@@ -40,7 +40,7 @@ def figure_8(config: Any, fit: Fit, directory: Path) -> None:
         axes.set(xlabel="network time of all replicas in s", title=f"dense layer {layer}", ylim=(0, 100))
         axes.label_outer()
     figure.axes[0].set(ylabel="angle between W and B in degrees")
-    figure.axes[-1].legend(frameon=False)
+    figure.axes[0].legend(frameon=False)
     figure.savefig(directory / "angles.png", dpi=130)
 
 
