@@ -104,7 +104,7 @@ def compare(
     bins = jnp.concatenate([theory.probabilities(LAGS), theory.tail(LAGS)[:, None]], axis=1) * theory.rate
     mean = jnp.mean(counts, axis=0)
     # Pairs that follow each other are not independent: their covariance is that between replicas, not a multinomial's.
-    deviations = (counts - mean).reshape(config.replicas, -1)
+    deviations = (counts - mean[None]).reshape(config.replicas, -1)
     covariance = deviations.T @ deviations / (config.replicas - 1) / config.replicas
     off = (mean - bins).ravel()
     # Where spikes of both kinds alternate, the counts of both sides are all but equal: one direction has no noise.
