@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -40,9 +42,10 @@ def test_simulated_differences_pass_the_test_and_others_do_not(key, x64):
         assert 1e-3 < comparison.p_value[0] < 1 - 1e-3
     weights, biases = jnp.array([0.5, -0.5]), jnp.array([0.3, -0.2])
     alpha = sal.Alpha(1 / 3, 1.0)
-    honest = sal_stdd.compare(SMALL, alpha, sal.Sweep(), weights, biases, key)
-    # The power of the test: theory for weights that are off by 0.3.
-    moved = sal_stdd.compare(SMALL, alpha, sal.Sweep(), weights + 0.3, biases, key)
+    large = dataclasses.replace(SMALL, replicas=4 * SMALL.replicas)
+    honest = sal_stdd.compare(large, alpha, sal.Sweep(), weights, biases, key)
+    # The power of the test: theory for weights that are off by 0.1.
+    moved = sal_stdd.compare(SMALL, alpha, sal.Sweep(), weights + 0.1, biases, key)
     theory = moved.expected.probabilities(sal_stdd.LAGS) * moved.expected.rate
     off = (honest.counted - theory) / honest.error
     assert honest.p_value > 1e-3 and np.max(np.abs(off)) > 5
