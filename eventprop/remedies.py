@@ -45,11 +45,13 @@ def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTran
             bumps.append(jnp.where(too_silent & ~waiting, bump, 0.0))
             waiting |= too_silent
 
-        def increment(weights: Array, missing: Array, ratio: _Scalar, amount: Array) -> Array:
-            del missing, ratio
-            return amount.astype(weights.dtype)
-
-        return _add_to_weights(updates, increment, silent=silent, allowed=allowed, amounts=bumps), state
+        return _add_to_weights(
+            updates,
+            lambda weights, missing, ratio, amount: amount.astype(weights.dtype),
+            silent=silent,
+            allowed=allowed,
+            amounts=bumps,
+        ), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyright: ignore[reportArgumentType]
 
