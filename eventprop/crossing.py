@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from eventprop.closed_form import Membrane
-from eventprop.loops import anywhere
+from eventprop.loops import anywhere, elementwise
 
 
 def best_moment(membrane: Membrane, threshold: Array, i: Array, duration: Array) -> Array:
@@ -25,45 +25,75 @@ def best_moment(membrane: Membrane, threshold: Array, i: Array, duration: Array)
     return jnp.where(threshold > 0, touching, duration)
 
 
+@elementwise
 def crossing_time(
     membrane: Membrane, threshold: Array, v: Array, i: Array, decisive: Array, needed: Bool[Array, "..."]
 ) -> Array:
     """First t in [0, decisive] at which v(t) = threshold, for trajectories that do cross (`needed`; others: anything).
 
-    `decisive` is the moment of `best_moment`, where they are above the threshold. From there, each step solves the
-    parabola through value, slope and curvature. Below a threshold above the bias the rising piece is concave, and three
-    or four steps reach rounding, near tangency too. Steps that leave the bracket, as with a bias near or above the
-    threshold, are replaced by bisection. A step is the last one if the cubic term that it neglects is below rounding.
+    `decisive` is the moment of `best_moment`, where they are above the threshold. Each turn solves the parabola through
+    value, slope and curvature. Below a threshold above the bias the rising piece is concave, and two or three turns
+    reach rounding, near tangency too. The first two are taken on trust; then steps that leave the bracket, as with a
+    bias near or above the threshold, are replaced by bisection. A step is the last one if the cubic term that it
+    neglects is below rounding.
     """
     eps = jnp.finfo(v.dtype).eps
+    ratio = membrane.tau_mem / membrane.tau_syn
+    end = jnp.maximum(decisive, 0)
+
+    def parabola(t):
+        """How far v is above the threshold at t, the step to it, and the errors of v by rounding and after the step."""
+        leak, decay, response = membrane.propagator(t)
+        left, driven, i_t = v * leak, i * response, i * decay
+        error, (slope, curvature, third) = left + driven - threshold, _derivatives(ratio, left + driven, i_t)
+        step = _first_root(error, slope, curvature)
+        rounding = 4 * eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
+        return error, membrane.tau_mem * step, rounding, jnp.abs(third * step * step * step)
+
+    def within(t):
+        return (t >= 0) & (t <= end)
+
+    def trusting_turn(carry):
+        t, _ = carry
+        _, step, rounding, neglected = parabola(t)
+        converged = within(t + step) & (neglected <= rounding)
+        return jnp.where(within(t + step), t + step, end), converged
 
     def turn(carry):
         t, low, high, converged, count = carry
-        leak, decay, response = membrane.propagator(t)
-        left, driven, i_t = v * leak, i * response, i * decay
-        v_t = left + driven
-        error = v_t - threshold
-        slope = (i_t - v_t) / membrane.tau_mem
-        curvature = (-i_t / membrane.tau_syn - slope) / membrane.tau_mem
-        third = (i_t / (membrane.tau_syn * membrane.tau_syn) - curvature) / membrane.tau_mem
+        error, step, rounding, neglected = parabola(t)
         low, high = jnp.where(error < 0, t, low), jnp.where(error < 0, high, t)
-        root = jnp.sqrt(jnp.maximum(slope * slope - 2 * error * curvature, 0))
-        # The earlier root of a concave parabola, in the form in which nothing cancels.
-        step = jnp.where(slope > 0, -2 * error, root - slope) / _nonzero(jnp.where(slope > 0, slope + root, curvature))
-        rounding = 4 * eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
         close = jnp.abs(error) <= rounding
         # XLA may compute `error` twice with different rounding, so at the root the bracket's sign is not to be trusted.
         inside = (t + step >= low) & (t + step <= high)
         proposal = jnp.where(inside, t + step, jnp.where(close, t, (low + high) / 2))
-        last = close | (inside & (jnp.abs(third * step * step * step) <= rounding)) | (high - low <= eps * high)
+        last = close | (inside & (neglected <= rounding)) | (high - low <= eps * high)
         return jnp.where(converged, t, proposal), low, high, converged | last, count + 1
 
     def unfinished(carry):
         return anywhere(~carry[3]) & (carry[4] < 60)
 
-    end = jnp.maximum(decisive, 0)
-    return lax.while_loop(unfinished, turn, (end, jnp.zeros_like(end), end, ~needed, 0))[0]
+    # At the start the derivatives are free. In y = 1 - exp(-t/tau_mem) the parabola is a better guess than in t.
+    slope, curvature, _ = _derivatives(ratio, v, i)
+    y = _first_root(v - threshold, slope, slope + curvature)
+    guess = -membrane.tau_mem * jnp.log(jnp.maximum(1 - y, 0))
+    carry = jnp.where(within(guess), guess, end), jnp.zeros_like(needed)
+    for _ in range(2):
+        carry = trusting_turn(carry)
+    t, converged = carry
+    return lax.while_loop(unfinished, turn, (t, jnp.zeros_like(end), end, converged | ~needed, 0))[0]
 
 
-def _nonzero(x: Array) -> Array:
-    return jnp.where(x == 0, jnp.finfo(x.dtype).tiny, x)
+def _derivatives(ratio: Array, v: Array, i: Array) -> tuple[Array, Array, Array]:
+    """The first three of v with respect to t / tau_mem; `ratio` is tau_mem / tau_syn."""
+    slope = i - v
+    curvature = -ratio * i - slope
+    return slope, curvature, ratio * ratio * i - curvature
+
+
+def _first_root(error: Array, slope: Array, curvature: Array) -> Array:
+    """The step to the earlier root of a concave parabola, or to its top, in the form in which nothing cancels."""
+    root = jnp.sqrt(jnp.maximum(slope * slope - 2 * error * curvature, 0))
+    denominator = jnp.where(slope > 0, slope + root, curvature)
+    denominator = jnp.where(denominator == 0, jnp.finfo(error.dtype).tiny, denominator)
+    return jnp.where(slope > 0, -2 * error, root - slope) / denominator

@@ -154,6 +154,7 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     moments = best_moment(membrane, threshold, i[:-1], durations)
     leak, _, response = membrane.propagator(moments)
     margin = v[:-1] * leak + i[:-1] * response - threshold
+    margin = jnp.where(margin < jnp.inf, margin, -jnp.inf)
     return Intervals(starts, times, v[:-1], i[:-1], starts[:, None] + moments, margin), v[-1], i[-1]
 
 
@@ -177,7 +178,7 @@ def _one_after_the_other(propagators: tuple[Array, Array, Array], charges: Array
         state = leak * v + response * i, decay * i + charge
         return state, state
 
-    return lax.scan(event, (v, i), (propagators, charges), unroll=4)[1]
+    return lax.scan(event, (v, i), (propagators, charges))[1]
 
 
 def _side_by_side(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
@@ -201,7 +202,6 @@ def _next_crossing(
     """
     age = intervals.decisive - window.begin[None]
     clears = intervals.margin >= window.excess[None] * trial.membrane.align(2).leak(jnp.maximum(age, 0))
-    clears = clears & (intervals.margin < jnp.inf)
     size = intervals.starts.shape[0]
     numbers = jnp.arange(size, dtype=jnp.int32)[:, None]
     interval = jnp.min(jnp.where(clears & (age >= 0), numbers, jnp.int32(size)), axis=0)
@@ -244,4 +244,5 @@ def _released(trial: LayerTrial, intervals: Intervals, window: Window) -> Window
 
 
 def _at_interval(interval: Array, starts: Array, *values: Array) -> tuple[Array, ...]:
-    return starts[interval], *(jnp.take_along_axis(x, interval[None], axis=0)[0] for x in values)
+    neurons = jnp.arange(interval.shape[0], dtype=jnp.int32)
+    return starts[interval], *(x.at[interval, neurons].get(mode="promise_in_bounds") for x in values)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eventprop.loops import anywhere
+from eventprop.loops import anywhere, elementwise
 from eventprop.solvers import search
 
 
@@ -40,3 +40,23 @@ def test_a_loop_with_a_shared_condition_keeps_no_copies():
     np.testing.assert_array_equal(jax.vmap(loop)(batch), [1.0, 1.5, 3.0])
     condition = jax.make_jaxpr(jax.vmap(loop))(batch).eqns[0].params["cond_jaxpr"]
     assert condition.out_avals[0].shape == ()
+
+
+def test_elementwise_sees_one_vector_and_returns_what_it_would_row_by_row(rng):
+    shapes = []
+
+    def affine(line, x):
+        shapes.append(x.shape)
+        return line["slope"] * x + line["offset"]
+
+    slope, offset, x = (jnp.asarray(rng.normal(size=shape)) for shape in ((2,), (2, 3), (5, 2, 3)))
+    inner = jax.vmap(elementwise(affine), in_axes=({"slope": 0, "offset": 0}, 0))
+    result = jax.vmap(inner, in_axes=(None, 0))({"slope": slope, "offset": offset}, x)
+    np.testing.assert_array_equal(result, slope[None, :, None] * x + offset[None])
+    assert shapes[-1] == (5 * 2 * 3,)
+
+
+def test_elementwise_keeps_a_scalar_that_no_batch_has(rng):
+    x = jnp.asarray(rng.normal(size=(4, 3)))
+    scale = elementwise(lambda factor, x: factor * x if factor.ndim == 0 else jnp.full_like(x, jnp.nan))
+    np.testing.assert_array_equal(jax.vmap(scale, in_axes=(None, 0))(jnp.asarray(2.0), x), 2 * x)
