@@ -95,19 +95,14 @@ def _at_fixed_times(
     """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
     slots, neurons = at.shape
-    if occupied is not None:
-        position, _ = occupied
-        neuron, slot = jnp.minimum(position // slots, neurons - 1), position % slots
+    # Every slot as a neuron of its own: one long axis, whatever the layer's width. Most slots of a wide one are empty.
+    position = jnp.arange(at.size, dtype=jnp.int32) if occupied is None else occupied[0]
+    neuron, slot = jnp.minimum(position // slots, neurons - 1), position % slots
 
     def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
-        v_begin = begin_potential(whole, slots)
-        if occupied is None:
-            v = potential_in_window(whole, begin, v_begin, at)
-            return v - expand(whole.threshold, 2), current_before(whole, at)
-        # Most slots are empty: every spike as a neuron of its own, and back.
         spikes = whole.select(neuron)
-        rows = (x[slot, neuron][None] for x in (begin, v_begin, at))
+        rows = (x[slot, neuron][None] for x in (begin, begin_potential(whole, slots), at))
         v = potential_in_window(spikes, *rows)[0] - spikes.threshold
         i = current_before(spikes, at[slot, neuron][None])[0]
         row = jnp.where(position < at.size, slot, slots)
