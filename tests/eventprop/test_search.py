@@ -13,7 +13,7 @@ def test_free_states_side_by_side_are_those_one_after_the_other(x64, rng):
     propagators = tuple(jnp.asarray(x) for x in rng.uniform(0, 1, (3, 17, 1)))
     charges, v, i = (jnp.asarray(rng.normal(size=shape)) for shape in ((17, 5), (5,), (5,)))
     expected = search._one_after_the_other(propagators, charges, v, i)
-    for states in zip(search._side_by_side(propagators, charges, v[None], i[None]), expected, strict=True):
+    for states in zip(*map(jax.tree.leaves, (search._side_by_side(propagators, charges, v, i), expected)), strict=True):
         np.testing.assert_allclose(*states, rtol=1e-13)
 
 
