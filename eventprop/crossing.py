@@ -48,7 +48,7 @@ def crossing_time(
         error, (slope, curvature, third) = left + driven - threshold, _derivatives(ratio, left + driven, i_t)
         step = _first_root(error, slope, curvature)
         rounding = 4 * eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
-        return error, membrane.tau_mem * step, rounding, jnp.abs(third * step * step * step)
+        return error, membrane.tau_mem * step, rounding, jnp.abs(third * step * step * step) / 6
 
     def within(t):
         return (t >= 0) & (t <= end)
