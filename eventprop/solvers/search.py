@@ -109,6 +109,12 @@ def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array
     intervals, v_end, i_end = _free_intervals(trial, progress, times, charges)
     slots = progress.times.shape[0]
 
+    def next_crossing(window, record, fired):
+        if trial.refractory is not None:
+            window = _released(trial, intervals, window)
+        found, interval = _next_crossing(trial, intervals, window)
+        return found & (fired < slots + MOST_LOST), interval, window, record, fired
+
     def fire(found, interval, window, record, fired):
         time, current = _spike(trial, intervals, window, interval, found)
         slot = found[None] & (jnp.arange(slots)[:, None] == fired[None])
@@ -117,28 +123,13 @@ def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array
         window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
         return window, record, fired + found
 
-    def next_crossing(window, fired):
-        if trial.refractory is not None:
-            window = _released(trial, intervals, window)
-        found, interval = _next_crossing(trial, intervals, window)
-        return window, found & (fired < slots + MOST_LOST), interval
-
-    def search_pass(carry):
-        window, record, fired, _ = carry
-        window, found, interval = next_crossing(window, fired)
-        any_found = anywhere(found)
-        carry = (window, record, fired)
-        carry = lax.cond(any_found, fire, lambda found, interval, *carry: carry, found, interval, *carry)
-        return *carry, any_found
-
     window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
-    window, record, fired = window, (progress.times, progress.currents), progress.fired
+    carry = next_crossing(window, (progress.times, progress.currents), progress.fired)
     if trial.once:
-        window, found, interval = next_crossing(window, fired)
-        window, record, fired = fire(found, interval, window, record, fired)
+        window, record, fired = fire(*carry)
     else:
-        carry = (window, record, fired, jnp.array(True))
-        window, record, fired, _ = lax.while_loop(lambda carry: carry[3], search_pass, carry)
+        carry = lax.while_loop(lambda carry: anywhere(carry[0]), lambda carry: next_crossing(*fire(*carry)), carry)
+        _, _, window, record, fired = carry
     free = v_end - window.excess * trial.membrane.leak(jnp.maximum(times[-1] - window.begin, 0))
     v = jnp.where(window.begin > times[-1], window.v, free)
     return Progress(times[-1], v, i_end, window.begin, fired, *record)
