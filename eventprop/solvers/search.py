@@ -145,6 +145,7 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     moments = best_moment(membrane, threshold, i, durations)
     leak, _, response = membrane.propagator(moments)
     margin = v * leak + i * response - threshold
+    # No spike where the potential overflows: the state at the end tells that it is not finite.
     margin = jnp.where(margin < jnp.inf, margin, -jnp.inf)
     return Intervals(starts, times, v, i, starts[:, None] + moments, margin), *end
 
