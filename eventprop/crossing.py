@@ -53,11 +53,10 @@ def crossing_time(
     def within(t):
         return (t >= 0) & (t <= end)
 
-    def trusting_turn(carry):
-        t, _ = carry
+    def trusting_turn(t):
         _, step, rounding, neglected = parabola(t)
-        converged = within(t + step) & (neglected <= rounding)
-        return jnp.where(within(t + step), t + step, end), converged
+        inside = within(t + step)
+        return jnp.where(inside, t + step, end), inside & (neglected <= rounding)
 
     def turn(carry):
         t, low, high, converged, count = carry
@@ -77,10 +76,8 @@ def crossing_time(
     slope, curvature, _ = _derivatives(ratio, v, i)
     y = _first_root(v - threshold, slope, slope + curvature)
     guess = -membrane.tau_mem * jnp.log(jnp.maximum(1 - y, 0))
-    carry = jnp.where(within(guess), guess, end), jnp.zeros_like(needed)
-    for _ in range(2):
-        carry = trusting_turn(carry)
-    t, converged = carry
+    t, _ = trusting_turn(jnp.where(within(guess), guess, end))
+    t, converged = trusting_turn(t)
     return lax.while_loop(unfinished, turn, (t, jnp.zeros_like(end), end, converged | ~needed, 0))[0]
 
 
