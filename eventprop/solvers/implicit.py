@@ -97,16 +97,21 @@ def _at_fixed_times(
     slots, neurons = at.shape
     # Every slot as a neuron of its own: one long axis, whatever the layer's width. Most slots of a wide one are empty.
     position = jnp.arange(at.size, dtype=jnp.int32) if occupied is None else occupied[0]
-    neuron, slot = jnp.minimum(position // slots, neurons - 1), position % slots
+    neuron = jnp.minimum(position // slots, neurons - 1)
+    place = jnp.where(position < at.size, position % slots * neurons + neuron, at.size)
+
+    def select(x):
+        return x.reshape(-1).at[place].get(mode="clip")[None]
 
     def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
         spikes = whole.select(neuron)
-        rows = (x[slot, neuron][None] for x in (begin, begin_potential(whole, slots), at))
-        v = potential_in_window(spikes, *rows)[0] - spikes.threshold
-        i = current_before(spikes, at[slot, neuron][None])[0]
-        row = jnp.where(position < at.size, slot, slots)
-        return tuple(jnp.zeros_like(at).at[row, neuron].set(x, mode="drop") for x in (v, i))
+        v = potential_in_window(spikes, select(begin), select(begin_potential(whole, slots)), select(at))
+        i = current_before(spikes, select(at))
+        return tuple(
+            jnp.zeros(at.size, at.dtype).at[place].set(x, mode="drop").reshape(at.shape)
+            for x in (v[0] - spikes.threshold, i[0])
+        )
 
     # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
     return jax.jvp(excess_and_current, (perturbed,), (tangent,))[1]
@@ -147,42 +152,44 @@ def potential_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Arr
     """
     elapsed = _positive(at - begin)
 
-    def kernel(event):
+    def kernel(membrane, event, begin, at, elapsed):
         # At a tie the event counts as the later one, with the derivative of an event after the begin.
-        free = event >= begin[None]
-        return trial.membrane.align(3).delayed_response(
-            jnp.where(free, 0, _positive(begin[None] - event)),
-            jnp.where(free, _positive(at[None] - event), elapsed[None]),
+        free = event >= begin
+        return membrane.delayed_response(
+            jnp.where(free, 0, _positive(begin - event)), jnp.where(free, _positive(at - event), elapsed)
         )
 
-    start = jnp.zeros((1, *at.shape), at.dtype)
-    initial = v_begin * trial.membrane.align(2).leak(elapsed) + kernel(start)[0] * trial.i[None]
-    return _sum_over_events(trial, kernel, initial)
+    membrane, seen = trial.membrane.align(2), (begin, at, elapsed)
+    initial = v_begin * membrane.leak(elapsed) + kernel(membrane, jnp.zeros_like(at), *seen) * trial.i[None]
+    return _sum_over_events(trial, kernel, seen, initial)
 
 
 def current_before(trial: LayerTrial, at: Array) -> Array:
     """i just before the times `at` [times, neurons]."""
-    membrane = trial.membrane.align(3)
 
-    def kernel(event):
-        return jnp.where(event < at[None], membrane.decay(_positive(at[None] - event)), 0)
+    def kernel(membrane, event, at):
+        return jnp.where(event < at, membrane.decay(_positive(at - event)), 0)
 
-    return _sum_over_events(trial, kernel, trial.membrane.align(2).decay(at) * trial.i[None])
+    return _sum_over_events(trial, kernel, (at,), trial.membrane.align(2).decay(at) * trial.i[None])
 
 
-def _sum_over_events(trial: LayerTrial, kernel: Callable[[Array], Array], initial: Array) -> Array:
-    """initial + sum_k charge_k kernel(t_k).
+def _sum_over_events(trial: LayerTrial, kernel: Callable[..., Array], seen: tuple[Array, ...], initial: Array) -> Array:
+    """initial + sum_k charge_k kernel(membrane, t_k, *seen), with `seen` and `initial` [times, neurons].
 
     In groups of events: as one expression over all (event, time, neuron) it would not fit into memory for wide layers.
+    The longer axis comes last, where XLA's loops have their vector registers: events for a few neurons, else neurons.
     """
     events = trial.times.shape[0]
     group = max(1, min(_GROUP // initial.size, events))
     padding = -events % group
+    axis = -1 if group > initial.size else 0
+    membrane, seen = jax.tree.map(lambda x: jnp.expand_dims(x, axis) if x.ndim else x, (trial.membrane.align(2), seen))
 
     def add(total, part):
         times, index, present = part
         charges = trial.connection.charges(index) * present[:, None]
-        return total + jnp.sum(kernel(times[:, None, None]) * charges[:, None], axis=0), None
+        times, charges = (times[None, None], charges.T[None]) if axis else (times[:, None, None], charges[:, None])
+        return total + jnp.sum(kernel(membrane, times, *seen) * charges, axis=axis), None
 
     if group == events:
         return add(initial, (trial.times, trial.index, trial.present))[0]

@@ -24,7 +24,10 @@ MOST_LOST = 1000
 
 
 class Progress(NamedTuple):
-    """The layer at time t. `hold`: when the refractory period ends (at most t: over); `fired`: spikes so far."""
+    """The layer at time t. `hold`: when the refractory period ends (at most t: over); `fired`: spikes so far.
+
+    The last slot takes the spikes that find no other one.
+    """
 
     t: Float[Array, ""]
     v: Float[Array, " neurons"]
@@ -74,9 +77,10 @@ def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Array
         i=trial.i,
         hold=jnp.minimum(trial.hold, trial.end),
         fired=jnp.zeros(trial.neurons, jnp.int32),
-        times=jnp.full((max_spikes, trial.neurons), jnp.inf, trial.v.dtype),
-        currents=jnp.zeros((max_spikes, trial.neurons), trial.v.dtype),
+        times=jnp.full((max_spikes + 1, trial.neurons), jnp.inf, trial.v.dtype),
+        currents=jnp.zeros((max_spikes + 1, trial.neurons), trial.v.dtype),
     )
+    alone = times.shape[0] == 1
 
     def unfinished(carry):
         number, progress = carry
@@ -85,13 +89,13 @@ def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Array
     def advance(carry):
         number, progress = carry
         charges = trial.connection.charges(index[number]) * present[number][:, None]
-        return number + 1, _advance(trial, progress, times[number], charges)
+        return number + 1, _advance(trial, progress, times[number], charges, alone)
 
-    if times.shape[0] == 1:
+    if alone:
         _, progress = advance((0, start))
     else:
         _, progress = lax.while_loop(unfinished, advance, (jnp.zeros((), jnp.int32), start))
-    return progress.times, progress.currents, progress.fired
+    return progress.times[:-1], progress.currents[:-1], progress.fired
 
 
 def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
@@ -104,32 +108,33 @@ def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
     return times.reshape(-1, size), index.reshape(-1, size), present.reshape(-1, size)
 
 
-def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array) -> Progress:
-    """Move the layer past the events of one chunk."""
+def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array, alone: bool) -> Progress:
+    """Move the layer past the events of one chunk. `alone`: there is no other chunk."""
     intervals, v_end, i_end = _free_intervals(trial, progress, times, charges)
-    slots = progress.times.shape[0]
+    last_slot = progress.times.shape[0] - 1
 
-    def next_crossing(window, record, fired):
+    def next_crossing(window, record, fired, turn):
         if trial.refractory is not None:
             window = _released(trial, intervals, window)
         found, interval = _next_crossing(trial, intervals, window)
-        return found & (fired < slots + MOST_LOST), interval, window, record, fired
+        return found & (fired < last_slot + MOST_LOST), interval, window, record, fired, turn
 
-    def fire(found, interval, window, record, fired):
+    def fire(found, interval, window, record, fired, turn):
         time, current = _spike(trial, intervals, window, interval, found)
-        slot = found[None] & (jnp.arange(slots)[:, None] == fired[None])
-        record = tuple(jnp.where(slot, new[None], old) for new, old in zip((time, current), record, strict=True))
+        # In the only chunk, all neurons that fire in a turn do so for the same time: one row, not a column for each.
+        slot = jnp.minimum(turn if alone else fired, last_slot)
+        record = tuple(_written(old, slot, found, new) for old, new in zip(record, (time, current), strict=True))
         after = _after_spike(trial, window, time, current)
         window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
-        return window, record, fired + found
+        return window, record, fired + found, turn + 1
 
     window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
-    carry = next_crossing(window, (progress.times, progress.currents), progress.fired)
+    carry = next_crossing(window, (progress.times, progress.currents), progress.fired, jnp.zeros((), jnp.int32))
     if trial.once:
-        window, record, fired = fire(*carry)
+        window, record, fired, _ = fire(*carry)
     else:
         carry = lax.while_loop(lambda carry: anywhere(carry[0]), lambda carry: next_crossing(*fire(*carry)), carry)
-        _, _, window, record, fired = carry
+        _, _, window, record, fired, _ = carry
     free = v_end - window.excess * trial.membrane.leak(jnp.maximum(times[-1] - window.begin, 0))
     v = jnp.where(window.begin > times[-1], window.v, free)
     return Progress(times[-1], v, i_end, window.begin, fired, *record)
@@ -213,6 +218,15 @@ def _spike(
     )
     wait = crossing_time(membrane, trial.threshold, v, i, decisive - start, found)
     return start + wait, i * membrane.decay(wait)
+
+
+def _written(record: Array, slot: Array, found: Array, values: Array) -> Array:
+    """A record [slots, neurons] with `values` in this slot, the same or one for each neuron, where `found`."""
+    if slot.ndim == 0:
+        row = jnp.where(found, values, record[slot])
+        return lax.dynamic_update_index_in_dim(record, row, slot, axis=0)
+    here = found[None] & (jnp.arange(record.shape[0])[:, None] == slot[None])
+    return jnp.where(here, values[None], record)
 
 
 def _after_spike(trial: LayerTrial, window: Window, time: Array, current: Array) -> Window:

@@ -44,11 +44,12 @@ class LayerTrial(eqx.Module):
         """The same trial of some of the neurons, in this order."""
 
         def pick(parameter):
-            return parameter[neuron] if parameter.ndim else parameter
+            return parameter.at[neuron].get(mode="promise_in_bounds") if parameter.ndim else parameter
 
         names = ("membrane", "threshold", "reset", "refractory", "v", "i", "hold")
         picked = {name: jax.tree.map(pick, getattr(self, name)) for name in names}
-        return dataclasses.replace(self, connection=Dense(self.connection.weights[:, neuron]), **picked)
+        weights = self.connection.weights.at[:, neuron].get(mode="promise_in_bounds")
+        return dataclasses.replace(self, connection=Dense(weights), **picked)
 
 
 def layer_trial(
