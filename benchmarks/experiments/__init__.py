@@ -30,6 +30,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         eventprop_gradient_check.CHECK,
         gle_chain.CHAIN,
         gle_mnist1d.MNIST_1D,
+        gle_mnist1d.PAPER,
         gle_mnist1d.LAGNET,
         gle_robustness.ROBUSTNESS,
         gle_scaling.SCALING,

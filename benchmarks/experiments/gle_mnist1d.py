@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from optax.contrib import ReduceLROnPlateauState, reduce_on_plateau
 
 import gle
 from benchmarks.datasets import DataSet, mnist1d
@@ -55,6 +56,29 @@ class MNIST1D:
     and its errors jump with the label."""
     prospective_errors: bool = True
     """Whether errors look ahead (GLE), or are backpropagated instantaneously through the same neurons."""
+    pytorch_weights: bool = False
+    """Whether all weights and biases start uniformly in +-1/sqrt(fan-in), as in PyTorch, whatever `gain` says."""
+    halving: bool = False
+    """Whether the rate is halved after every third epoch without a lower validation loss (`ReduceLROnPlateau` with
+    patience 2), instead of falling exponentially."""
+    algorithm1: bool = False
+    """Whether steps are those of the authors' variant of Algorithm 1, with delays of dt from layer to layer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MNIST1DPaper(MNIST1D):
+    """MNIST-1D streams, learned online with the paper's recipe.
+
+    As its authors' code runs it, but for the schedule, which sees samples that are in no published split.
+    """
+
+    epochs: int = 150
+    learning_rate: float = 5e-4
+    averaging: float = 0.0
+    settle: bool = False
+    pytorch_weights: bool = True
+    halving: bool = True
+    algorithm1: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +96,16 @@ class LagNet(MNIST1D):
     learning_rate: float = 5e-4
 
 
+PLATEAU = reduce_on_plateau(factor=0.5, patience=3, rtol=1e-4)
+"""PyTorch's with its defaults and patience 2: there the epoch after the patience halves, here the last one of it."""
+
+
 class State(eqx.Module):
-    """What changes in training; `average` is the network that is judged."""
+    """What changes in training; `average` is the network that is judged, `plateau` what `PLATEAU` remembers."""
 
     learner: gle.Learner
     average: gle.Network
+    plateau: ReduceLROnPlateauState
     key: PRNGKeyArray
     result: gle.RESULTS
 
@@ -94,6 +123,8 @@ class MNIST1DTraining(Training):
     """Standard deviation of the noise on all rates; the number 0: none is drawn."""
 
     def __init__(self, config: MNIST1D, data: DataSet | None = None, *, noise: float | Float[Array, ""] = 0.0):
+        if config.algorithm1 and not config.prospective_errors:
+            raise ValueError("algorithm1 = True has prospective errors: set prospective_errors = True too, or neither.")
         data = mnist1d.load(STEPS) if data is None else data
         self.config, self.epochs, self.noise = config, config.epochs, noise
         self.train_set, self.validation_set, self.test_set = (
@@ -106,17 +137,20 @@ class MNIST1DTraining(Training):
         network_key, key = jax.random.split(key)
         network = build(self.config, network_key)
         stepper = self.stepper(jax.random.fold_in(key, 0))
-        learner = gle.start(network, self._optimiser(), stepper=stepper, batch=(self.config.batch_size,))
-        return State(learner, network, key, gle.RESULTS.successful)
+        plateau = PLATEAU.init(jnp.zeros(()))
+        learner = gle.start(network, self._optimiser(plateau), stepper=stepper, batch=(self.config.batch_size,))
+        return State(learner, network, plateau, key, gle.RESULTS.successful)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         del number
         key, shuffle = jax.random.split(state.key)
         batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
         noise = jax.random.split(jax.random.fold_in(key, 0), len(batches))
-        state = State(state.learner, state.average, key, state.result)
+        state = State(state.learner, state.average, state.plateau, key, state.result)
         state, accuracies = scan_state(self._batch, state, (batches, noise))
         loss, accuracy = judge(state.average, *self.validation_set, self.stepper(jax.random.fold_in(key, 1)))
+        _, plateau = PLATEAU.update(jnp.zeros(()), state.plateau, value=loss)
+        state = State(state.learner, state.average, plateau, state.key, state.result)
         return state, {
             "train_accuracy": jnp.mean(accuracies),
             "validation_loss": loss,
@@ -130,6 +164,7 @@ class MNIST1DTraining(Training):
     def stepper(self, key: PRNGKeyArray) -> gle.AbstractStepper:
         """Euler steps, noisy ones if there is noise."""
         step = gle.Step() if self.config.prospective_errors else gle.Instantaneous()
+        step = gle.Algorithm1(fresh_errors=True) if self.config.algorithm1 else step
         if isinstance(self.noise, float) and self.noise == 0:
             return step
         return gle.NoisyRates(step, self.noise, NOISE_TAU, key)
@@ -142,16 +177,16 @@ class MNIST1DTraining(Training):
         learner = gle.settle(state.learner, stream[0], target, stepper=stepper) if self.config.settle else state.learner
         targets = jnp.broadcast_to(target, (len(stream), *target.shape))
         learner, logits, result = gle.online(
-            learner, stream, targets, dt=DT, optimiser=self._optimiser(), stepper=stepper, throw=False
+            learner, stream, targets, dt=DT, optimiser=self._optimiser(state.plateau), stepper=stepper, throw=False
         )
         average = averaged(state.average, learner.network, self.config.averaging)
         worst = gle.RESULTS.where(state.result == gle.RESULTS.successful, result, state.result)
-        return State(learner, average, state.key, worst), _accuracy(logits, labels)
+        return State(learner, average, state.plateau, state.key, worst), _accuracy(logits, labels)
 
-    def _optimiser(self) -> optax.GradientTransformation:
-        steps = self.epochs * self.steps_per_epoch
-        rate = optax.exponential_decay(self.config.learning_rate, steps, self.config.decay)
-        return gle.weights_only(optax.adam(rate))
+    def _optimiser(self, plateau: ReduceLROnPlateauState) -> optax.GradientTransformation:
+        c, steps = self.config, self.epochs * self.steps_per_epoch
+        falling = optax.exponential_decay(c.learning_rate, steps, c.decay)
+        return gle.weights_only(optax.adam(c.learning_rate * plateau.scale if c.halving else falling))
 
 
 def build(config: MNIST1D, key: PRNGKeyArray) -> gle.Network:
@@ -167,7 +202,7 @@ def _populations(config: MNIST1D, key: PRNGKeyArray) -> list[gle.Layer]:
     *keys, last = jax.random.split(key, config.layers + 1)
     for number, layer_key in enumerate(keys):
         connection = gle.Dense.init(sources, neurons, key=layer_key)
-        if number:
+        if number and not config.pytorch_weights:
             weights = config.gain / np.sqrt(sources) * jax.random.normal(layer_key, (neurons, sources))
             connection = gle.Dense(weights, jnp.zeros(neurons))
         layers.append(gle.Layer(connection, tau_m, tau_r, jnp.tanh if number else gle.linear))
@@ -228,6 +263,14 @@ MNIST_1D = Experiment(
     published=(
         Published("test_accuracy", 0.935, 0.009, seeds=10, epochs=150, source="Ellenberger et al. 2024, Table 2"),
     ),
+)
+PAPER = Experiment(
+    name="gle-mnist1d-paper",
+    config=MNIST1DPaper,
+    function=mnist1d_experiment,
+    training=MNIST1DTraining,
+    figures=draw,
+    published=MNIST_1D.published,
 )
 LAGNET = Experiment(
     name="gle-lagnet",

@@ -7,7 +7,7 @@ import pytest
 import gle
 from benchmarks import RESULTS
 from benchmarks.datasets import DataSet, Split
-from benchmarks.experiments.gle_mnist1d import MNIST1D, LagNet, MNIST1DTraining, build
+from benchmarks.experiments.gle_mnist1d import MNIST1D, PLATEAU, LagNet, MNIST1DPaper, MNIST1DTraining, build
 from benchmarks.experiments.gle_mnist1d_figures import draw_curves
 from benchmarks.fit import fit
 from benchmarks.training import train
@@ -42,6 +42,36 @@ def test_a_tiny_network_learns_online(prospective, data):
     assert result == RESULTS.successful
 
 
+def test_a_tiny_network_learns_by_the_paper_s_recipe(data):
+    config = MNIST1DPaper(hidden=(4, 4, 4), layers=2, epochs=5, batch_size=20, learning_rate=3e-3)
+    metrics, network, result = jax.jit(lambda key: train(MNIST1DTraining(config, data), key))(jax.random.key(0))
+    assert metrics["test_accuracy"] == 1.0
+    assert result == RESULTS.successful
+    before = build(config, jax.random.key(0))
+    bounds = [1 / np.sqrt(layer.connection.sources) for layer in before.layers]
+    for layer, bound in zip(before.layers, bounds, strict=True):  # uniform in +-bound, biases too
+        assert 0.5 * bound < np.abs(layer.connection.weight).max() <= bound
+        assert 0 < np.abs(layer.connection.bias).max() <= bound
+    assert jax.tree.structure(network) == jax.tree.structure(before)
+
+
+def test_the_rate_is_halved_as_pytorch_does_it():
+    """ReduceLROnPlateau(patience=2): once more than two epochs in a row were no better than 0.9999 of the best one."""
+    losses = [2.0, 1.9, 1.95, 1.92, 1.8999, 1.5, 1.6, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4]
+    scale, best, bad, expected = 1.0, np.inf, 0, []
+    for loss in losses:
+        best, bad = (loss, 0) if loss < best * (1 - 1e-4) else (best, bad + 1)
+        if bad > 2:
+            scale, bad = scale / 2, 0
+        expected.append(scale)
+    state, scales = PLATEAU.init(np.zeros(())), []
+    for loss in losses:
+        _, state = PLATEAU.update(np.zeros(()), state, value=loss)
+        scales.append(float(state.scale))
+    assert scales == expected
+    assert expected[-1] == 1 / 8
+
+
 def test_lag_lines_do_not_learn_and_spread_the_past_out(data):
     config = LagNet(hidden=(8,), epochs=1, batch_size=20)
     before = build(config, jax.random.key(0))
@@ -58,6 +88,11 @@ def test_lag_lines_do_not_learn_and_spread_the_past_out(data):
 def test_batches_that_do_not_fit_are_refused(data):
     with pytest.raises(ValueError, match=r"batch_size must be 1\.\.100, the training set, but is 101"):
         MNIST1DTraining(dataclasses.replace(SMALL, batch_size=101), data)
+
+
+def test_contradicting_rules_are_refused(data):
+    with pytest.raises(ValueError, match="algorithm1 = True has prospective errors"):
+        MNIST1DTraining(MNIST1DPaper(prospective_errors=False), data)
 
 
 def test_the_figure_is_drawn(data, tmp_path):
