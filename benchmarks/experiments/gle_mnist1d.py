@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from optax.contrib import ReduceLROnPlateauState, reduce_on_plateau
+from optax.contrib import reduce_on_plateau
 
 import gle
 from benchmarks.datasets import DataSet, mnist1d
@@ -105,7 +105,7 @@ class State(eqx.Module):
 
     learner: gle.Learner
     average: gle.Network
-    plateau: ReduceLROnPlateauState
+    plateau: optax.OptState
     key: PRNGKeyArray
     result: gle.RESULTS
 
@@ -183,10 +183,14 @@ class MNIST1DTraining(Training):
         worst = gle.RESULTS.where(state.result == gle.RESULTS.successful, result, state.result)
         return State(learner, average, state.plateau, state.key, worst), _accuracy(logits, labels)
 
-    def _optimiser(self, plateau: ReduceLROnPlateauState) -> optax.GradientTransformation:
-        c, steps = self.config, self.epochs * self.steps_per_epoch
-        falling = optax.exponential_decay(c.learning_rate, steps, c.decay)
-        return gle.weights_only(optax.adam(c.learning_rate * plateau.scale if c.halving else falling))
+    def _optimiser(self, plateau: Any) -> optax.GradientTransformation:
+        return gle.weights_only(optax.adam(self._rate(plateau)))
+
+    def _rate(self, plateau: Any) -> optax.Schedule:
+        c = self.config
+        if c.halving:
+            return lambda _: c.learning_rate * plateau.scale
+        return optax.exponential_decay(c.learning_rate, self.epochs * self.steps_per_epoch, c.decay)
 
 
 def build(config: MNIST1D, key: PRNGKeyArray) -> gle.Network:

@@ -63,23 +63,23 @@ class RobustnessTraining(Training):
         def one(spatial, temporal):
             state = self._member(temporal).init(key)
             network = mismatched(state.average, spatial, jax.random.fold_in(key, 0))
-            return (state.learner._replace(network=network), network, state.result), state.key
+            return (state.learner._replace(network=network), network, state.plateau, state.result), state.key
 
-        (learner, average, result), key = eqx.filter_vmap(one, out_axes=(eqx.if_array(0), None))(*self.levels)
-        return State(learner, average, key, result)
+        members, key = eqx.filter_vmap(one, out_axes=(eqx.if_array(0), None))(*self.levels)
+        return _joined(members, key)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         """All members share the key: they see the same samples, and the same noise up to its size."""
 
-        def one(learner, average, result, temporal):
-            before = State(learner, average, state.key, result)
-            after, metrics = self._member(temporal).epoch(before, number)
-            return (after.learner, after.average, after.result, metrics["validation_accuracy"]), after.key
+        def one(member, temporal):
+            after, metrics = self._member(temporal).epoch(_joined(member, state.key), number)
+            member = after.learner, after.average, after.plateau, after.result
+            return (member, metrics["validation_accuracy"]), after.key
 
-        members = state.learner, state.average, state.result, self.levels[1]
-        (learner, average, result, accuracies), key = eqx.filter_vmap(one, out_axes=(eqx.if_array(0), None))(*members)
+        members = state.learner, state.average, state.plateau, state.result
+        (members, accuracies), key = eqx.filter_vmap(one, out_axes=(eqx.if_array(0), None))(members, self.levels[1])
         named = {f"{name}_accuracy": accuracy for name, accuracy in zip(self.names, accuracies, strict=True)}
-        return State(learner, average, key, result), named
+        return _joined(members, key), named
 
     def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
         """No metrics: the test split is for the network without noise."""
@@ -87,6 +87,12 @@ class RobustnessTraining(Training):
 
     def _member(self, temporal: Float[Array, ""]) -> MNIST1DTraining:
         return eqx.tree_at(lambda training: training.noise, self.single, temporal)
+
+
+def _joined(member: tuple[Any, ...], key: PRNGKeyArray) -> State:
+    """A state from what is a member's own, and the key of all."""
+    learner, average, plateau, result = member
+    return State(learner, average, plateau, key, result)
 
 
 def mismatched(network: gle.Network, std: float | Float[Array, ""], key: PRNGKeyArray) -> gle.Network:
