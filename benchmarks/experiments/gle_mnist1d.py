@@ -67,7 +67,7 @@ class MNIST1D:
 
 @dataclasses.dataclass(frozen=True)
 class MNIST1DPaper(MNIST1D):
-    """MNIST-1D streams, learned online with the paper's recipe.
+    """MNIST-1D streams, learned by the paper's recipe.
 
     As its authors' code runs it, but for the schedule, which sees samples that are in no published split.
     """
