@@ -146,12 +146,10 @@ class MNIST1DTraining(Training):
         key, shuffle = jax.random.split(state.key)
         batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
         noise = jax.random.split(jax.random.fold_in(key, 0), len(batches))
-        state = State(state.learner, state.average, state.plateau, key, state.result)
-        state, accuracies = scan_state(self._batch, state, (batches, noise))
+        state, accuracies = scan_state(self._batch, dataclasses.replace(state, key=key), (batches, noise))
         loss, accuracy = judge(state.average, *self.validation_set, self.stepper(jax.random.fold_in(key, 1)))
         _, plateau = PLATEAU.update(jnp.zeros(()), state.plateau, value=loss)
-        state = State(state.learner, state.average, plateau, state.key, state.result)
-        return state, {
+        return dataclasses.replace(state, plateau=plateau), {
             "train_accuracy": jnp.mean(accuracies),
             "validation_loss": loss,
             "validation_accuracy": accuracy,
@@ -181,7 +179,7 @@ class MNIST1DTraining(Training):
         )
         average = averaged(state.average, learner.network, self.config.averaging)
         worst = gle.RESULTS.where(state.result == gle.RESULTS.successful, result, state.result)
-        return State(learner, average, state.plateau, state.key, worst), _accuracy(logits, labels)
+        return dataclasses.replace(state, learner=learner, average=average, result=worst), _accuracy(logits, labels)
 
     def _optimiser(self, plateau: Any) -> optax.GradientTransformation:
         return gle.weights_only(optax.adam(self._rate(plateau)))
