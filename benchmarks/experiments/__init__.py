@@ -40,6 +40,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_alignment.ALIGNMENT,
         gle_latent_equilibrium.DENSE,
         gle_latent_equilibrium.LENET,
+        gle_latent_equilibrium.SUBSET,
         *mnist1d_baselines.BASELINES,
         sal_pair.PAIR,
         sal_stdd.SPIKE_TIMING,
