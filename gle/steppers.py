@@ -66,7 +66,10 @@ class Step(AbstractStepper):
 
 
 class AlgorithmState(NamedTuple):
-    """What Algorithm 1 carries from step to step, of each layer. `potential`: that of the rates, r = phi(potential)."""
+    """What Algorithm 1 carries from step to step, of each layer.
+
+    `potential`: that of the rates, r = phi(potential); `instant`: e_inst that is to enter v.
+    """
 
     u: tuple[Rates, ...]
     v: tuple[Rates, ...]
@@ -81,8 +84,10 @@ class Algorithm1(AbstractStepper):
     Each layer sees the rates and errors that its neighbours had one step before, so signals are late by dt per layer
     upwards, and as printed by 2 dt per layer downwards: e_inst waits a step until it enters v and e.
 
-    fresh_errors: as in the authors' code, e_inst enters at once (errors are late by dt per layer), and plasticity uses
-        the new error instead of the previous one.
+    fresh_errors: as in the authors' code, e_inst enters at once (errors are late by dt per layer), and plasticity and
+        gamma use the new error instead of the previous one. The new error goes down through the weights that it has
+        not changed yet; as printed, through those that it has. That matters where errors are large (MNIST-1D): what
+        a change of W adds to W^T e then grows with |e|^2.
     """
 
     fresh_errors: bool = eqx.field(default=False, static=True)
@@ -91,31 +96,51 @@ class Algorithm1(AbstractStepper):
         return AlgorithmState(state.u, state.v, state.u, state.v, state.v)
 
     def step(self, network: Network, state: AlgorithmState, input: Rates, target: Rates | None, dt: float | Array):
-        layers = network.layers
-        rates = tuple(layer.activation(x) for layer, x in zip(layers, state.potential, strict=True))
-        instants, errors, dus, dvs, potentials = [], [], [], [], []
+        layers, fresh = network.layers, self.fresh_errors
+        rates = _rates(network, state.potential)
+        instants = _instants(network, state.potential, rates, state.error, target)
+        entering = (*state.instant[:-1], instants[-1]) if fresh else state.instant
+        errors, dus, dvs, potentials = [], [], [], []
         for number, (layer, below) in enumerate(zip(layers, (input, *rates[:-1]), strict=True)):
             u, v = state.u[number], state.v[number]
             tau_m, tau_r = over_batch(layer.tau_m, u), over_batch(layer.tau_r, u)
-            du = (layer.connection(below) + network.gamma * state.error[number] - u) / tau_m
-            instant = dv = jnp.zeros_like(v)
-            if number >= network.lowest:
-                above = state.error[number + 1] if number + 1 < len(layers) else None
-                instant = network.instant(number, state.potential[number], rates[number], above, target)
-                dv = ((instant if self.fresh_errors else state.instant[number]) - v) / tau_r
-            errors.append(v + tau_m * dv)
+            dv = (entering[number] - v) / tau_r if number >= network.lowest else jnp.zeros_like(v)
+            error = v + tau_m * dv
+            du = (layer.connection(below) + network.gamma * (error if fresh else state.error[number]) - u) / tau_m
+            errors.append(error)
             potentials.append(u + tau_r * du)
-            instants.append(instant)
             dus.append(du)
             dvs.append(dv)
-        error, instant = (tuple(errors), tuple(instants)) if self.fresh_errors else (state.error, state.instant)
-        signals = Signals(input, state.potential, rates, tuple(dus), tuple(dvs), error, instant)
+        errors, potentials = tuple(errors), tuple(potentials)
+        if fresh:
+            instants = _instants(network, potentials, _rates(network, potentials), errors, target)
+        used = errors if fresh else state.error
+        signals = Signals(input, state.potential, rates, tuple(dus), tuple(dvs), used, entering)
         u = tuple(u + dt * du for u, du in zip(state.u, dus, strict=True))
         v = tuple(v + dt * dv for v, dv in zip(state.v, dvs, strict=True))
-        return AlgorithmState(u, v, tuple(potentials), tuple(errors), tuple(instants)), signals
+        return AlgorithmState(u, v, potentials, errors, instants), signals
 
     def limit(self) -> float:
         return 2.0
+
+
+def _rates(network: Network, potentials: tuple[Rates, ...]) -> tuple[Rates, ...]:
+    return tuple(layer.activation(x) for layer, x in zip(network.layers, potentials, strict=True))
+
+
+def _instants(
+    network: Network,
+    potentials: tuple[Rates, ...],
+    rates: tuple[Rates, ...],
+    errors: tuple[Rates, ...],
+    target: Rates | None,
+) -> tuple[Rates, ...]:
+    """e_inst of every layer from the errors of the layer above (Eqs. 17, 18); zero where nothing learns."""
+    instants = [jnp.zeros_like(error) for error in errors[: network.lowest]]
+    for number in range(network.lowest, len(errors)):
+        above = errors[number + 1] if number + 1 < len(errors) else None
+        instants.append(network.instant(number, potentials[number], rates[number], above, target))
+    return tuple(instants)
 
 
 class Instantaneous(AbstractStepper):

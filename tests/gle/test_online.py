@@ -19,7 +19,7 @@ def learn(net, inputs, targets, optimiser, stepper, dt=DT):
     return gle.online(learner, inputs, targets, dt=dt, optimiser=optimiser, stepper=stepper)
 
 
-@pytest.mark.parametrize(("fresh_errors", "gamma"), [(False, 0.4), (True, 0.0)])
+@pytest.mark.parametrize(("fresh_errors", "gamma"), [(False, 0.4), (True, 0.4)])
 def test_algorithm_1_step_by_step(fresh_errors, gamma, key, x64, rng):
     """Outputs and all learned parameters, against NumPy; one rate per kind of parameter."""
     net = network(key, beta=0.7, gamma=gamma)
