@@ -31,6 +31,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         gle_chain.CHAIN,
         gle_mnist1d.MNIST_1D,
         gle_mnist1d.PAPER,
+        gle_mnist1d.WITHOUT_DELAYS,
+        gle_mnist1d.INSTANTANEOUS,
         gle_mnist1d.LAGNET,
         gle_robustness.ROBUSTNESS,
         gle_scaling.SCALING,

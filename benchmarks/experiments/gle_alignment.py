@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment
-from benchmarks.experiments.gle_mnist1d import CLASSES, DT, MNIST1D, MNIST1DTraining, State
+from benchmarks.experiments.gle_mnist1d import CLASSES, DT, MNIST1DTraining, State, WithoutDelays
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS
 
@@ -21,7 +21,7 @@ SAMPLES = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Alignment(MNIST1D):
+class Alignment(WithoutDelays):
     """MNIST-1D, angles between GLE and the exact gradients.
 
     After every epoch, the gradients that the averaged network would learn from during a hundred streams, its weights

@@ -12,13 +12,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment
-from benchmarks.experiments.gle_mnist1d import DT, MNIST1D, MNIST1DTraining, State
+from benchmarks.experiments.gle_mnist1d import DT, MNIST1DTraining, State, WithoutDelays
 from benchmarks.training import Metrics, Training, outcome, train
 from eventprop import RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
-class Robustness(MNIST1D):
+class Robustness(WithoutDelays):
     """MNIST-1D with noise in time constants or in rates.
 
     The paper's smaller network for 20 epochs instead of 150. All levels of noise are trained side by side, from the

@@ -7,7 +7,16 @@ import pytest
 import gle
 from benchmarks import RESULTS
 from benchmarks.datasets import DataSet, Split
-from benchmarks.experiments.gle_mnist1d import MNIST1D, PLATEAU, LagNet, MNIST1DPaper, MNIST1DTraining, build
+from benchmarks.experiments.gle_mnist1d import (
+    MNIST1D,
+    PLATEAU,
+    Instantaneous,
+    LagNet,
+    MNIST1DPaper,
+    MNIST1DTraining,
+    WithoutDelays,
+    build,
+)
 from benchmarks.experiments.gle_mnist1d_figures import draw_curves
 from benchmarks.fit import fit
 from benchmarks.training import train
@@ -33,9 +42,9 @@ def test_the_networks_have_the_published_number_of_weights(hidden, parameters):
     assert sum(x.size for layer in network.layers for x in jax.tree.leaves(layer.connection)) == parameters
 
 
-@pytest.mark.parametrize("prospective", [True, False])
-def test_a_tiny_network_learns_online(prospective, data):
-    config = dataclasses.replace(SMALL, prospective_errors=prospective)
+@pytest.mark.parametrize("recipe", [MNIST1D, WithoutDelays, Instantaneous])
+def test_a_tiny_network_learns_online(recipe, data):
+    config = recipe(hidden=(4, 4, 4), layers=1, epochs=3, batch_size=20, learning_rate=3e-3, averaging=0.5)
     metrics, _, result = jax.jit(lambda key: train(MNIST1DTraining(config, data), key))(jax.random.key(0))
     assert metrics["test_accuracy"] == 1.0
     assert metrics["validation_loss"] < 0.5 * np.log(10)
