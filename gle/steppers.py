@@ -85,9 +85,9 @@ class Algorithm1(AbstractStepper):
     upwards, and as printed by 2 dt per layer downwards: e_inst waits a step until it enters v and e.
 
     fresh_errors: as in the authors' code, e_inst enters at once (errors are late by dt per layer), and plasticity and
-        gamma use the new error instead of the previous one. The new error goes down through the weights that it has
-        not changed yet; as printed, through those that it has. That matters where errors are large (MNIST-1D): what
-        a change of W adds to W^T e then grows with |e|^2.
+        gamma use the new error instead of the previous one.
+
+    Errors go down through weights that have not learned from them yet: W^T e would hold a part that grows with |e|^2.
     """
 
     fresh_errors: bool = eqx.field(default=False, static=True)

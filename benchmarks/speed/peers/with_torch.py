@@ -29,29 +29,33 @@ def build(problem: OnlineProblem, *, compile: bool, fused: bool) -> Callable[[in
     def slope(layer, rate):
         return 1 - rate * rate if layer else 1.0
 
-    def dynamics(x, weights, biases, us, vs, potentials, errors):
-        """All layers at once (Jacobi); e_inst enters v and e at once, as in the authors' code."""
+    def dynamics(x, weights, biases, us, vs, potentials, returned):
+        """All layers at once (Jacobi); e_inst enters v and e at once, as in the authors' code.
+
+        `returned`: the errors from above, W^T e, of the step before, by the weights that it had.
+        """
         rates = [activation(layer, potential) for layer, potential in enumerate(potentials)]
-        new_us, new_vs, new_potentials, new_errors, gradients = [], [], [], [], []
+        new_us, new_vs, new_potentials, new_returned, gradients = [], [], [], [], []
         for layer, (u, v) in enumerate(zip(us, vs, strict=True)):
             below = x if layer == 0 else rates[layer - 1]
             du = (torch.addmm(biases[layer], below, weights[layer].T) - u) / tau_m[layer]
             if layer == top:
                 instant = BETA * (target - rates[layer])
             else:
-                instant = slope(layer, rates[layer]) * (errors[layer + 1] @ weights[layer + 1])
+                instant = slope(layer, rates[layer]) * returned[layer]
             dv = (instant - v) / tau_r[layer]
             error = v + tau_m[layer] * dv
             new_us.append(u + DT * du)
             new_vs.append(v + DT * dv)
             new_potentials.append(u + tau_r[layer] * du)
-            new_errors.append(error)
+            if layer:
+                new_returned.append(error @ weights[layer])
             gradients.append((error.T @ below / -len(x), error.mean(0).neg()))
-        return new_us, new_vs, new_potentials, new_errors, gradients
+        return new_us, new_vs, new_potentials, new_returned, gradients
 
     step = torch.compile(dynamics) if compile else dynamics
     zeros = [torch.zeros(len(target), len(b)) for b in biases]
-    state = [zeros] * 4
+    state = [zeros, zeros, zeros, zeros[:-1]]
     position = 0
 
     def run(steps: int) -> np.ndarray:
