@@ -52,8 +52,8 @@ class MNIST1D:
     averaging: float = 0.98
     """What the averaged network keeps of itself at every batch."""
     settle: bool = False
-    """Whether the network is at rest, for the first input and the target, when a sample starts; else it goes on, and
-    its errors jump with the label."""
+    """Whether the network is at rest, for the first input and the target, when a sample starts; else it goes on from
+    the sample before, and its errors jump with the label. It is judged from zero potentials, or as it goes on."""
     prospective_errors: bool = True
     """Whether errors look ahead (GLE), or are backpropagated instantaneously through the same neurons."""
     pytorch_weights: bool = False
@@ -168,7 +168,7 @@ class MNIST1DTraining(Training):
         batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
         noise = jax.random.split(jax.random.fold_in(key, 0), len(batches))
         state, accuracies = scan_state(self._batch, dataclasses.replace(state, key=key), (batches, noise))
-        loss, accuracy = judge(state.average, *self.validation_set, self.stepper(jax.random.fold_in(key, 1)))
+        loss, accuracy = self._judge(state.average, self.validation_set, jax.random.fold_in(key, 1))
         _, plateau = PLATEAU.update(jnp.zeros(()), state.plateau, value=loss)
         return dataclasses.replace(state, plateau=plateau), {
             "train_accuracy": jnp.mean(accuracies),
@@ -177,7 +177,7 @@ class MNIST1DTraining(Training):
         }
 
     def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
-        loss, accuracy = judge(state.average, *self.test_set, self.stepper(state.key))
+        loss, accuracy = self._judge(state.average, self.test_set, state.key)
         return {"test_accuracy": accuracy, "test_loss": loss}, state.average, outcome(state.result)
 
     def stepper(self, key: PRNGKeyArray) -> gle.AbstractStepper:
@@ -201,6 +201,9 @@ class MNIST1DTraining(Training):
         average = averaged(state.average, learner.network, self.config.averaging)
         worst = gle.RESULTS.where(state.result == gle.RESULTS.successful, result, state.result)
         return dataclasses.replace(state, learner=learner, average=average, result=worst), _accuracy(logits, labels)
+
+    def _judge(self, network: gle.Network, split: tuple[Array, Array], key: PRNGKeyArray):
+        return judge(network, *split, self.stepper(key), ongoing=not self.config.settle)
 
     def _optimiser(self, plateau: Any) -> optax.GradientTransformation:
         return gle.weights_only(optax.adam(self._rate(plateau)))
@@ -252,10 +255,17 @@ def judge(
     inputs: Float[Array, "samples time"],
     labels: Int[Array, " samples"],
     stepper: gle.AbstractStepper,
+    *,
+    ongoing: bool,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean cross-entropy over time, and accuracy: the class with the largest logit, summed over the stream."""
+    """Mean cross-entropy over time, and accuracy: the class with the largest logit, summed over the stream.
+
+    ongoing: whether each sample follows another one, which is not judged; else all potentials start from zero.
+    """
+    streams = jnp.concatenate([jnp.roll(inputs, 1, axis=0), inputs], axis=1) if ongoing else inputs
     learner = gle.start(network.frozen(), stepper=stepper, batch=labels.shape)
-    _, logits, _ = gle.online(learner, inputs.T[..., None], dt=DT, stepper=stepper, throw=False)
+    _, logits, _ = gle.online(learner, streams.T[..., None], dt=DT, stepper=stepper, throw=False)
+    logits = logits[-inputs.shape[1] :]
     target = jax.nn.one_hot(labels, CLASSES, dtype=logits.dtype)
     loss = jnp.mean(network.cost(logits, jnp.broadcast_to(target, logits.shape), jax.nn.softmax))
     return loss, _accuracy(logits, labels)
