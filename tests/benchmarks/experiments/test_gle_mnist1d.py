@@ -8,6 +8,7 @@ import gle
 from benchmarks import RESULTS
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments.gle_mnist1d import (
+    DT,
     MNIST1D,
     PLATEAU,
     Instantaneous,
@@ -16,6 +17,7 @@ from benchmarks.experiments.gle_mnist1d import (
     MNIST1DTraining,
     WithoutDelays,
     build,
+    judge,
 )
 from benchmarks.experiments.gle_mnist1d_figures import draw_curves
 from benchmarks.fit import fit
@@ -79,6 +81,20 @@ def test_the_rate_is_halved_as_pytorch_does_it():
         scales.append(float(state.scale))
     assert scales == expected
     assert expected[-1] == 1 / 8
+
+
+@pytest.mark.parametrize("ongoing", [True, False])
+def test_a_network_that_goes_on_is_judged_after_another_sample(ongoing, rng):
+    network, stepper = build(SMALL, jax.random.key(0)), gle.Algorithm1(fresh_errors=True)
+    inputs, labels = rng.normal(size=(3, 20)).astype(np.float32), np.array([0, 3, 9])
+    loss, _ = judge(network, jax.numpy.asarray(inputs), jax.numpy.asarray(labels), stepper, ongoing=ongoing)
+    losses = []
+    for number, label in enumerate(labels):
+        stream = np.concatenate([inputs[number - 1], inputs[number]] if ongoing else [inputs[number]])
+        learner = gle.start(network, stepper=stepper, batch=(1,))
+        _, logits, _ = gle.online(learner, jax.numpy.asarray(stream)[:, None, None], dt=DT, stepper=stepper)
+        losses.append(-np.mean(jax.nn.log_softmax(logits[-20:, 0])[:, label]))
+    np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
 
 
 def test_lag_lines_do_not_learn_and_spread_the_past_out(data):
