@@ -22,6 +22,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def maps(self) -> Shaped[np.ndarray, "samples channels height width"]:
+        """Images, grey ones `[samples, height, width]` or ones with colours as the last axis, with channels first."""
+        images = self.features
+        return images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
+
 
 @dataclass(frozen=True, eq=False)
 class DataSet:

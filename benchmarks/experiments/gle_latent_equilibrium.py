@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
 from benchmarks import datasets
-from benchmarks.datasets import DataSet, Split
+from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics, Training, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
@@ -86,9 +86,9 @@ class LatentEquilibriumTraining(Training):
             raise ValueError(f"presentation must be at least 1 step, but is {config.presentation}.")
         data = datasets.load(config.dataset) if data is None else data
         self.config, self.epochs = config, config.epochs
-        self.shape = _maps(data.train).shape[1:]
+        self.shape = data.train.maps().shape[1:]
         self.train_set, self.validation_set, self.test_set = (
-            (jnp.asarray(_maps(split).reshape(len(split), -1) / 255, dtype=float), jnp.asarray(split.labels))
+            (jnp.asarray(split.maps().reshape(len(split), -1) / 255, dtype=float), jnp.asarray(split.labels))
             for split in (data.train, data.validation, data.test)
         )
         self.steps_per_epoch = count_batches(len(data.train), config.batch_size) * config.presentation
@@ -142,12 +142,6 @@ def build(config: Dense, shape: tuple[int, int, int], key: PRNGKeyArray) -> gle.
     activations = [jnp.tanh] * (len(connections) - 1) + [jax.nn.softmax]
     layers = [gle.Layer(connection, TAU, TAU, phi) for connection, phi in zip(connections, activations, strict=True)]
     return gle.Network(layers, gle.CrossEntropy())
-
-
-def _maps(split: Split) -> UInt8[np.ndarray, "samples channels height width"]:
-    """The images with their channels in front, where grey ones have none."""
-    images = split.features
-    return images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
 
 
 def judge(

@@ -111,8 +111,7 @@ class SymmNetTraining(Training):
         mean, deviation = np.mean(data.train.features), np.std(data.train.features)
 
         def normalised(split: Split) -> tuple[Array, Array]:
-            images = (split.features.astype(np.float32) - mean) / deviation
-            images = images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
+            images = (split.maps().astype(np.float32) - mean) / deviation
             return jnp.asarray(images, float), jnp.asarray(split.labels)
 
         self.config, self.epochs = config, config.epochs
