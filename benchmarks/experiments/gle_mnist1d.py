@@ -297,35 +297,13 @@ MNIST_1D = Experiment(
         Published("test_accuracy", 0.935, 0.009, seeds=10, epochs=150, source="Ellenberger et al. 2024, Table 2"),
     ),
 )
-WITHOUT_DELAYS = Experiment(
-    name="gle-mnist1d-undelayed",
-    config=WithoutDelays,
-    function=mnist1d_experiment,
-    training=MNIST1DTraining,
-    figures=draw,
-    published=MNIST_1D.published,
-)
-INSTANTANEOUS = Experiment(
-    name="gle-mnist1d-instantaneous",
-    config=Instantaneous,
-    function=mnist1d_experiment,
-    training=MNIST1DTraining,
-    figures=draw,
-)
-PAPER = Experiment(
-    name="gle-mnist1d-paper",
-    config=MNIST1DPaper,
-    function=mnist1d_experiment,
-    training=MNIST1DTraining,
-    figures=draw,
-    published=MNIST_1D.published,
-)
-LAGNET = Experiment(
+WITHOUT_DELAYS = dataclasses.replace(MNIST_1D, name="gle-mnist1d-undelayed", config=WithoutDelays)
+INSTANTANEOUS = dataclasses.replace(MNIST_1D, name="gle-mnist1d-instantaneous", config=Instantaneous, published=())
+PAPER = dataclasses.replace(MNIST_1D, name="gle-mnist1d-paper", config=MNIST1DPaper)
+LAGNET = dataclasses.replace(
+    MNIST_1D,
     name="gle-lagnet",
     config=LagNet,
-    function=mnist1d_experiment,
-    training=MNIST1DTraining,
-    figures=draw,
     published=(
         Published("test_accuracy", 0.909, 0.006, seeds=10, epochs=150, source="Ellenberger et al. 2024, Fig. 8f"),
     ),
