@@ -50,13 +50,17 @@ class Membrane(eqx.Module):
 
         Where both time constants are equal, derivatives with respect to them would be wrong.
         """
+        leak, decay = jnp.exp(-1 / self.tau_mem * t), jnp.exp(-1 / self.tau_syn * t)
+        return leak, decay, self.response(t, leak, decay)
+
+    def response(self, t: Array, leak: Array, decay: Array) -> Array:
+        """response(t) from leak(t) and decay(t): for searching, as the propagator."""
         rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
-        leak, decay = jnp.exp(-rate_mem * t), jnp.exp(-rate_syn * t)
         difference = jnp.abs(rate_syn - rate_mem)
         x = difference * t
         near = _is_small(x)
         far = jnp.abs(leak - decay) / jnp.where(near, 1, difference)
-        return leak, decay, rate_mem * jnp.where(near, jnp.maximum(leak, decay) * t * _phi_series(x), far)
+        return rate_mem * jnp.where(near, jnp.maximum(leak, decay) * t * _phi_series(x), far)
 
 
 def expand(parameter: Array, ndim: int) -> Array:

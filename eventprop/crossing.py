@@ -11,18 +11,25 @@ from eventprop.closed_form import Membrane
 from eventprop.loops import anywhere, elementwise
 
 
-def best_moment(membrane: Membrane, threshold: Array, i: Array, duration: Array) -> Array:
-    """The moment in [0, duration] that decides whether a membrane crosses its threshold in that time.
+def decisive_moment(
+    membrane: Membrane, threshold: Array, v: Array, i: Array, duration: Array, leak: Array, decay: Array
+) -> tuple[Array, Array]:
+    """The moment in [0, duration] that decides whether a membrane crosses its threshold then, and v - threshold there.
 
     Of all trajectories that start below threshold with current `i`, one just touches the threshold. It does so at a
     time that depends on `i` alone, because V' = 0 means I = V: at tau_syn ln(i / threshold), or at the end of the
     interval where that comes first. Trajectories are ordered by their initial potential, so any other one crosses if
     and only if it is at or above threshold at that same moment. For threshold <= 0 (bias at or above the threshold) a
-    trajectory that has crossed stays above, and the end decides.
+    trajectory that has crossed stays above, and the end decides. `leak` and `decay` are those of `duration`.
     """
-    drive = jnp.where((i > threshold) & (threshold > 0), i / jnp.where(threshold > 0, threshold, 1), 1)
-    touching = jnp.minimum(membrane.tau_syn * jnp.log(drive), duration)
-    return jnp.where(threshold > 0, touching, duration)
+    reachable = threshold > 0
+    drive = jnp.where((i > threshold) & reachable, i / jnp.where(reachable, threshold, 1), 1)
+    touching = membrane.tau_syn * jnp.log(drive)
+    inside = (touching < duration) & reachable
+    moment = jnp.where(inside, touching, duration)
+    # Where the threshold is touched, I has decayed to it.
+    leak, decay = jnp.where(inside, membrane.leak(touching), leak), jnp.where(inside, 1 / drive, decay)
+    return moment, v * leak + i * membrane.response(moment, leak, decay) - threshold
 
 
 @elementwise
@@ -31,7 +38,7 @@ def crossing_time(
 ) -> Array:
     """First t in [0, decisive] at which v(t) = threshold, for trajectories that do cross (`needed`; others: anything).
 
-    `decisive` is the moment of `best_moment`, where they are above the threshold. Each turn solves the parabola through
+    `decisive` is the `decisive_moment`, when they are above the threshold. Each turn solves the parabola through
     value, slope and curvature. Below a threshold above the bias the rising piece is concave, and two or three turns
     reach rounding, near tangency too. The first two are taken on trust; then steps that leave the bracket, as with a
     bias near or above the threshold, are replaced by bisection. A step is the last one if the cubic term that it

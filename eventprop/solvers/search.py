@@ -2,9 +2,9 @@
 
 A neuron's spikes depend on nothing but its input, and the subthreshold state is linear in it: a scan gives
 the free state at every event, and one comparison per interval tells whether the threshold is reached there
-(`best_moment`). A reset shifts the potential by an exponential, so the next pass repeats only the comparison. Events
-come in chunks: that bounds memory by chunk x neurons, lets neurons that are done with leave early, and keeps the shift
-small (in float32, a potential free of all past resets would lose digits).
+(`decisive_moment`). A reset shifts the potential by an exponential, so the next pass repeats only the comparison.
+Events come in chunks: that bounds memory by chunk x neurons, lets neurons that are done with leave early, and keeps the
+shift small (in float32, a potential free of all past resets would lose digits).
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.closed_form import expand
-from eventprop.crossing import best_moment, crossing_time
+from eventprop.crossing import crossing_time, decisive_moment
 from eventprop.loops import anywhere
 from eventprop.solvers.trial import LayerTrial
 
@@ -53,8 +53,8 @@ class Window(NamedTuple):
 class Intervals(NamedTuple):
     """The intervals of a chunk: interval m lasts from starts[m], with free state (v, i), to the event at ends[m].
 
-    Whether a neuron fires in it shows at `decisive` (see `best_moment`), where the free potential is `margin` above the
-    threshold.
+    Whether a neuron fires in it shows at `decisive` (see `decisive_moment`), where the free potential is `margin` above
+    the threshold.
     """
 
     starts: Float[Array, " intervals"]
@@ -145,11 +145,9 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     membrane = trial.membrane.align(2)
     starts = jnp.concatenate([progress.t[None], times[:-1]])
     durations = (times - starts)[:, None]
-    (v, i), end = _free_states(membrane.propagator(durations), charges, progress.v, progress.i)
-    threshold = expand(trial.threshold, 2)
-    moments = best_moment(membrane, threshold, i, durations)
-    leak, _, response = membrane.propagator(moments)
-    margin = v * leak + i * response - threshold
+    propagators = membrane.propagator(durations)
+    (v, i), end = _free_states(propagators, charges, progress.v, progress.i)
+    moments, margin = decisive_moment(membrane, expand(trial.threshold, 2), v, i, durations, *propagators[:2])
     # No spike where the potential overflows: the state at the end tells that it is not finite.
     margin = jnp.where(margin < jnp.inf, margin, -jnp.inf)
     return Intervals(starts, times, v, i, starts[:, None] + moments, margin), *end
@@ -168,10 +166,12 @@ def _one_after_the_other(propagators: tuple[Array, Array, Array], charges: Array
     def event(start, terms):
         (leak, decay, response), charge = terms
         v, i = start
-        return (leak * v + response * i, decay * i + charge), start
+        end = leak * v + response * i, decay * i + charge
+        # Not `start`: XLA would copy every state once more, for the loop to be able to write over it.
+        return end, end
 
-    end, starts = lax.scan(event, (v, i), (propagators, charges))
-    return starts, end
+    last, ends = lax.scan(event, (v, i), (propagators, charges))
+    return _starts((v, i), ends), last
 
 
 def _side_by_side(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
@@ -182,9 +182,13 @@ def _side_by_side(propagators: tuple[Array, Array, Array], charges: Array, v: Ar
 
     first = *(jnp.broadcast_to(x, charges.shape) for x in propagators), jnp.zeros_like(charges), charges
     leak, decay, response, v_added, i_added = lax.associative_scan(combine, first)
-    v, i = v[None], i[None]
-    ends = leak * v + response * i + v_added, decay * i + i_added
-    return tuple(jnp.concatenate([x, y[:-1]]) for x, y in zip((v, i), ends, strict=True)), tuple(y[-1] for y in ends)
+    ends = leak * v[None] + response * i[None] + v_added, decay * i[None] + i_added
+    return _starts((v, i), ends), tuple(y[-1] for y in ends)
+
+
+def _starts(first: tuple[Array, Array], ends: tuple[Array, Array]) -> tuple[Array, ...]:
+    """Where each interval starts: the first one at the given state, the others where the one before them ends."""
+    return tuple(jnp.concatenate([x[None], y[:-1]]) for x, y in zip(first, ends, strict=True))
 
 
 def _next_crossing(
