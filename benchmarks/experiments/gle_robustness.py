@@ -12,13 +12,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment
-from benchmarks.experiments.gle_mnist1d import DT, MNIST1DTraining, State, WithoutDelays
+from benchmarks.experiments.gle_mnist1d import DT, MNIST1D, MNIST1DTraining, State
 from benchmarks.training import Metrics, Training, outcome, train
 from eventprop import RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
-class Robustness(WithoutDelays):
+class Robustness(MNIST1D):
     """MNIST-1D with noise in time constants or in rates.
 
     The paper's smaller network for 20 epochs instead of 150. All levels of noise are trained side by side, from the
@@ -27,6 +27,7 @@ class Robustness(WithoutDelays):
 
     hidden: tuple[int, ...] = (17, 18, 18)
     epochs: int = 20
+    learning_rate: float = 1e-3
     time_constants: tuple[float, ...] = (0.01, 0.05, 0.1)
     """Standard deviations of tau_m and tau_r around those of their population, never below dt."""
     rates: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment
-from benchmarks.experiments.gle_mnist1d import POPULATIONS, MNIST1DTraining, State, WithoutDelays
+from benchmarks.experiments.gle_mnist1d import MNIST1D, POPULATIONS, MNIST1DTraining, State
 from benchmarks.training import Metrics, Training, outcome, train
 from eventprop import RESULTS
 
@@ -21,7 +21,7 @@ class Scaling:
     """MNIST-1D, networks of several widths and depths.
 
     Smaller and shorter than the paper's, whose widths are 32 to 512 and whose depths 2 to 10, for 150 epochs. Apart
-    from the size, everything is as in gle-mnist1d-undelayed.
+    from the size, everything is as in gle-mnist1d.
     """
 
     widths: tuple[int, ...] = (16, 32, 64)
@@ -30,15 +30,15 @@ class Scaling:
     """Hidden layers."""
     epochs: int = 20
     batch_size: int = 100
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-3
     """Adam's, at the start, per time step."""
 
 
-def members(config: Scaling) -> dict[str, WithoutDelays]:
+def members(config: Scaling) -> dict[str, MNIST1D]:
     """The configuration of each network, by name. Populations are as equal as possible."""
     kinds = len(POPULATIONS)
     return {
-        f"{width}x{depth}": WithoutDelays(
+        f"{width}x{depth}": MNIST1D(
             hidden=tuple((width + number) // kinds for number in range(kinds)),
             layers=depth,
             epochs=config.epochs,
