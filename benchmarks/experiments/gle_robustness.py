@@ -67,7 +67,7 @@ class RobustnessTraining(Training):
             return (state.learner._replace(network=network), network, state.plateau, state.result), state.key
 
         members, key = eqx.filter_vmap(one, out_axes=(eqx.if_array(0), None))(*self.levels)
-        return _joined(members, key)
+        return _joined(eqx.tree_at(_noise, members, replace_fn=lambda copies: copies[0]), key)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         """All members share the key: they see the same samples, and the same noise up to its size."""
@@ -78,7 +78,10 @@ class RobustnessTraining(Training):
             return (member, metrics["validation_accuracy"]), after.key
 
         members = state.learner, state.average, state.plateau, state.result
-        (members, accuracies), key = eqx.filter_vmap(one, out_axes=(eqx.if_array(0), None))(members, self.levels[1])
+        # Drawing noise takes longer than a step of a network, so it is done once for all of them.
+        axes = eqx.tree_at(_noise, jax.tree.map(eqx.if_array(0), members), (None, None))
+        vmapped = eqx.filter_vmap(one, in_axes=(axes, 0), out_axes=((axes, 0), None))
+        (members, accuracies), key = vmapped(members, self.levels[1])
         named = {f"{name}_accuracy": accuracy for name, accuracy in zip(self.names, accuracies, strict=True)}
         return _joined(members, key), named
 
@@ -94,6 +97,12 @@ def _joined(member: tuple[Any, ...], key: PRNGKeyArray) -> State:
     """A state from what is a member's own, and the key of all."""
     learner, average, plateau, result = member
     return State(learner, average, plateau, key, result)
+
+
+def _noise(member: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The noise of a member, and the key from which it goes on."""
+    learner, *_ = member
+    return learner.state.noise, learner.state.key
 
 
 def mismatched(network: gle.Network, std: float | Float[Array, ""], key: PRNGKeyArray) -> gle.Network:

@@ -93,6 +93,7 @@ class MLP:
 class TCN(MLP):
     """MNIST-1D baseline: a temporal convolutional network."""
 
+    epochs: int = 150
     learning_rate: float = 0.01
 
 
@@ -100,6 +101,7 @@ class TCN(MLP):
 class GRU(MLP):
     """MNIST-1D baseline: bidirectional gated recurrent units."""
 
+    epochs: int = 150
     learning_rate: float = 0.01
 
 
