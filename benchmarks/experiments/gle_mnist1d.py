@@ -140,10 +140,10 @@ class MNIST1DTraining(Training):
     train_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
     validation_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
     test_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
-    noise: float | Float[Array, ""]
+    noise: float
     """Standard deviation of the noise on all rates; the number 0: none is drawn."""
 
-    def __init__(self, config: MNIST1D, data: DataSet | None = None, *, noise: float | Float[Array, ""] = 0.0):
+    def __init__(self, config: MNIST1D, data: DataSet | None = None, *, noise: float = 0.0):
         if config.algorithm1 and not config.prospective_errors:
             raise ValueError("algorithm1 = True has prospective errors: set prospective_errors = True too, or neither.")
         data = mnist1d.load(STEPS) if data is None else data
@@ -184,7 +184,7 @@ class MNIST1DTraining(Training):
         """Euler steps, noisy ones if there is noise."""
         step = gle.Step() if self.config.prospective_errors else gle.Instantaneous()
         step = gle.Algorithm1(fresh_errors=True) if self.config.algorithm1 else step
-        if isinstance(self.noise, float) and self.noise == 0:
+        if self.noise == 0:
             return step
         return gle.NoisyRates(step, self.noise, NOISE_TAU, key)
 

@@ -6,14 +6,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
 from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment
 from benchmarks.experiments.gle_mnist1d import DT, MNIST1D, MNIST1DTraining, State
-from benchmarks.training import Metrics, Training, outcome, train
+from benchmarks.experiments.gle_mnist1d_family import Family
+from benchmarks.training import Metrics, train
 from eventprop import RESULTS
 
 
@@ -21,8 +21,8 @@ from eventprop import RESULTS
 class Robustness(MNIST1D):
     """MNIST-1D with noise in time constants or in rates.
 
-    The paper's smaller network for 20 epochs instead of 150. All levels of noise are trained side by side, from the
-    same initial weights and on the same samples. Noise is there in validation too.
+    The paper's smaller network for 20 epochs instead of 150. All levels of noise are trained in one run, from the same
+    initial weights and on the same samples. Noise is there in validation too.
     """
 
     hidden: tuple[int, ...] = (17, 18, 18)
@@ -41,68 +41,28 @@ def members(config: Robustness) -> dict[str, tuple[float, float]]:
     return {"without_noise": (0.0, 0.0), **spatial, **temporal}
 
 
-class RobustnessTraining(Training):
+class RobustnessTraining(Family):
     """The training problem of a configuration: one network for each level of noise."""
 
-    epochs: int
-    steps_per_epoch: int
-    names: tuple[str, ...]
-    levels: tuple[Float[Array, " members"], Float[Array, " members"]]
-    single: MNIST1DTraining
+    time_constants: dict[str, float]
 
     def __init__(self, config: Robustness, data: DataSet | None = None):
         for name in ("time_constants", "rates"):
             if min(getattr(config, name), default=0) < 0:
                 raise ValueError(f"noise must not be negative, but {name} is {getattr(config, name)}.")
-        self.single = MNIST1DTraining(config, data)
-        self.epochs, self.steps_per_epoch = config.epochs, self.single.steps_per_epoch
-        self.names = tuple(members(config))
-        spatial, temporal = np.array(list(members(config).values())).T
-        self.levels = jnp.asarray(spatial, float), jnp.asarray(temporal, float)
+        first, levels = MNIST1DTraining(config, data), members(config)
+        # The data are held once.
+        super().__init__({name: eqx.tree_at(lambda x: x.noise, first, rates) for name, (_, rates) in levels.items()})
+        self.time_constants = {name: time_constants for name, (time_constants, _) in levels.items()}
 
-    def init(self, key: PRNGKeyArray) -> State:
-        def one(spatial, temporal):
-            state = self._member(temporal).init(key)
-            network = mismatched(state.average, spatial, jax.random.fold_in(key, 0))
-            return (state.learner._replace(network=network), network, state.plateau, state.result), state.key
-
-        members, key = eqx.filter_vmap(one, out_axes=(eqx.if_array(0), None))(*self.levels)
-        return _joined(eqx.tree_at(_noise, members, replace_fn=lambda copies: copies[0]), key)
-
-    def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
-        """All members share the key: they see the same samples, and the same noise up to its size."""
-
-        def one(member, temporal):
-            after, metrics = self._member(temporal).epoch(_joined(member, state.key), number)
-            member = after.learner, after.average, after.plateau, after.result
-            return (member, metrics["validation_accuracy"]), after.key
-
-        members = state.learner, state.average, state.plateau, state.result
-        # Drawing noise takes longer than a step of a network, so it is done once for all of them.
-        axes = eqx.tree_at(_noise, jax.tree.map(eqx.if_array(0), members), (None, None))
-        vmapped = eqx.filter_vmap(one, in_axes=(axes, 0), out_axes=((axes, 0), None))
-        (members, accuracies), key = vmapped(members, self.levels[1])
-        named = {f"{name}_accuracy": accuracy for name, accuracy in zip(self.names, accuracies, strict=True)}
-        return _joined(members, key), named
-
-    def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
-        """No metrics: the test split is for the network without noise."""
-        return {}, state.average, outcome(state.result)
-
-    def _member(self, temporal: Float[Array, ""]) -> MNIST1DTraining:
-        return eqx.tree_at(lambda training: training.noise, self.single, temporal)
-
-
-def _joined(member: tuple[Any, ...], key: PRNGKeyArray) -> State:
-    """A state from what is a member's own, and the key of all."""
-    learner, average, plateau, result = member
-    return State(learner, average, plateau, key, result)
-
-
-def _noise(member: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The noise of a member, and the key from which it goes on."""
-    learner, *_ = member
-    return learner.state.noise, learner.state.key
+    def init(self, key: PRNGKeyArray) -> dict[str, State]:
+        states = super().init(key)
+        for name, std in self.time_constants.items():
+            state = states[name]
+            network = mismatched(state.average, std, jax.random.fold_in(key, 0))
+            learner = state.learner._replace(network=network)
+            states[name] = dataclasses.replace(state, learner=learner, average=network)
+        return states
 
 
 def mismatched(network: gle.Network, std: float | Float[Array, ""], key: PRNGKeyArray) -> gle.Network:

@@ -5,14 +5,14 @@ import itertools
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 import gle
 from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment
-from benchmarks.experiments.gle_mnist1d import MNIST1D, POPULATIONS, MNIST1DTraining, State
-from benchmarks.training import Metrics, Training, outcome, train
+from benchmarks.experiments.gle_mnist1d import MNIST1D, POPULATIONS, MNIST1DTraining
+from benchmarks.experiments.gle_mnist1d_family import Family
+from benchmarks.training import Metrics, train
 from eventprop import RESULTS
 
 
@@ -49,36 +49,14 @@ def members(config: Scaling) -> dict[str, MNIST1D]:
     }
 
 
-class ScalingTraining(Training):
+class ScalingTraining(Family):
     """The training problem of a configuration: one network of each size."""
-
-    epochs: int
-    steps_per_epoch: int
-    trainings: dict[str, MNIST1DTraining]
 
     def __init__(self, config: Scaling, data: DataSet | None = None):
         configs = members(config)
         first = MNIST1DTraining(next(iter(configs.values())), data)
-        self.epochs, self.steps_per_epoch = config.epochs, first.steps_per_epoch * len(configs)
         # The data are held once.
-        self.trainings = {name: eqx.tree_at(lambda x: x.config, first, member) for name, member in configs.items()}
-
-    def init(self, key: PRNGKeyArray) -> dict[str, State]:
-        return {name: training.init(key) for name, training in self.trainings.items()}
-
-    def epoch(self, state: dict[str, State], number: Int[Array, ""]) -> tuple[dict[str, State], Metrics]:
-        after, accuracies = {}, {}
-        for name, training in self.trainings.items():
-            after[name], metrics = training.epoch(state[name], number)
-            accuracies[f"{name}_accuracy"] = metrics["validation_accuracy"]
-        return after, accuracies
-
-    def finish(self, state: dict[str, State]) -> tuple[Metrics, dict[str, gle.Network], RESULTS]:
-        """No metrics: the test split is for the network of the paper's size."""
-        results = [outcome(one.result) for one in state.values()]
-        well = jnp.all(jnp.stack([result == RESULTS.successful for result in results]))
-        result = RESULTS.where(well, RESULTS.successful, RESULTS.non_finite)
-        return {}, {name: one.average for name, one in state.items()}, result
+        super().__init__({name: eqx.tree_at(lambda x: x.config, first, member) for name, member in configs.items()})
 
 
 def gle_scaling(config: Scaling, key: PRNGKeyArray) -> tuple[Metrics, dict[str, gle.Network], RESULTS]:
