@@ -12,7 +12,8 @@ from eventprop import RESULTS
 class Family(Training):
     """Training problems of the same length, which share the key: the same samples, and the same noise up to its size.
 
-    They take turns epoch by epoch. Side by side their states would not stay in the cache, and take twice as long.
+    They take turns epoch by epoch. Side by side, vmapped, their states would not stay in the cache, and a step of each
+    would take more than twice as long.
     """
 
     epochs: int
