@@ -57,24 +57,18 @@ def crossing_time(
         rounding = 4 * eps * (jnp.abs(left) + jnp.abs(driven) + jnp.abs(threshold))
         return error, membrane.tau_mem * step, rounding, jnp.abs(third * step * step * step) / 6
 
-    def within(t):
-        return (t >= 0) & (t <= end)
-
-    def trusting_turn(t):
-        _, step, rounding, neglected = parabola(t)
-        inside = within(t + step)
-        return jnp.where(inside, t + step, end), inside & (neglected <= rounding)
-
     def turn(carry):
         t, low, high, converged, count = carry
+        trusting = count < 2
         error, step, rounding, neglected = parabola(t)
-        low, high = jnp.where(error < 0, t, low), jnp.where(error < 0, high, t)
-        close = jnp.abs(error) <= rounding
+        low = jnp.where((error < 0) & ~trusting, t, low)
+        high = jnp.where((error < 0) | trusting, high, t)
+        close = (jnp.abs(error) <= rounding) & ~trusting
         # XLA may compute `error` twice with different rounding, so at the root the bracket's sign is not to be trusted.
         inside = (t + step >= low) & (t + step <= high)
-        proposal = jnp.where(inside, t + step, jnp.where(close, t, (low + high) / 2))
+        other = jnp.where(trusting, high, jnp.where(close, t, (low + high) / 2))
         last = close | (inside & (neglected <= rounding)) | (high - low <= eps * high)
-        return jnp.where(converged, t, proposal), low, high, converged | last, count + 1
+        return jnp.where(converged, t, jnp.where(inside, t + step, other)), low, high, converged | last, count + 1
 
     def unfinished(carry):
         return anywhere(~carry[3]) & (carry[4] < 60)
@@ -83,9 +77,8 @@ def crossing_time(
     slope, curvature, _ = _derivatives(ratio, v, i)
     y = _first_root(v - threshold, slope, slope + curvature)
     guess = -membrane.tau_mem * jnp.log(jnp.maximum(1 - y, 0))
-    t, _ = trusting_turn(jnp.where(within(guess), guess, end))
-    t, converged = trusting_turn(t)
-    return lax.while_loop(unfinished, turn, (t, jnp.zeros_like(end), end, converged | ~needed, 0))[0]
+    guess = jnp.where((guess >= 0) & (guess <= end), guess, end)
+    return lax.while_loop(unfinished, turn, (guess, jnp.zeros_like(end), end, ~needed, 0))[0]
 
 
 def _derivatives(ratio: Array, v: Array, i: Array) -> tuple[Array, Array, Array]:
