@@ -203,6 +203,7 @@ def test_constant_current_by_autodiff_of_the_closed_form(x64):
         network = ep.FeedForward([(ep.Dense(jnp.zeros((1, 1))), lif)])
         return ep.simulate(network, spikes, 100.0, solver=ep.Exact(max_spikes=5)).spikes[0].times[0]
 
+    @jax.jit
     def closed(tau, bias, reset, theta, refractory):
         first, interval = jnp.log(bias / (bias - theta)), jnp.log((bias - reset) / (bias - theta))
         times = tau * first + jnp.arange(5) * (tau * interval + refractory)
@@ -213,7 +214,7 @@ def test_constant_current_by_autodiff_of_the_closed_form(x64):
     np.testing.assert_allclose(jax.jit(simulated)(*arguments), closed(*arguments), rtol=1e-12)
     finite = np.isfinite(closed(*arguments))
     actual = jax.jit(jax.jacfwd(simulated, argnums=(0, 1, 2, 3, 4)))(*arguments)
-    expected = jax.jacfwd(closed, argnums=(0, 1, 2, 3, 4))(*arguments)
+    expected = jax.jit(jax.jacfwd(closed, argnums=(0, 1, 2, 3, 4)))(*arguments)
     for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a[finite], b[finite], rtol=1e-10)
         assert np.all(np.asarray(a)[~finite] == 0)
@@ -229,6 +230,7 @@ def test_first_spike_by_autodiff_of_the_closed_form(x64):
         spikes = ep.Spikes(times, jnp.arange(6))
         return ep.simulate(network, spikes, jnp.inf, solver=ep.Exact(max_spikes=5)).spikes[0].first()[0]
 
+    @jax.jit
     def closed(times, weights, theta, tau_syn):
         a = jnp.sum(weights * jnp.exp(times / (2 * tau_syn)))
         b = jnp.sum(weights * jnp.exp(times / tau_syn))
@@ -237,5 +239,5 @@ def test_first_spike_by_autodiff_of_the_closed_form(x64):
     arguments = times, weights, jnp.asarray(1.0), jnp.asarray(8.0)
     assert closed(*arguments) > times[-1]
     actual = jax.jit(jax.value_and_grad(simulated, argnums=(0, 1, 2, 3)))(*arguments)
-    expected = jax.value_and_grad(closed, argnums=(0, 1, 2, 3))(*arguments)
+    expected = jax.jit(jax.value_and_grad(closed, argnums=(0, 1, 2, 3)))(*arguments)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), actual, expected)

@@ -52,6 +52,7 @@ def test_plasticity_is_the_gradient_of_the_energy(key, x64):
     state = random_state(key, net, 4)
     signals = signals_of(net, state, x, target)
 
+    @eqx.filter_jit
     def energy(net):
         rates, total = x, 0.0
         for layer, u, du in zip(net.layers, state.u, signals.du, strict=True):
@@ -114,9 +115,13 @@ def test_convolutions_are_linear_maps_with_local_gradients(key, x64):
     x, e = jax.random.normal(key, (4, 72)), jax.random.normal(key, (4, conv.neurons))
     assert conv(x).shape == (4, 12) == (4, conv.neurons)
     assert conv.map_shape == (3, 2, 2)
-    linear = conv(x) - conv(jnp.zeros_like(x))
-    np.testing.assert_allclose(jnp.sum(e * linear), jnp.sum(conv.transpose(e, x) * x), rtol=1e-12)
-    gradient = conv.gradient(e, x)
+
+    @eqx.filter_jit
+    def parts(conv, e, x):
+        return conv(x) - conv(jnp.zeros_like(x)), conv.transpose(e, x), conv.gradient(e, x)
+
+    linear, transposed, gradient = parts(conv, e, x)
+    np.testing.assert_allclose(jnp.sum(e * linear), jnp.sum(transposed * x), rtol=1e-12)
     np.testing.assert_allclose(-4 * jnp.sum(gradient.weight * conv.weight), jnp.sum(e * linear), rtol=1e-12)
 
 

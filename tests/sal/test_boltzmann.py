@@ -1,5 +1,6 @@
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +22,7 @@ def test_probabilities_and_moments(seed, units):
     weights, bias = machine(seed, units)
     with jax.enable_x64(True):
         boltzmann = sal.Boltzmann(jnp.array(weights), jnp.array(bias))
-        moments = boltzmann.moments()
-        probabilities = np.asarray(boltzmann.probabilities())
+        moments, probabilities = eqx.filter_jit(lambda b: (b.moments(), b.probabilities()))(boltzmann)
     states = [np.array(z) for z in itertools.product((0, 1), repeat=units)]
     unnormalised = np.array([np.exp(z @ weights @ z / 2 + bias @ z) for z in states])
     p = unnormalised / unnormalised.sum()

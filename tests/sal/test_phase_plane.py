@@ -19,6 +19,11 @@ def network(biases, psp=sal.Rectangular(4.0)):
 
 
 @eqx.filter_jit
+def updated(biases, weight):
+    return update(network(biases), jnp.stack([weight, weight]), WINDOW, dt=1.0)
+
+
+@eqx.filter_jit
 def relaxed(biases, weight, psp=sal.Rectangular(4.0)):
     return relaxation(network(biases, psp), jnp.stack([weight, weight]), WINDOW, dt=1.0)
 
@@ -30,9 +35,9 @@ def attracted(biases, w21, psp, tolerance=1e-10):
 
 def test_the_plane_holds_the_update_of_every_pair_of_weights(precision):
     w12, w21 = jnp.linspace(-1, 2, 3), jnp.linspace(-2, 2, 4)
-    plane = phase_plane(network((-1, 1)), w12, w21, WINDOW, dt=1.0)
+    plane = eqx.filter_jit(phase_plane)(network((-1, 1)), w12, w21, WINDOW, dt=1.0)
     assert plane.shape == (3, 4, 2) and plane.dtype == precision
-    alone = steady_state(pair((w12[2], w21[1]), (-1.0, 1.0), sal.Rectangular(4.0), 4.0), dt=1.0)
+    alone = eqx.filter_jit(steady_state)(pair((w12[2], w21[1]), (-1.0, 1.0), sal.Rectangular(4.0), 4.0), dt=1.0)
     tolerance = 1e-12 if precision == np.float64 else 1e-6
     np.testing.assert_allclose(plane[2, 1], expected_update(alone.differences, WINDOW), atol=tolerance)
     # Both weights move by the same amount, towards each other.
@@ -44,7 +49,7 @@ def test_the_plane_holds_the_update_of_every_pair_of_weights(precision):
 def test_equal_weights_are_a_stable_fixed_point(biases, weight, x64):
     """With a rectangular PSP and sweeps, for all weights and biases."""
     biases, weight = jnp.array(biases, float), jnp.array(weight, float)
-    at = update(network(biases), jnp.stack([weight, weight]), WINDOW, dt=1.0)
+    at = updated(biases, weight)
     np.testing.assert_allclose(at, 0, atol=1e-13)
     assert relaxed(biases, weight) < -1e-4
 

@@ -87,14 +87,15 @@ def test_spike_times_give_the_sums_of_the_loop(x64, pairing, coincidence):
     np.testing.assert_allclose(sums.anticausal, back, rtol=1e-12)
 
 
-@given(seed=st.integers(0, 1000), cut=st.integers(1, 59), pairing=st.sampled_from(sorted(PAIRINGS)))
+@given(seed=st.integers(0, 1000), cut=st.sampled_from((1, 30, 59)), pairing=st.sampled_from(sorted(PAIRINGS)))
 def test_a_stream_may_be_cut_anywhere(seed, cut, pairing):
     with jax.enable_x64(True):
         pre, post = rasters(seed)
         stdp = rule(pairing, "shared")
+        update = eqx.filter_jit(type(stdp).update)
 
         def sums(state, part):
-            return stdp.update(state, sal.Raster(jnp.array(pre[part]), 1.0), sal.Raster(jnp.array(post[part]), 1.0))
+            return update(stdp, state, sal.Raster(jnp.array(pre[part]), 1.0), sal.Raster(jnp.array(post[part]), 1.0))
 
         whole, end = sums(stdp.init((3,), (4,)), slice(None))
         first, state = sums(stdp.init((3,), (4,)), slice(None, cut))

@@ -90,7 +90,7 @@ def test_one_update_is_the_sum_over_all_pairs(key, monkeypatch):
     monkeypatch.setattr(module, "simulate", spy)
     (layer,) = layers(perceptron(key, sizes=(3, 2), scale=3.0))
     twin = SALNet(learning_rate=0.1, updates=1, replicas=1, duration=200.0)
-    (learned,) = twin.learn([layer.weight], [layer.layer.bias], [layer.backward], key)
+    (learned,) = eqx.filter_jit(type(twin).learn)(twin, [layer.weight], [layer.layer.bias], [layer.backward], key)
     jax.effects_barrier()
     spikes = np.concatenate(seen[1:])  # the first chunk leads to equilibrium
     assert spikes.shape == (200, 5)
@@ -135,7 +135,8 @@ def test_the_error_of_rdd_depends_on_the_norm_of_the_weights_only(mean, key):
 def test_rdd_averages_over_phases(key):
     model = perceptron(key, (12, 8, 4))
     fresh, mixed = (
-        symmetrize(model, RDDNet(duration=2000.0, replicas=10, memory=memory), key=key) for memory in (0.0, 0.7)
+        eqx.filter_jit(symmetrize)(model, RDDNet(duration=2000.0, replicas=10, memory=memory), key=key)
+        for memory in (0.0, 0.7)
     )
     for old, new, mean in zip(layers(model), layers(fresh), layers(mixed), strict=True):
         np.testing.assert_allclose(mean.backward, 0.7 * old.backward + 0.3 * new.backward, rtol=1e-4, atol=1e-6)

@@ -30,7 +30,11 @@ def data(rng, shape):
 
 @pytest.mark.parametrize(
     ("config", "shape"),
-    [(Dense(hidden=(20, 10)), (28, 28)), (LeNet5(hidden=(20, 10)), (28, 28)), (Subset(hidden=(20, 10)), (32, 32, 3))],
+    [
+        (Dense(hidden=(20, 10)), (28, 28)),
+        pytest.param(LeNet5(hidden=(20, 10)), (28, 28), marks=pytest.mark.slow),
+        (Subset(hidden=(20, 10)), (32, 32, 3)),  # LeNet-5 too
+    ],
     indirect=["shape"],
 )
 def test_networks_learn(config, data, key):
