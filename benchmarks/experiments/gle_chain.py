@@ -166,9 +166,21 @@ def _record(network: gle.Network, outputs: Array, targets: Array) -> History:
     return History(weights, tau_m, jnp.mean(network.cost(outputs, targets, jax.nn.softplus)))
 
 
+def without_gamma(config: Chain) -> Chain:
+    """The same with gamma = 0, as rates with noise need it.
+
+    Noise on rates makes errors that nothing can learn away. With gamma they are part of u', and -dE/dtau_m = -e u'
+    (Eq. 23) holds -gamma e^2 / tau_m, which drives time constants down to their bound.
+    """
+    return dataclasses.replace(config, gamma=0.0)
+
+
 def lessons(config: Chain, key: PRNGKeyArray) -> dict[str, tuple[gle.Network, History, gle.RESULTS]]:
     """What became of the student with each rule: "gle", "instantaneous", "noisy", "bptt_1", ..."""
-    online = {name: learn(config, key, stepper) for name, stepper in rules(config, key).items()}
+    online = {
+        name: learn(without_gamma(config) if name == "noisy" else config, key, stepper)
+        for name, stepper in rules(config, key).items()
+    }
     return online | {f"bptt_{window:g}": learn_by_bptt(config, key, window) for window in WINDOWS}
 
 

@@ -30,7 +30,7 @@ def test_the_gradient_is_exact_and_the_run_is_in_double_precision(outcome):
 
 
 @pytest.mark.slow
-def test_the_figure_is_drawn(outcome):
+def test_the_figure_is_drawn(outcome, x64):
     run, fit = outcome
     CHECK.figures(GradientCheck(), fit, run.directory)
     assert (run.directory / "gradient_check.png").read_bytes().startswith(b"\x89PNG")
