@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 import eventprop as ep
 
-INPUTS, NEURONS, SLOTS = 6, 4, 64
+INPUTS, NEURONS, SLOTS = 6, 4, 96
+"""The strongest input, six charges of 6 at 0 and a bias of 1.25, drives (36 tau_syn + 80 * 1.25) / tau_mem = 82."""
 SAMPLES = np.linspace(0.0, 80.0, 257)[1:-1]
 TAU_MEM, TAU_SYN = np.array([20.0, 20.0, 10.0, 16.0]), np.array([5.0, 20.0, 20.0, 8.0])
 
