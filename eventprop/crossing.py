@@ -59,19 +59,18 @@ def crossing_time(
 
     def turn(carry):
         t, low, high, converged, count = carry
-        trusting = count < 2
+        bracketing = count >= 2
         error, step, rounding, neglected = parabola(t)
-        low = jnp.where((error < 0) & ~trusting, t, low)
-        high = jnp.where((error < 0) | trusting, high, t)
-        close = (jnp.abs(error) <= rounding) & ~trusting
+        low, high = jnp.where(bracketing & (error < 0), t, low), jnp.where(bracketing & ~(error < 0), t, high)
+        close = bracketing & (jnp.abs(error) <= rounding)
         # XLA may compute `error` twice with different rounding, so at the root the bracket's sign is not to be trusted.
         inside = (t + step >= low) & (t + step <= high)
-        other = jnp.where(trusting, high, jnp.where(close, t, (low + high) / 2))
+        other = jnp.where(bracketing, jnp.where(close, t, (low + high) / 2), high)
         last = close | (inside & (neglected <= rounding)) | (high - low <= eps * high)
         return jnp.where(converged, t, jnp.where(inside, t + step, other)), low, high, converged | last, count + 1
 
     def unfinished(carry):
-        return anywhere(~carry[3]) & (carry[4] < 60)
+        return anywhere(~carry[3]) & (carry[4] < 62)
 
     # At the start the derivatives are free. In y = 1 - exp(-t/tau_mem) the parabola is a better guess than in t.
     slope, curvature, _ = _derivatives(ratio, v, i)

@@ -62,6 +62,15 @@ def square_wave(t: Float[Array, "..."], config: Chain) -> Float[Array, "..."]:
     return sum(steps, start=jnp.ones_like(phase))
 
 
+def without_gamma(config: Chain) -> Chain:
+    """The same with gamma = 0, as in networks without errors (BPTT), and as rates with noise need it.
+
+    Noise on rates makes errors that nothing can learn away. With gamma they are part of u', and -dE/dtau_m = -e u'
+    (Eq. 23) holds -gamma e^2 / tau_m, which drives time constants down to their bound.
+    """
+    return dataclasses.replace(config, gamma=0.0)
+
+
 class History(eqx.Module):
     """What is recorded of one rule in the course of learning, at equal intervals of time."""
 
@@ -138,7 +147,7 @@ def learn(config: Chain, key: PRNGKeyArray, stepper: gle.AbstractStepper) -> tup
 
 def learn_by_bptt(config: Chain, key: PRNGKeyArray, window: float) -> tuple[gle.Network, History, gle.RESULTS]:
     """One student that learns from the exact gradient of each `window` of time; every window is recorded."""
-    lesson = Lesson(dataclasses.replace(config, gamma=0.0), key)
+    lesson = Lesson(without_gamma(config), key)
     optimiser: Any = lesson.optimiser(WINDOWS[window])
     steps = round(window / config.dt)
 
@@ -164,15 +173,6 @@ def _record(network: gle.Network, outputs: Array, targets: Array) -> History:
     weights = jnp.stack([weight[0, 0] for weight in jax.tree.leaves([x.connection for x in network.layers])])
     tau_m = jnp.stack([layer.tau_m[0] for layer in network.layers])
     return History(weights, tau_m, jnp.mean(network.cost(outputs, targets, jax.nn.softplus)))
-
-
-def without_gamma(config: Chain) -> Chain:
-    """The same with gamma = 0, as rates with noise need it.
-
-    Noise on rates makes errors that nothing can learn away. With gamma they are part of u', and -dE/dtau_m = -e u'
-    (Eq. 23) holds -gamma e^2 / tau_m, which drives time constants down to their bound.
-    """
-    return dataclasses.replace(config, gamma=0.0)
 
 
 def lessons(config: Chain, key: PRNGKeyArray) -> dict[str, tuple[gle.Network, History, gle.RESULTS]]:

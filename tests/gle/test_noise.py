@@ -38,8 +38,8 @@ def test_everybody_who_reads_a_rate_reads_it_with_noise(key, x64, rng):
     first, second = (jax.tree.map(np.asarray, layer.connection) for layer in net.layers)
     x, target = rng.normal(size=(5, 2)), rng.normal(size=(5, 3))
     stepper = NoisyRates(Step(), 0.3, 2.0, key)
-    state, signals = eqx.filter_jit(type(stepper).step)(
-        stepper, net, stepper.init(net, net.init((5,))), jnp.asarray(x), jnp.asarray(target), DT
+    state, signals = eqx.filter_jit(stepper.step)(
+        net, stepper.init(net, net.init((5,))), jnp.asarray(x), jnp.asarray(target), DT
     )
     of_input, of_hidden, of_output = np.split(0.3 * np.asarray(state.noise[0]), (2, 6), axis=1)
     below = x + of_input

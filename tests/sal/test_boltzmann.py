@@ -17,12 +17,17 @@ def machine(seed, units=4):
     return weights + weights.T, rng.standard_normal(units)
 
 
+@eqx.filter_jit
+def moments_and_probabilities(boltzmann):
+    return boltzmann.moments(), boltzmann.probabilities()
+
+
 @given(seed=st.integers(0, 1000), units=st.integers(2, 5))
 def test_probabilities_and_moments(seed, units):
     weights, bias = machine(seed, units)
     with jax.enable_x64(True):
         boltzmann = sal.Boltzmann(jnp.array(weights), jnp.array(bias))
-        moments, probabilities = eqx.filter_jit(lambda b: (b.moments(), b.probabilities()))(boltzmann)
+        moments, probabilities = moments_and_probabilities(boltzmann)
     states = [np.array(z) for z in itertools.product((0, 1), repeat=units)]
     unnormalised = np.array([np.exp(z @ weights @ z / 2 + bias @ z) for z in states])
     p = unnormalised / unnormalised.sum()

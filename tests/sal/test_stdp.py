@@ -92,10 +92,10 @@ def test_a_stream_may_be_cut_anywhere(seed, cut, pairing):
     with jax.enable_x64(True):
         pre, post = rasters(seed)
         stdp = rule(pairing, "shared")
-        update = eqx.filter_jit(type(stdp).update)
+        update = eqx.filter_jit(stdp.update)
 
         def sums(state, part):
-            return update(stdp, state, sal.Raster(jnp.array(pre[part]), 1.0), sal.Raster(jnp.array(post[part]), 1.0))
+            return update(state, sal.Raster(jnp.array(pre[part]), 1.0), sal.Raster(jnp.array(post[part]), 1.0))
 
         whole, end = sums(stdp.init((3,), (4,)), slice(None))
         first, state = sums(stdp.init((3,), (4,)), slice(None, cut))

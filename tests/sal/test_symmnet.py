@@ -90,7 +90,7 @@ def test_one_update_is_the_sum_over_all_pairs(key, monkeypatch):
     monkeypatch.setattr(module, "simulate", spy)
     (layer,) = layers(perceptron(key, sizes=(3, 2), scale=3.0))
     twin = SALNet(learning_rate=0.1, updates=1, replicas=1, duration=200.0)
-    (learned,) = eqx.filter_jit(type(twin).learn)(twin, [layer.weight], [layer.layer.bias], [layer.backward], key)
+    (learned,) = eqx.filter_jit(twin.learn)([layer.weight], [layer.layer.bias], [layer.backward], key)
     jax.effects_barrier()
     spikes = np.concatenate(seen[1:])  # the first chunk leads to equilibrium
     assert spikes.shape == (200, 5)

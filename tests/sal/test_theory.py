@@ -54,7 +54,7 @@ def test_the_chain_is_the_dense_one(order, psp, precision):
 @eqx.filter_jit
 def masses(weights, biases, psp, order):
     """What has to add up to one, the sides, and the smallest of the first probabilities."""
-    ours = steady_state(pair(weights, biases, psp, 4.0, order=order), dt=1.0)
+    ours = solved(weights, biases, psp, order=order)
     differences = ours.differences
     totals = [
         jnp.sum(differences.probabilities(lags)) + jnp.sum(differences.tail(lags)) + differences.coincident
