@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from eventprop.closed_form import Membrane
-from eventprop.loops import anywhere, elementwise
+from eventprop.loops import anywhere
 
 
 def decisive_moment(
@@ -32,7 +32,6 @@ def decisive_moment(
     return moment, v * leak + i * membrane.response(moment, leak, decay) - threshold
 
 
-@elementwise
 def crossing_time(
     membrane: Membrane, threshold: Array, v: Array, i: Array, decisive: Array, needed: Bool[Array, "..."]
 ) -> Array:

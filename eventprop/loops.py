@@ -1,11 +1,15 @@
-"""What a batch does together: turns of a loop, and long vectors."""
+"""What a batch does together: turns of a loop, and what only some of its members need."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+BLOCK = 512
+"""How many elements `where_needed` computes together: fewer cost more turns, more are more often in vain."""
 
 
 @jax.custom_batching.custom_vmap
@@ -24,26 +28,95 @@ def _anywhere_in_batch(axis_size: int, in_batched: list[bool], condition: Bool[A
     return anywhere(condition), False
 
 
-def elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
-    """`function` of (pytrees of) arrays that broadcast against each other; under `jax.vmap` it sees one long vector.
+class Lookup(NamedTuple):
+    """table[place]: one number for each element, read only where `where_needed` needs it."""
 
-    On CPU, XLA goes through a batch row by row, and through the rest of a row behind the last full vector register
-    number by number: four of a hundred neurons take half as long as the others, in code that is compiled apart.
+    table: Shaped[Array, " size"]
+    place: Int[Array, " elements"]
+
+
+def where_needed(function: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
+    """where(needed, function(needed, *arguments), otherwise), at a cost that grows with the elements needed.
+
+    The result is called as `(needed, otherwise, *arguments)`: arrays of one length, and in `arguments` also scalars and
+    `Lookup`s. `function` goes element by element. Under `jax.vmap`, elements are those of all members of the batch.
+
+    On CPU, the elements needed are gathered, `BLOCK` at a time; `function` gets a last block that is not full with
+    `needed` telling which count. Accelerators, whose time goes by turns rather than elements, compute all at once.
     """
-    call = jax.custom_batching.custom_vmap(function)
+
+    @jax.custom_batching.custom_vmap
+    def call(needed, otherwise, *arguments):
+        if needed.size <= BLOCK or jax.default_backend() != "cpu":
+            values = function(needed, *_read(arguments, lambda x: x))
+            return tuple(jnp.where(needed, *pair) for pair in zip(values, otherwise, strict=True))
+        return _in_blocks(function, needed, otherwise, arguments)
 
     @call.def_vmap
-    def _in_batch(axis_size: int, in_batched: list[Any], *arguments: Any):
-        batched, (leaves, tree) = jax.tree.leaves(in_batched), jax.tree.flatten(arguments)
-        shapes = [x.shape[1:] if b else x.shape for b, x in zip(batched, leaves, strict=True)]
-        whole = (axis_size, *jnp.broadcast_shapes(*shapes))
+    def _in_batch(axis_size: int, in_batched: list[Any], needed: Array, *arguments: Any):
+        shape = (axis_size, needed.shape[-1])
 
-        def flat(b, x, shape):
-            if not b and x.ndim == 0:
+        def one_axis(batched, x):
+            if isinstance(x, Lookup):
+                table = jnp.broadcast_to(x.table, (axis_size, x.table.shape[-1]))
+                first = table.shape[1] * jnp.arange(axis_size, dtype=x.place.dtype)[:, None]
+                return Lookup(table.reshape(-1), (jnp.broadcast_to(x.place, shape) + first).reshape(-1))
+            if x.ndim == 0 and not batched:
                 return x
-            aligned = x.reshape((axis_size if b else 1, *(1,) * (len(whole) - 1 - len(shape)), *shape))
-            return jnp.broadcast_to(aligned, whole).reshape(-1)
+            return jnp.broadcast_to(x[:, None] if batched and x.ndim == 1 else x, shape).reshape(-1)
 
-        return call(*jax.tree.unflatten(tree, map(flat, batched, leaves, shapes))).reshape(whole), True
+        leaves, tree = jax.tree.flatten((needed, *arguments), is_leaf=_is_lookup)
+        batched = jax.tree.leaves(in_batched, is_leaf=_is_lookup)
+        values = call(*jax.tree.unflatten(tree, map(one_axis, batched, leaves)))
+        return tuple(x.reshape(shape) for x in values), (True,) * len(values)
 
     return call
+
+
+def _in_blocks(function: Callable[..., Any], needed: Array, otherwise: tuple[Array, ...], arguments: tuple[Any, ...]):
+    elements = needed.size
+    number = jnp.sum(needed, dtype=jnp.int32)
+    rank = jnp.where(needed, _sum_before(needed.astype(jnp.float32)).astype(jnp.int32), elements)
+    listed = jnp.zeros(elements + BLOCK, jnp.int32).at[rank].set(jnp.arange(elements, dtype=jnp.int32), mode="drop")
+
+    def block(carry):
+        start, results = carry
+        element = lax.dynamic_slice_in_dim(listed, start, BLOCK)
+        counts = start + jnp.arange(BLOCK, dtype=jnp.int32) < number
+        values = function(counts, *_read(arguments, lambda x: _at(x, element)))
+        place = jnp.where(counts, element, elements)
+        return start + BLOCK, tuple(x.at[place].set(y, mode="drop") for x, y in zip(results, values, strict=True))
+
+    return lax.while_loop(lambda carry: carry[0] < number, block, (jnp.zeros((), jnp.int32), otherwise))[1]
+
+
+def _read(arguments: tuple[Any, ...], select: Callable[[Array], Array]) -> tuple[Any, ...]:
+    """The arguments of the elements that `select` selects."""
+
+    def read(x):
+        if isinstance(x, Lookup):
+            return _at(x.table, select(x.place))
+        return select(x) if x.ndim else x
+
+    return jax.tree.map(read, arguments, is_leaf=_is_lookup)
+
+
+def _at(x: Array, place: Int[Array, " some"]) -> Array:
+    return x.at[place].get(mode="promise_in_bounds")
+
+
+def _is_lookup(x: Any) -> bool:
+    return isinstance(x, Lookup)
+
+
+def _sum_before(x: Float[Array, " elements"]) -> Float[Array, " elements"]:
+    """The sum of all elements before each one, exact for whole numbers up to 2^24.
+
+    By products of rows of 64 with a triangle of ones: on CPU `jnp.cumsum` takes four times longer.
+    """
+    if x.size == 1:
+        return jnp.zeros_like(x)
+    width = min(64, x.size)
+    rows = jnp.pad(x, (0, -x.size % width)).reshape(-1, width)
+    within = rows @ jnp.triu(jnp.ones((width, width), x.dtype), 1)
+    return (within + _sum_before(jnp.sum(rows, axis=1))[:, None]).reshape(-1)[: x.size]

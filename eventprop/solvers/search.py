@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from eventprop.closed_form import expand
+from eventprop.closed_form import Membrane, expand
 from eventprop.crossing import crossing_time, decisive_moment
-from eventprop.loops import anywhere
+from eventprop.loops import Lookup, anywhere, where_needed
 from eventprop.solvers.trial import LayerTrial
 
 MOST_LOST = 1000
@@ -170,7 +170,8 @@ def _one_after_the_other(propagators: tuple[Array, Array, Array], charges: Array
         # Not `start`: XLA would copy every state once more, for the loop to be able to write over it.
         return end, end
 
-    last, ends = lax.scan(event, (v, i), (propagators, charges))
+    # A loop copies its stacks first: a few events are quicker without.
+    last, ends = lax.scan(event, (v, i), (propagators, charges), unroll=charges.shape[0] <= 8)
     return _starts((v, i), ends), last
 
 
@@ -211,8 +212,25 @@ def _spike(
     trial: LayerTrial, intervals: Intervals, window: Window, interval: Array, found: Array
 ) -> tuple[Array, Array]:
     """The time of the crossing in this interval, and the current then, of the neurons for which one was found."""
-    membrane = trial.membrane
-    start, v, i, decisive = _at_interval(interval, intervals.starts, intervals.v, intervals.i, intervals.decisive)
+    neurons = found.shape[0]
+    place = interval * neurons + jnp.arange(neurons, dtype=jnp.int32)
+    free = (Lookup(x.reshape(-1), place) for x in (intervals.v, intervals.i, intervals.decisive))
+    silent = jnp.full_like(window.v, jnp.inf), jnp.zeros_like(window.i)
+    return _crossing(found, silent, trial.membrane, trial.threshold, window, intervals.starts[interval], *free)
+
+
+@where_needed
+def _crossing(
+    needed: Array,
+    membrane: Membrane,
+    threshold: Array,
+    window: Window,
+    start: Array,
+    v: Array,
+    i: Array,
+    decisive: Array,
+) -> tuple[Array, Array]:
+    """Time and current of the crossing in an interval from its start and the free state there."""
     shift = window.excess * membrane.leak(jnp.maximum(start - window.begin, 0))
     begun = start >= window.begin
     start, v, i = (
@@ -220,7 +238,7 @@ def _spike(
         jnp.where(begun, v - shift, window.v),
         jnp.where(begun, i, window.i),
     )
-    wait = crossing_time(membrane, trial.threshold, v, i, decisive - start, found)
+    wait = crossing_time(membrane, threshold, v, i, decisive - start, needed)
     return start + wait, i * membrane.decay(wait)
 
 

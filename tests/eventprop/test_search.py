@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eventprop.loops import anywhere, elementwise
+from eventprop.loops import BLOCK, Lookup, _sum_before, anywhere, where_needed
 from eventprop.solvers import search
 
 
@@ -42,21 +42,60 @@ def test_a_loop_with_a_shared_condition_keeps_no_copies():
     assert condition.out_avals[0].shape == ()
 
 
-def test_elementwise_sees_one_vector_and_returns_what_it_would_row_by_row(rng):
-    shapes = []
+def _affine(sizes):
+    """A function for `where_needed` that notes how many elements it sees."""
 
-    def affine(line, x):
-        shapes.append(x.shape)
-        return line["slope"] * x + line["offset"]
+    def affine(needed, line, scale, x, looked_up):
+        sizes.append(x.size)
+        assert scale.ndim == 0  # no batch has it
+        return line["slope"] * scale * x + looked_up, x + line["offset"]
 
-    slope, offset, x = (jnp.asarray(rng.normal(size=shape)) for shape in ((2,), (2, 3), (5, 2, 3)))
-    inner = jax.vmap(elementwise(affine), in_axes=({"slope": 0, "offset": 0}, 0))
-    result = jax.vmap(inner, in_axes=(None, 0))({"slope": slope, "offset": offset}, x)
-    np.testing.assert_array_equal(result, slope[None, :, None] * x + offset[None])
-    assert shapes[-1] == (5 * 2 * 3,)
+    return affine
 
 
-def test_elementwise_keeps_a_scalar_that_no_batch_has(rng):
-    x = jnp.asarray(rng.normal(size=(4, 3)))
-    scale = elementwise(lambda factor, x: factor * x if factor.ndim == 0 else jnp.full_like(x, jnp.nan))
-    np.testing.assert_array_equal(jax.vmap(scale, in_axes=(None, 0))(jnp.asarray(2.0), x), 2 * x)
+@pytest.mark.parametrize(
+    ("backend", "neurons", "size"), [("cpu", 7, 5 * 2 * 7), ("cpu", 300, BLOCK), ("gpu", 300, 5 * 2 * 300)]
+)
+def test_where_needed_returns_what_it_would_row_by_row(backend, neurons, size, rng, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    shape, sizes = (5, 2, neurons), []
+    needed = rng.random(shape) < 0.4
+    x, otherwise, slope = rng.normal(size=shape), rng.normal(size=shape), rng.normal(size=(2, neurons))
+    offset, table, place = rng.normal(size=(5, 2)), rng.normal(size=(5, 9)), rng.integers(9, size=(5, 2, neurons))
+
+    def one(needed, otherwise, slope, offset, x, table, place):
+        line = {"slope": slope, "offset": offset}
+        return where_needed(_affine(sizes))(needed, (otherwise, x), line, jnp.float32(2), x, Lookup(table, place))
+
+    inner = jax.vmap(one, in_axes=(0, 0, 0, 0, 0, None, 0))
+    outer = jax.jit(jax.vmap(inner, in_axes=(0, 0, None, 0, 0, 0, 0)))
+    arguments = (jnp.asarray(a, float) for a in (otherwise, slope, offset, x, table))
+    values = outer(needed, *arguments, jnp.asarray(place, jnp.int32))
+    looked_up = np.take_along_axis(table[:, None], place, axis=2)
+    for value, expected, old in zip(
+        values, (2 * slope * x + looked_up, x + offset[..., None]), (otherwise, x), strict=True
+    ):
+        np.testing.assert_allclose(value, np.where(needed, expected, old), rtol=1e-6, atol=1e-6)
+    assert sizes[-1] == size
+
+
+@pytest.mark.parametrize("number", [0, 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
+def test_where_needed_takes_as_many_blocks_as_the_elements_need(number, rng):
+    blocks, elements = [], 4 * BLOCK
+    needed = jnp.zeros(elements, bool).at[rng.permutation(elements)[:number]].set(True)
+
+    def double(counts, x):
+        jax.debug.callback(lambda counts: blocks.append(int(counts.sum())), counts)
+        return (2 * x,)
+
+    x = jnp.arange(elements, dtype=float)
+    (values,) = jax.jit(where_needed(double))(needed, (x,), x)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(values, jnp.where(needed, 2 * x, x))
+    assert sum(blocks) == number and len(blocks) == -(-number // BLOCK)
+
+
+@pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 4096, 4097, 300_000])
+def test_sum_before_counts_exactly(size, rng):
+    x = rng.integers(0, 2, size).astype(np.float32)
+    np.testing.assert_array_equal(jax.jit(_sum_before)(x), np.cumsum(x) - x)
