@@ -1,7 +1,7 @@
 """What a batch does together: turns of a loop, and what only some of its members need."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,10 @@ class Lookup(NamedTuple):
     place: Int[Array, " elements"]
 
 
-def where_needed(function: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
+_Arrays = TypeVar("_Arrays", bound=tuple[Array, ...])
+
+
+def where_needed(function: Callable[..., _Arrays]) -> Callable[..., _Arrays]:
     """where(needed, function(needed, *arguments), otherwise), at a cost that grows with the elements needed.
 
     The result is called as `(needed, otherwise, *arguments)`: arrays of one length, and in `arguments` also scalars and

@@ -94,27 +94,34 @@ def _at_fixed_times(
 ) -> tuple[Array, Array]:
     """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
-    slots, neurons = at.shape
-    # Every slot as a neuron of its own: one long axis, whatever the layer's width. Most slots of a wide one are empty.
-    position = jnp.arange(at.size, dtype=jnp.int32) if occupied is None else occupied[0]
-    neuron = jnp.minimum(position // slots, neurons - 1)
-    place = jnp.where(position < at.size, position % slots * neurons + neuron, at.size)
-
-    def select(x):
-        return x.reshape(-1).at[place].get(mode="clip")[None]
 
     def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
-        spikes = whole.select(neuron)
-        v = potential_in_window(spikes, select(begin), select(begin_potential(whole, slots)), select(at))
-        i = current_before(spikes, select(at))
-        return tuple(
-            jnp.zeros(at.size, at.dtype).at[place].set(x, mode="drop").reshape(at.shape)
-            for x in (v[0] - spikes.threshold, i[0])
-        )
+        moments = begin, begin_potential(whole, at.shape[0]), at
+        if occupied is None:
+            return _excess_and_current(whole, *moments)
+        return _of_occupied_slots(whole, *moments, occupied[0])
 
     # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
     return jax.jvp(excess_and_current, (perturbed,), (tangent,))[1]
+
+
+def _excess_and_current(trial: LayerTrial, begin: Array, v_begin: Array, at: Array) -> tuple[Array, Array]:
+    excess = potential_in_window(trial, begin, v_begin, at) - expand(trial.threshold, 2)
+    return excess, current_before(trial, at)
+
+
+def _of_occupied_slots(
+    trial: LayerTrial, begin: Array, v_begin: Array, at: Array, position: Array
+) -> tuple[Array, Array]:
+    """The same where there are spikes, each as a neuron of its own; most slots of a wide layer are empty."""
+    slots, neurons = at.shape
+    neuron = jnp.minimum(position // slots, neurons - 1)
+    place = jnp.where(position < at.size, position % slots * neurons + neuron, at.size)
+    selected = (x.reshape(-1).at[place].get(mode="clip")[None] for x in (begin, v_begin, at))
+    found = _excess_and_current(trial.select(neuron), *selected)
+    excess, current = (jnp.zeros(at.size, at.dtype).at[place].set(x[0], mode="drop") for x in found)
+    return excess.reshape(at.shape), current.reshape(at.shape)
 
 
 def _current_at_begin(trial: LayerTrial, begin: Array, currents: Array) -> Array:
