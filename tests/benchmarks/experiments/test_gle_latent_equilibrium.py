@@ -33,7 +33,7 @@ def data(rng, shape):
     [
         (Dense(hidden=(20, 10)), (28, 28)),
         pytest.param(LeNet5(hidden=(20, 10)), (28, 28), marks=pytest.mark.slow),
-        (Subset(hidden=(20, 10)), (32, 32, 3)),  # LeNet-5 too
+        pytest.param(Subset(hidden=(20, 10)), (32, 32, 3), marks=pytest.mark.slow),  # LeNet-5 too
     ],
     indirect=["shape"],
 )
@@ -41,6 +41,18 @@ def test_networks_learn(config, data, key):
     training = LatentEquilibriumTraining(dataclasses.replace(config, epochs=5, batch_size=10), data)
     metrics, _, _ = eqx.filter_jit(train)(training, key)
     assert metrics["test_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [(LeNet5(hidden=(20, 10)), (28, 28)), (Subset(hidden=(20, 10)), (32, 32, 3))],
+    indirect=["shape"],
+)
+def test_lenet_has_a_program(config, data, key):
+    """Traced, not compiled: a first look at what the slow tests run."""
+    training = LatentEquilibriumTraining(dataclasses.replace(config, epochs=5, batch_size=10), data)
+    metrics, _, _ = eqx.filter_eval_shape(train, training, key)
+    assert metrics["test_accuracy"].shape == ()
 
 
 def test_presentation_has_to_last(data):

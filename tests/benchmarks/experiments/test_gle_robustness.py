@@ -12,7 +12,7 @@ from benchmarks.fit import fit
 from tests.benchmarks.experiments.test_gle_mnist1d import data as data
 
 SMALL = Robustness(
-    (4, 4, 4), 1, epochs=2, batch_size=20, learning_rate=3e-3, averaging=0.5, time_constants=(0.1,), rates=(0.1, 3.0)
+    (4, 4, 4), 1, epochs=2, batch_size=20, learning_rate=3e-3, averaging=0.5, time_constants=(0.1,), rates=(3.0,)
 )
 
 
@@ -36,9 +36,7 @@ def test_the_noise_of_a_member_is_its_own(data):
         fitted.history["without_noise_accuracy"], alone.history["validation_accuracy"], atol=1e-6
     )
     final = {name: values.mean() for name, values in fitted.metrics.items()}
-    assert (
-        final["rates_3_accuracy"] < 0.8 < 0.95 <= min(final["rates_0.1_accuracy"], final["time_constants_0.1_accuracy"])
-    )
+    assert final["rates_3_accuracy"] < 0.8 < 0.95 <= final["time_constants_0.1_accuracy"]
     assert len(draw_noise(SMALL, fitted.history).axes) == 2
 
 
