@@ -50,10 +50,13 @@ def where_needed(function: Callable[..., _Arrays]) -> Callable[..., _Arrays]:
 
     @jax.custom_batching.custom_vmap
     def call(needed, otherwise, *arguments):
-        if needed.size <= BLOCK or jax.default_backend() != "cpu":
-            values = function(needed, *_read(arguments, lambda x: x))
-            return tuple(jnp.where(needed, *pair) for pair in zip(values, otherwise, strict=True))
-        return _in_blocks(function, needed, otherwise, arguments)
+        if jax.default_backend() == "cpu" and needed.size > BLOCK:
+            return _in_blocks(function, needed, otherwise, arguments)
+        # Filled up to a block, so that XLA compiles the loops of narrow and wide layers once.
+        size = BLOCK if jax.default_backend() == "cpu" else needed.size
+        element = jnp.minimum(jnp.arange(size, dtype=jnp.int32), needed.size - 1)
+        values = function(_at(needed, element), *_read(arguments, element))
+        return tuple(jnp.where(needed, x[: needed.size], y) for x, y in zip(values, otherwise, strict=True))
 
     @call.def_vmap
     def _in_batch(axis_size: int, in_batched: list[Any], needed: Array, *arguments: Any):
@@ -86,20 +89,20 @@ def _in_blocks(function: Callable[..., Any], needed: Array, otherwise: tuple[Arr
         start, results = carry
         element = lax.dynamic_slice_in_dim(listed, start, BLOCK)
         counts = start + jnp.arange(BLOCK, dtype=jnp.int32) < number
-        values = function(counts, *_read(arguments, lambda x: _at(x, element)))
+        values = function(counts, *_read(arguments, element))
         place = jnp.where(counts, element, elements)
         return start + BLOCK, tuple(x.at[place].set(y, mode="drop") for x, y in zip(results, values, strict=True))
 
     return lax.while_loop(lambda carry: carry[0] < number, block, (jnp.zeros((), jnp.int32), otherwise))[1]
 
 
-def _read(arguments: tuple[Any, ...], select: Callable[[Array], Array]) -> tuple[Any, ...]:
-    """The arguments of the elements that `select` selects."""
+def _read(arguments: tuple[Any, ...], element: Int[Array, " some"]) -> tuple[Any, ...]:
+    """The arguments of these elements."""
 
     def read(x):
         if isinstance(x, Lookup):
-            return _at(x.table, select(x.place))
-        return select(x) if x.ndim else x
+            return _at(x.table, _at(x.place, element))
+        return _at(x, element) if x.ndim else x
 
     return jax.tree.map(read, arguments, is_leaf=_is_lookup)
 
