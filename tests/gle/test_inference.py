@@ -22,7 +22,7 @@ def test_the_scan_equals_the_stepped_solution(key, precision, rng):
 
 
 def test_a_trial_in_two_parts(key, x64, rng):
-    net = network(key)
+    net = network(key, (2, 4, 3))
     inputs, _ = stream(rng, 20, 2, 2, 3)
     whole, _ = infer(net, inputs, dt=0.05)
     first, middle = infer(net, inputs[:10], dt=0.05)

@@ -60,7 +60,7 @@ def test_without_noise_it_is_the_stepper_inside(inside, key, x64, rng):
     inputs, targets = stream(rng, 20, 3, 2, 3)
     ends = []
     for stepper in (inside, NoisyRates(inside, 0.0, 1.0, key)):
-        learner = gle.start(network(key), optax.sgd(0.1), stepper=stepper, batch=(3,))
+        learner = gle.start(network(key, (2, 4, 3)), optax.sgd(0.1), stepper=stepper, batch=(3,))
         learner, _, _ = gle.online(learner, inputs, targets, dt=DT, optimiser=optax.sgd(0.1), stepper=stepper)
         ends.append(arrays(learner.network))
     for a, b in zip(*ends, strict=True):
@@ -74,7 +74,7 @@ def test_a_noisy_stream_in_two_parts_ends_the_same(key, rng):
     def run(learner, steps):
         return gle.online(learner, inputs[steps], targets[steps], dt=DT, optimiser=optimiser, stepper=stepper)[0]
 
-    start = gle.start(network(key), optimiser, stepper=stepper, batch=(3,))
+    start = gle.start(network(key, (2, 4, 3)), optimiser, stepper=stepper, batch=(3,))
     whole, parts = run(start, slice(40)), run(run(start, slice(20)), slice(20, 40))
     for a, b in zip(arrays(whole), arrays(parts), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -98,7 +98,7 @@ def test_gradient_flow_is_the_limit_of_small_steps(key, x64, rng):
 
 @pytest.mark.parametrize("stepper", [Step(diffrax.Heun()), Algorithm1()])
 def test_a_stream_in_two_parts_ends_the_same(stepper, key, rng):
-    net, optimiser = network(key), optax.adam(1e-2)
+    net, optimiser = network(key, (2, 4, 3)), optax.adam(1e-2)
     inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 40, 3, 2, 3))
     run = eqx.filter_jit(lambda learner, x, y: gle.online(learner, x, y, dt=DT, optimiser=optimiser, stepper=stepper))
     start = gle.start(net, optimiser, stepper=stepper, batch=(3,))
@@ -135,11 +135,13 @@ def test_an_optimiser_sees_the_signals(key, rng):
 
 def test_only_what_is_chosen_learns_and_time_constants_stay_above_their_bounds(key, rng):
     inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 50, 2, 2, 3))
-    weights, _, _ = learn(network(key), inputs, targets, gle.weights_only(optax.sgd(0.1)), Step())
-    for new, old in zip(weights.network.layers, network(key).layers, strict=True):
+    weights, _, _ = learn(network(key, (2, 4, 3)), inputs, targets, gle.weights_only(optax.sgd(0.1)), Step())
+    for new, old in zip(weights.network.layers, network(key, (2, 4, 3)).layers, strict=True):
         np.testing.assert_array_equal(new.tau_m, old.tau_m)
         assert jnp.all(new.connection.weight != old.connection.weight)
-    bounded, _, _ = learn(network(key), inputs, targets, optax.chain(optax.sgd(0.1), gle.at_least(0.8, 0.7)), Step())
+    bounded, _, _ = learn(
+        network(key, (2, 4, 3)), inputs, targets, optax.chain(optax.sgd(0.1), gle.at_least(0.8, 0.7)), Step()
+    )
     for layer in bounded.network.layers:
         assert jnp.all(layer.tau_m >= 0.8) and jnp.all(layer.tau_r >= 0.7)
     assert min(layer.tau_m.min() for layer in bounded.network.layers) == np.float32(0.8)
@@ -164,7 +166,7 @@ def test_stability_limits(solver, limit):
 
 
 def test_bad_streams_are_refused_and_nothing_is_lost(key, rng):
-    net = network(key)
+    net = network(key, (2, 4, 3))
     inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 10, 2, 2, 3))
     run = eqx.filter_jit(
         lambda learner, x, dt, throw: gle.online(learner, x, targets, dt=dt, optimiser=optax.sgd(0.1), throw=throw)
