@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 BLOCK = 512
 """How many elements `where_needed` computes together: fewer cost more turns, more are more often in vain."""
+MOST_LISTED = 2**24
+"""More elements than float32 counts are not listed, but computed all at once."""
 
 
 @jax.custom_batching.custom_vmap
@@ -50,11 +52,10 @@ def where_needed(function: Callable[..., _Arrays]) -> Callable[..., _Arrays]:
 
     @jax.custom_batching.custom_vmap
     def call(needed, otherwise, *arguments):
-        if jax.default_backend() == "cpu" and needed.size > BLOCK:
+        if jax.default_backend() == "cpu" and BLOCK < needed.size <= MOST_LISTED:
             return _in_blocks(function, needed, otherwise, arguments)
         # Filled up to a block, so that XLA compiles the loops of narrow and wide layers once.
-        size = BLOCK if jax.default_backend() == "cpu" else needed.size
-        element = jnp.minimum(jnp.arange(size, dtype=jnp.int32), needed.size - 1)
+        element = jnp.minimum(jnp.arange(max(BLOCK, needed.size), dtype=jnp.int32), needed.size - 1)
         values = function(_at(needed, element), *_read(arguments, element))
         return tuple(jnp.where(needed, x[: needed.size], y) for x, y in zip(values, otherwise, strict=True))
 
@@ -64,6 +65,7 @@ def where_needed(function: Callable[..., _Arrays]) -> Callable[..., _Arrays]:
 
         def one_axis(batched, x):
             if isinstance(x, Lookup):
+                _check_size(axis_size * x.table.shape[-1])
                 table = jnp.broadcast_to(x.table, (axis_size, x.table.shape[-1]))
                 first = table.shape[1] * jnp.arange(axis_size, dtype=x.place.dtype)[:, None]
                 return Lookup(table.reshape(-1), (jnp.broadcast_to(x.place, shape) + first).reshape(-1))
@@ -80,6 +82,7 @@ def where_needed(function: Callable[..., _Arrays]) -> Callable[..., _Arrays]:
 
 
 def _in_blocks(function: Callable[..., Any], needed: Array, otherwise: tuple[Array, ...], arguments: tuple[Any, ...]):
+    """List the elements needed, then compute them block by block."""
     elements = needed.size
     number = jnp.sum(needed, dtype=jnp.int32)
     rank = jnp.where(needed, _sum_before(needed.astype(jnp.float32)).astype(jnp.int32), elements)
@@ -111,12 +114,20 @@ def _at(x: Array, place: Int[Array, " some"]) -> Array:
     return x.at[place].get(mode="promise_in_bounds")
 
 
+def _check_size(size: int) -> None:
+    if size > jnp.iinfo(jnp.int32).max:
+        raise ValueError(
+            f"trials x events in a chunk x neurons must be below 2^31 to be searched together, but is {size}; "
+            "lower `chunk`, or take fewer trials at a time (jax.lax.map with a batch_size)."
+        )
+
+
 def _is_lookup(x: Any) -> bool:
     return isinstance(x, Lookup)
 
 
 def _sum_before(x: Float[Array, " elements"]) -> Float[Array, " elements"]:
-    """The sum of all elements before each one, exact for whole numbers up to 2^24.
+    """The sum of all elements before each one, exact for whole numbers up to `MOST_LISTED`.
 
     By products of rows of 64 with a triangle of ones: on CPU `jnp.cumsum` takes four times longer.
     """

@@ -95,6 +95,19 @@ def test_where_needed_takes_as_many_blocks_as_the_elements_need(number, rng):
     assert sum(blocks) == number and len(blocks) == -(-number // BLOCK)
 
 
+def test_more_than_int32_can_index_is_refused():
+    """Nothing is computed: the shapes alone tell."""
+    trials, neurons = 2**15, 2**10
+    shape = jax.ShapeDtypeStruct((trials, neurons), jnp.float32)
+    place, table = jax.ShapeDtypeStruct(shape.shape, jnp.int32), jax.ShapeDtypeStruct((trials, 2**16), jnp.float32)
+
+    def one(x, table, place):
+        return where_needed(lambda needed, y: (y,))(x > 0, (x,), Lookup(table, place))
+
+    with pytest.raises(ValueError, match=r"below 2\^31 .* but is 2147483648; lower `chunk`"):
+        jax.eval_shape(jax.vmap(one), shape, table, place)
+
+
 @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 4096, 4097, 300_000])
 def test_sum_before_counts_exactly(size, rng):
     x = rng.integers(0, 2, size).astype(np.float32)
