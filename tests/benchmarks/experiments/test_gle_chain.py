@@ -19,6 +19,7 @@ from benchmarks.experiments.gle_chain import (
     without_gamma,
 )
 from benchmarks.experiments.gle_chain_figures import draw_histories, draw_noise
+from tests.benchmarks.made_up import made_up
 
 SHORT = Chain(duration=400.0, batch_size=10, learning_rate=1e-3)
 
@@ -64,8 +65,7 @@ def test_with_gamma_noise_drives_a_time_constant_to_its_bound():
 
 def test_the_figures_show_what_they_are_given(rng, key):
     config = Chain(duration=16.0, batch_size=2)
-    shapes = eqx.filter_eval_shape(lessons, config, key)
-    found = jax.tree.map(lambda x: rng.uniform(0.5, 1, x.shape) if isinstance(x, jax.ShapeDtypeStruct) else x, shapes)
+    found = made_up(eqx.filter_eval_shape(lessons, config, key), rng)
     histories = {name: history for name, (_, history, _) in found.items()}
     assert {name: len(history.loss) for name, history in histories.items()} == {
         "gle": 400,
@@ -78,10 +78,8 @@ def test_the_figures_show_what_they_are_given(rng, key):
     figure = draw_histories(histories, config)
     assert [len(ax.lines) for ax in figure.axes] == [12, 12, 5]
     network, noise = found["noisy"][0], rules(config, key)["noisy"]
-    rates = (
-        jnp.asarray(rng.normal(size=x.shape)) for x in eqx.filter_eval_shape(outputs, config, key, network, noise, 4.0)
-    )
-    assert len(draw_noise(histories["noisy"], tuple(rates), config).axes[2].lines[0].get_xdata()) == 400
+    rates = made_up(eqx.filter_eval_shape(outputs, config, key, network, noise, 4.0), rng)
+    assert len(draw_noise(histories["noisy"], rates, config).axes[2].lines[0].get_xdata()) == 400
 
 
 def test_the_input_is_a_smoothed_square_wave():

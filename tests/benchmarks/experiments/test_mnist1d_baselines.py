@@ -16,7 +16,7 @@ def test_networks_have_the_size_of_table_2(config, parameters, key):
     assert sum(x.size for x in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))) == parameters
 
 
-@pytest.mark.parametrize("config", [MLP, TCN, GRU])
+@pytest.mark.parametrize("config", [MLP, TCN, pytest.param(GRU, marks=pytest.mark.slow)])
 def test_each_learns_a_sign(config, rng, key):
     def split(samples):
         labels = rng.integers(0, 2, samples).astype(np.int32)

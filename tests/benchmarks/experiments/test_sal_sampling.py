@@ -40,7 +40,7 @@ def test_sal_lets_asymmetry_decay_and_kolen_pollack_does_as_theory_says():
     assert np.all(history["asymmetry_sal_0.8"][1] < 0.7 * history["asymmetry_none_0.8"][1])
 
 
-@pytest.mark.parametrize("noisy_wake", [False, True])
+@pytest.mark.parametrize("noisy_wake", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_noisy_plasticity_drives_reciprocal_weights_apart(noisy_wake):
     config = sal_sampling.PlasticityNoise(levels=(0.2,), cycles=100, learning_rate=0.1, noisy_wake=noisy_wake, **TINY)
     history, _ = run(config, seeds=8)
