@@ -45,9 +45,9 @@ class YinYang:
     """Added, after each minibatch, to all weights of the first layer in which too many spikes were missing."""
     allowed_silent: float = 1.0
     """Ratio of missing spikes allowed in the hidden layer. In the output layer none may be missing."""
-    minimum_slope: float = 0.03
-    """Smaller slopes count as this one in derivatives (`ClipSlope`), in thresholds per membrane time constant. The best
-    of 0.001, 0.01, 0.03, 0.1 and 0.3 on the validation set, with seeds of its own."""
+    minimum_slope: float = 1e-3
+    """Smaller slopes count as this one in derivatives (`ClipSlope`), in thresholds per membrane time constant. From 1e-6
+    to 0.01 it makes no difference on the validation set (97.9 to 98.1 %, standard error 0.1, with seeds of its own)."""
     max_spikes: int = 4
     """Bound on the spikes of a hidden neuron. Outputs fire once: only their first spikes enter the loss."""
     max_events: int = 256
@@ -77,7 +77,6 @@ class YinYangPaper(YinYang):
     alpha: float = 0.01
     bump: float = 1e-4
     allowed_silent: float = 0.15
-    minimum_slope: float = 1e-3
     max_spikes: int = 8
     max_events: int = 512
 
