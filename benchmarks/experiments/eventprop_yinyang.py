@@ -47,8 +47,8 @@ class YinYang:
     allowed_silent: float = 1.0
     """Ratio of missing spikes allowed in the hidden layer. In the output layer none may be missing."""
     minimum_slope: float = 1e-3
-    """Smaller slopes count as this one in derivatives (`ClipSlope`), in thresholds per membrane time constant. From 1e-6
-    to 0.01 it makes no difference on the validation set (97.9 to 98.1 %, standard error 0.1, with seeds of its own)."""
+    """Smaller slopes count as this one in derivatives (`ClipSlope`), in thresholds per membrane time constant. From
+    1e-6 to 0.01 it makes no difference on the validation set (97.9 to 98.1 %, standard error 0.1, seeds of its own)."""
     gradient_clip: float = 10.0
     """Largest norm of a minibatch's gradient, which is scaled down to it (the paper's section 4). Most are below 1, but
     trials close to a tangential crossing or to a tie of two outputs exceed 100. The best of 0.1, 1, 10 and none on the
