@@ -2,6 +2,8 @@
 
 import os
 import random
+import time
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -20,14 +22,32 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("credax")
 
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "credax" / "tests"
+"""Compiled programs, shared by all checkouts: a second run compiles nothing, in whichever clone."""
+OLDEST = 7 * 24 * 3600.0
+"""Seconds after which a compiled program is dropped."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    cache = str(config.cache.mkdir("jax"))  # pyright: ignore[reportOptionalMemberAccess]
-    jax.config.update("jax_compilation_cache_dir", cache)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if not hasattr(config, "workerinput"):  # once, not in every worker of pytest-xdist
+        drop_old_files(CACHE, time.time() - OLDEST)
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     # Tests that start a Python of their own inherit the cache through the environment.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+
+
+def drop_old_files(folder: Path, before: float) -> None:
+    """Removes the files of a folder that were last written before a moment; another run may do the same meanwhile."""
+    for file in folder.iterdir():
+        try:
+            if file.is_file() and file.stat().st_mtime < before:
+                file.unlink()
+        except FileNotFoundError:
+            continue
 
 
 @pytest.fixture(autouse=True)
