@@ -2,13 +2,12 @@
 
 import dataclasses
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import tyro
 
+from benchmarks.errors import CredaxError
 from benchmarks.execute import execute
 from benchmarks.experiment import Experiment, find, precision
 from benchmarks.fit import explain
@@ -54,19 +53,12 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Exper
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
         return _run(experiments[command], outcome.config, outcome.run) if command in experiments else 0
-    except (ValueError, OSError) as error:
-        if not _is_ours(error):
-            raise
+    except CredaxError as error:
         print("\n".join([f"credax: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("credax: interrupted; the same command with --resume goes on from the last checkpoint.", file=sys.stderr)
         return 130
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether this package raised it, so that the message says enough and a traceback would only hide it."""
-    return Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(Path(__file__).parent)
 
 
 def _flags(experiment: Experiment) -> type:

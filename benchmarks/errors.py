@@ -20,5 +20,9 @@ class MissingFile(CredaxError, FileNotFoundError):
     """A file is nowhere."""
 
 
+class MissingPackage(CredaxError, ImportError):
+    """An optional package is not installed."""
+
+
 class RunIsBusy(CredaxError, OSError):
     """Another process is at work on the run."""

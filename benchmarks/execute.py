@@ -7,10 +7,12 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import PyTree
 
+from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.experiment import Experiment, precision
 from benchmarks.fit import Fit, fit, fit_in_one_piece, seed_keys
-from benchmarks.run import Run
+from benchmarks.run import Run, plain
 from benchmarks.serialise import load, save
+from benchmarks.training import Training
 
 MODEL = "network.eqx"
 
@@ -30,22 +32,39 @@ def execute(
     Leaves configuration, metrics, checkpoints, networks and summary in a new folder under `results/NAME`.
 
     With `resume` the newest run with the same configuration and seeds goes on where it stopped. Seeds that fail do
-    not raise; they are in `fit.failures` and in summary.json.
+    not raise; they are in `fit.failures` and in summary.json. What cannot be run at all raises and leaves no folder.
     """
     if resume and experiment.training is None:
-        raise ValueError(f"{experiment.name} runs in one piece and cannot be resumed; leave out --resume.")
+        raise InvalidInput(f"{experiment.name} runs in one piece and cannot be resumed; leave out --resume.")
     keys = seed_keys(seed, seeds)
-    where = Run.find if resume else Run.create
+    plain(config)  # refuses NaN
     with precision(experiment.double):
-        run = where(results, experiment.name, config, seed=seed, seeds=seeds)
-        if experiment.training is None:
-            outcome = fit_in_one_piece(experiment.function, config, keys)
-        else:
-            training = experiment.training(config)
-            outcome = fit(training, keys, run=run, resume=resume, progress=progress, throw=False)
+        training = _training(experiment, config)
+        run = (Run.find if resume else Run.create)(results, experiment.name, config, seed=seed, seeds=seeds)
+        try:
+            if training is None:
+                outcome = fit_in_one_piece(experiment.function, config, keys)
+            else:
+                outcome = fit(training, keys, run=run, resume=resume, progress=progress, throw=False)
+        except Exception:
+            if not resume:
+                run.discard_if_empty()
+            raise
     save(run.directory / MODEL, outcome.network, {"config": dataclasses.asdict(config), "seed": seed, "seeds": seeds})
     run.summarise(outcome.metrics, outcome.failures, step_ms=outcome.step_ms, compile_s=outcome.compile_s)
     return run, outcome
+
+
+def _training(experiment: Experiment, config: Any) -> Training | None:
+    """The experiment's training, before anything is written."""
+    if experiment.training is None:
+        return None
+    try:
+        return experiment.training(config)
+    except CredaxError:
+        raise
+    except ValueError as error:
+        raise InvalidInput(f"{experiment.name} cannot be run with these settings: {error}") from error
 
 
 def load_networks(experiment: Experiment, run: Run) -> PyTree:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
+from benchmarks.errors import InvalidInput
 from benchmarks.training import Training
 
 ALLOWED = (bool, int, float, str, tuple)
@@ -86,7 +87,7 @@ def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
     """The experiment called `name`; raises `ValueError` that lists the known ones if there is none."""
     if name not in experiments:
         known = ", ".join(sorted(experiments)) or "none are registered"
-        raise ValueError(f"There is no experiment {name!r}; known are: {known}.")
+        raise InvalidInput(f"There is no experiment {name!r}; known are: {known}.")
     return experiments[name]
 
 

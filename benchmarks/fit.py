@@ -17,7 +17,9 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 from tqdm import tqdm
 
+from benchmarks._lock import RunLock
 from benchmarks.checkpoint import Checkpoints, compare, describe
+from benchmarks.errors import InvalidInput
 from benchmarks.run import Run, finite
 from benchmarks.training import RESULTS, Training, check_epochs, conclude, verify
 
@@ -79,26 +81,28 @@ def fit(
         of these wait for the end of the epoch (a second Ctrl-C does not).
 
     Raises `ValueError` if `epoch` changes the structure, shapes or dtypes of the state, if `run` has been started
-    before and `resume` is False, or if its checkpoints belong to another configuration, other keys or another network.
+    before and `resume` is False, if its checkpoints belong to another configuration, other keys or another network, or
+    if it is to be resumed and has metrics but no checkpoint. Raises `OSError` if another process is at work on it.
     """
     check_epochs(training)
     if jnp.ndim(keys) != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"keys must be typed PRNG keys [seeds], as from `seed_keys`; got {keys.dtype}{keys.shape}.")
+        raise InvalidInput(f"keys must be typed PRNG keys [seeds], as from `seed_keys`; got {keys.dtype}{keys.shape}.")
     if run is not None and len(run.record["seeds"]) != len(keys):
-        raise ValueError(f"{run.directory} is for {len(run.record['seeds'])} seeds, but there are {len(keys)} keys.")
-    programs = _Programs(training, keys)
-    start = (programs.state, programs.last)
-    with contextlib.closing(_Store(run, (training, keys), checkpoint_every)) as store:
+        raise InvalidInput(f"{run.directory} is for {len(run.record['seeds'])} seeds, but there are {len(keys)} keys.")
+    with contextlib.closing(_Store(run, (training, keys), checkpoint_every)) as store:  # first: it locks the run
+        programs = _Programs(training, keys)
+        start = (programs.state, programs.last)
         current, rows = store.resume(start) if resume else store.start(start)
         current = _loop(training, programs, current, rows, store, progress)
     metrics, network, result = jax.block_until_ready(programs.finish(training, *current))
+    seconds = [row["epoch_s"] for row in rows if row["epoch_s"] is not None]  # None: lost in a power cut
     outcome = Fit(
         metrics={name: np.asarray(value) for name, value in metrics.items()},
         network=network,
         result=result,
         history={name: np.array([row[name] for row in rows], dtype=float) for name in programs.last},
         compile_s=programs.compile_s,
-        step_ms=1e3 * statistics.median(row["epoch_s"] for row in rows) / training.steps_per_epoch,
+        step_ms=1e3 * statistics.median(seconds) / training.steps_per_epoch if seconds else None,
     )
     if throw and outcome.failures:
         raise RuntimeError(explain(outcome.failures, range(len(keys)) if run is None else run.record["seeds"]))
@@ -125,7 +129,7 @@ def fit_in_one_piece(function: Any, config: Any, keys: Key[Array, "seeds"]) -> F
 def seed_keys(seed: int, seeds: int) -> Key[Array, "seeds"]:
     """The keys of `seeds` seeds from `seed` on: `jax.random.key(seed)`, `jax.random.key(seed + 1)`, ..."""
     if seed < 0 or seeds < 1:
-        raise ValueError(f"seed must be at least 0 and seeds at least 1, got seed = {seed}, seeds = {seeds}.")
+        raise InvalidInput(f"seed must be at least 0 and seeds at least 1, got seed = {seed}, seeds = {seeds}.")
     return jnp.stack([jax.random.key(number) for number in range(seed, seed + seeds)])
 
 
@@ -136,27 +140,37 @@ def explain(failures: dict[int, str], seeds: Sequence[int]) -> str:
 
 
 class _Store:
-    """Where a fit keeps what it has: a run's metrics and checkpoints, or nowhere."""
+    """Where a fit keeps what it has: a run's metrics and checkpoints, which nobody else may work on, or nowhere."""
 
     def __init__(self, run: Run | None, owner: PyTree, checkpoint_every: float):
         self.run = run
         self._every = checkpoint_every
         self._saved = time.monotonic()
         self._checkpoints = None
-        if run is not None:
-            self._checkpoints = Checkpoints(run.directory / "checkpoints", describe(owner, digest=True))
+        with contextlib.ExitStack() as stack:
+            if run is not None:
+                stack.enter_context(contextlib.closing(RunLock(run.directory)))
+                checkpoints = Checkpoints(run.directory / "checkpoints", describe(owner, digest=True))
+                self._checkpoints = stack.enter_context(contextlib.closing(checkpoints))
+            self._open = stack.pop_all()
 
     def start(self, current: PyTree) -> tuple[PyTree, list[dict[str, Any]]]:
         if self.run is not None and self.run.rows():
-            raise ValueError(f"{self.run.directory} has been started before: pass resume=True, or create a new run.")
+            raise InvalidInput(f"{self.run.directory} has been started before: pass resume=True, or create a new run.")
         return current, []
 
-    def resume(self, current: PyTree) -> tuple[PyTree, list[dict[str, Any]]]:
+    def resume(self, current: tuple[PyTree, dict[str, Any]]) -> tuple[PyTree, list[dict[str, Any]]]:
         """What the newest checkpoint holds, with the metrics of the epochs before it."""
         if self.run is None or self._checkpoints is None:
-            raise ValueError("resume=True needs the run that is to be resumed: pass run=.")
-        current, epochs = self._checkpoints.restore(current) or (current, 0)
-        return current, self.run.rewind(epochs)
+            raise InvalidInput("resume=True needs the run that is to be resumed: pass run=.")
+        restored = self._checkpoints.restore(current)
+        if restored is None and (rows := self.run.rows()):
+            raise InvalidInput(
+                f"{self.run.directory} has the metrics of {len(rows)} epochs, but no checkpoint to go on from: either "
+                "it was stopped before the first was written, or they are gone. Start anew, without --resume."
+            )
+        current, epochs = restored or (current, 0)
+        return current, self.run.rewind(epochs, list(current[1]))
 
     def keep(self, row: dict[str, Any], current: PyTree, *, at_once: bool) -> None:
         """Writes the metrics of an epoch, and a checkpoint if it is time for one."""
@@ -164,12 +178,12 @@ class _Store:
             return
         self.run.append(row)
         if at_once or time.monotonic() - self._saved >= self._every:
+            self.run.sync()  # a checkpoint must not outlive the metrics of its epochs
             self._checkpoints.save(row["epoch"], current)
             self._saved = time.monotonic()
 
     def close(self) -> None:
-        if self._checkpoints is not None:
-            self._checkpoints.close()
+        self._open.close()
 
 
 class _Programs:
@@ -188,7 +202,7 @@ class _Programs:
         after, metrics = eqx.filter_eval_shape(epoch, training, self.state, first)
         change = compare(describe(self.state), describe(after))
         if change:
-            raise ValueError(
+            raise InvalidInput(
                 f"{type(training).__name__}.epoch must return a state with the structure, shapes and dtypes of its "
                 f"argument; it does not ({change}; 'there' is before the epoch, 'here' is after it)."
             )
@@ -210,11 +224,11 @@ class _Programs:
 def _check_scalars(metrics: dict[str, Any], shape: tuple[int, ...], method: str, training: Training) -> None:
     for name, value in metrics.items():
         if value.shape != shape:
-            raise ValueError(
+            raise InvalidInput(
                 f"Metric {name!r} of {type(training).__name__}.{method} must be a scalar, has shape {value.shape[1:]}."
             )
         if name in RESERVED:
-            raise ValueError(f"Metric {name!r} of {type(training).__name__}.{method} must be renamed: `fit` owns it.")
+            raise InvalidInput(f"Metric {name!r} of {type(training).__name__}.{method} must be renamed: `fit` owns it.")
 
 
 def _loop(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.atomic import write_bytes
+from benchmarks.errors import InvalidInput
 from benchmarks.experiment import Experiment, Published
 from benchmarks.run import Run, all_runs, plain, statistics
 from benchmarks.sweep.result import merge
@@ -57,7 +58,7 @@ def report(results: str | os.PathLike = "results", experiments: Mapping[str, Exp
     unfinished = [run.directory for run in _runs(folder) if run.summary() is None]
     sweeps = sorted({path.parent for pattern in ("", "*/", "*/*/") for path in folder.glob(f"{pattern}sweep.json")})
     if not (rows or unfinished or sweeps):
-        raise ValueError(f"Nothing has been run under {folder}: there is no run and no sweep in it.")
+        raise InvalidInput(f"Nothing has been run under {folder}: there is no run and no sweep in it.")
     notes = [f"Not finished: {directory}" for directory in unfinished]
     tables = [f"Sweep {path}\n{_merged(path)}" for path in sweeps]
     cells = [row.cells() for row in rows]

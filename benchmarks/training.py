@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 import gle
+from benchmarks.errors import InvalidInput
 from eventprop import RESULTS
 
 Metrics = dict[str, Any]
@@ -63,7 +64,7 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, RESUL
 def count_batches(samples: int, batch_size: int) -> int:
     """How many whole batches there are; raises `ValueError` if there is none."""
     if not 1 <= batch_size <= samples:
-        raise ValueError(f"batch_size must be 1..{samples}, the training set, but is {batch_size}.")
+        raise InvalidInput(f"batch_size must be 1..{samples}, the training set, but is {batch_size}.")
     return samples // batch_size
 
 
@@ -105,7 +106,9 @@ def check_epochs(training: Training) -> None:
     """Refuses a training without epochs or without steps."""
     for name in ("epochs", "steps_per_epoch"):
         if getattr(training, name) < 1:
-            raise ValueError(f"{name} of {type(training).__name__} must be at least 1, got {getattr(training, name)}.")
+            raise InvalidInput(
+                f"{name} of {type(training).__name__} must be at least 1, got {getattr(training, name)}."
+            )
 
 
 def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, RESULTS]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.atomic import write_bytes
+from benchmarks.errors import InvalidInput, MissingFile
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,7 @@ def read(dataset: str, file: File) -> bytes:
             if path.is_file():
                 return _unpack(path.read_bytes(), file, str(path), "delete it, and it is downloaded again")
     if file.url is None:
-        raise FileNotFoundError(
-            f"{_missing(dataset, file, folders)}, and it cannot be downloaded; {_remedy(dataset, file)}"
-        )
+        raise MissingFile(f"{_missing(dataset, file, folders)}, and it cannot be downloaded; {_remedy(dataset, file)}")
     packed = _download(dataset, file, file.url, folders)
     unpacked = _unpack(packed, file, file.url, "try again later, or get the file elsewhere")
     folders[-1].mkdir(parents=True, exist_ok=True)
@@ -59,10 +58,10 @@ def _unpack(content: bytes, file: File, origin: str, remedy: str) -> bytes:
     try:
         unpacked = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{origin} is damaged ({error}); {remedy}") from error
+        raise InvalidInput(f"{origin} is damaged ({error}); {remedy}") from error
     found = hashlib.sha256(unpacked).hexdigest()
     if found != file.sha256:
-        raise ValueError(
+        raise InvalidInput(
             f"{origin} is damaged or another version: the SHA-256 of its unpacked bytes is {found}, "
             f"not {file.sha256}; {remedy}"
         )
@@ -74,7 +73,7 @@ def _download(dataset: str, file: File, url: str, folders: list[Path]) -> bytes:
         with urllib.request.urlopen(url, timeout=30) as response:
             return response.read()
     except OSError as error:  # URLError, HTTPError and time-outs are OSErrors
-        raise FileNotFoundError(
+        raise MissingFile(
             f"{_missing(dataset, file, folders)}, and {url} cannot be downloaded ({error}); put the file there, or "
             f"{_remedy(dataset, file)}"
         ) from error

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.errors import InvalidInput
+
 Value = bool | int | float | str
 _SWEEPABLE = (bool, float, int, str)  # the first that an annotation admits wins: `float | int` is swept as a float
 _RANGE = re.compile(r"(?P<start>[^:]+):(?P<stop>[^:]+):(?P<kind>log|lin)(?P<num>\d+)")
@@ -30,7 +32,7 @@ class LogRange:
     def __post_init__(self) -> None:
         _check_range(self, "log")
         if self.start * self.stop <= 0.0:
-            raise ValueError(
+            raise InvalidInput(
                 f"A logarithmic range cannot touch or cross zero, but runs from {self.start:g} to {self.stop:g}: "
                 "use a linear range (`start:stop:linN`, LinearRange) or list the values."
             )
@@ -63,11 +65,11 @@ class LinearRange:
 def _check_range(span: LogRange | LinearRange, kind: str) -> None:
     text = f"{span.start:g}:{span.stop:g}:{kind}{span.num}"
     if span.num < 2:
-        raise ValueError(
+        raise InvalidInput(
             f"The range {text} needs two values or more: write a single value as it is, e.g. {span.start:g}."
         )
     if not (math.isfinite(span.start) and math.isfinite(span.stop)):
-        raise ValueError(f"The ends of the range {text} must be finite.")
+        raise InvalidInput(f"The ends of the range {text} must be finite.")
 
 
 Axis = LogRange | LinearRange | Sequence[Value] | np.ndarray | str
@@ -97,10 +99,10 @@ def field_type(config: type, name: str) -> type:
         return fields[name]
     known = ", ".join(f"{field} ({kind.__name__})" for field, kind in fields.items())
     if name in {field.name for field in dataclasses.fields(config)}:
-        raise ValueError(
+        raise InvalidInput(
             f"{config.__name__}.{name} is not a float, int, str or bool and cannot be set here: choose among {known}."
         )
-    raise ValueError(f"{config.__name__} has no field {name!r}; its fields are {known}.")
+    raise InvalidInput(f"{config.__name__} has no field {name!r}; its fields are {known}.")
 
 
 def parse_value(name: str, kind: type, text: str) -> Value:
@@ -110,12 +112,14 @@ def parse_value(name: str, kind: type, text: str) -> Value:
         return text
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise ValueError(f"{name}: {text!r} is neither true nor false.")
+            raise InvalidInput(f"{name}: {text!r} is neither true nor false.")
         return text.lower() == "true"
     try:
+        if kind is int and re.fullmatch(r"[+-]?\d+", text):
+            return int(text)  # a float would round what is beyond 2^53
         return _convert(name, kind, float(text))
     except ValueError as error:
-        raise ValueError(f"{name}: {text!r} is not {_NOUN[kind]}.") from error
+        raise InvalidInput(f"{name}: {text!r} is not {_NOUN[kind]}.") from error
 
 
 def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...]]:
@@ -131,14 +135,14 @@ def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...
     and so change most slowly.
     """
     if not over:
-        raise ValueError("A sweep needs an axis, for example `--over learning_rate=1e-4:1e-2:log8`.")
+        raise InvalidInput("A sweep needs an axis, for example `--over learning_rate=1e-4:1e-2:log8`.")
     kinds = {name: field_type(config, name) for name in over}
     axes = {}
     for name in sorted(over, key=lambda name: kinds[name] is float):
         values = _axis_values(name, kinds[name], over[name])
         repeated = next((value for value in values if values.count(value) > 1), None)
         if repeated is not None:
-            raise ValueError(f"{name}: the value {repeated!r} appears more than once among {list(values)}.")
+            raise InvalidInput(f"{name}: the value {repeated!r} appears more than once among {list(values)}.")
         axes[name] = values
     return axes
 
@@ -151,11 +155,13 @@ def _axis_values(name: str, kind: type, axis: Axis) -> tuple[Value, ...]:
         axis = _parse_axis(name, kind, axis)
     if isinstance(axis, LogRange | LinearRange):
         if kind not in (int, float):
-            raise ValueError(f"{name}: a range needs a numeric field, but this one is {_NOUN[kind]}: list the values.")
+            raise InvalidInput(
+                f"{name}: a range needs a numeric field, but this one is {_NOUN[kind]}: list the values."
+            )
         values = axis.values()
         axis = [round(value) for value in values] if kind is int else values
     if len(axis) == 0:
-        raise ValueError(f"{name}: the axis is empty: give at least one value.")
+        raise InvalidInput(f"{name}: the axis is empty: give at least one value.")
     return tuple(_convert(name, kind, value) for value in axis)
 
 
@@ -163,7 +169,7 @@ def _parse_axis(name: str, kind: type, text: str) -> LogRange | LinearRange | li
     if ":" in text and kind is not str:
         match = _RANGE.fullmatch(text.strip())
         if match is None:
-            raise ValueError(
+            raise InvalidInput(
                 f"{name}: {text!r} is no range: write start:stop:logN or start:stop:linN, e.g. 1e-4:1e-2:log8."
             )
         start, stop = (float(parse_value(name, float, match[end])) for end in ("start", "stop"))
@@ -171,7 +177,7 @@ def _parse_axis(name: str, kind: type, text: str) -> LogRange | LinearRange | li
         try:
             return span(start, stop, int(match["num"]))
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise InvalidInput(f"{name}: {error}") from error
     return [parse_value(name, kind, item) for item in text.split(",")] if text.strip() else []
 
 
@@ -185,4 +191,4 @@ def _convert(name: str, kind: type, value: Any) -> Value:
         return int(value)
     if kind in (bool, str) and isinstance(value, kind):
         return value
-    raise ValueError(f"{name}: {value!r} is not {_NOUN[kind]}.")
+    raise InvalidInput(f"{name}: {value!r} is not {_NOUN[kind]}.")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from benchmarks.errors import InvalidInput
 from benchmarks.sweep.axes import expand
 from benchmarks.sweep.folder import default_folder, describe
 from benchmarks.sweep.grid import Grid, check_seeds, parse_shard
@@ -64,8 +65,8 @@ def _axes(over: list[str], assignments: list[str]) -> list[tuple[str, str]]:
     for axis in over:
         name, equals, text = axis.partition("=")
         if not equals:
-            raise ValueError(f"--over {axis}: write field=values, as in learning_rate=1e-4:1e-2:log8.")
+            raise InvalidInput(f"--over {axis}: write field=values, as in learning_rate=1e-4:1e-2:log8.")
         if name in fixed | {other for other, _ in axes}:
-            raise ValueError(f"--over {axis}: {name} is given more than once.")
+            raise InvalidInput(f"--over {axis}: {name} is given more than once.")
         axes.append((name, text))
     return axes

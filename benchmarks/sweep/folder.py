@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import InvalidInput
 from benchmarks.run import environment, plain, write_json
 from benchmarks.sweep.grid import Grid
 from benchmarks.sweep.target import Target, source
@@ -51,7 +52,7 @@ def claim(folder: Path, plan: dict[str, Any], metric: str) -> None:
         ]
         if changes:
             listed = "\n".join(changes)
-            raise ValueError(
+            raise InvalidInput(
                 f"{folder} holds another sweep; what has changed:\n{listed}\n"
                 "Give another folder with --results, or delete this one to start afresh."
             )
@@ -65,11 +66,11 @@ def read_plan(folder: Path) -> dict[str, Any]:
     """The plan of the sweep in a folder; raises ValueError if there is none."""
     path = folder / _PLAN
     if not path.is_file():
-        raise ValueError(f"{folder} holds no sweep: there is no {_PLAN} in it.")
+        raise InvalidInput(f"{folder} holds no sweep: there is no {_PLAN} in it.")
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
+        raise InvalidInput(f"{path} is damaged: {error}.") from error
 
 
 def read_grid(plan: dict[str, Any]) -> Grid:

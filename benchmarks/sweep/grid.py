@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.errors import InvalidInput
 from benchmarks.sweep.axes import Value
 
 
@@ -40,7 +41,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     """Reads "3/16", the third of sixteen parts, as (3, 16)."""
     match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     if match is None:
-        raise ValueError(f"shard: {text!r} is not of the form 3/16 (the third of sixteen parts).")
+        raise InvalidInput(f"shard: {text!r} is not of the form 3/16 (the third of sixteen parts).")
     return check_shard((int(match[1]), int(match[2])))
 
 
@@ -48,16 +49,16 @@ def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
     """Refuses a part that does not exist; parts are counted from 1."""
     number, parts = shard
     if not 1 <= number <= parts:
-        raise ValueError(f"shard: {number}/{parts} does not exist: parts run from 1/{parts} to {parts}/{parts}.")
+        raise InvalidInput(f"shard: {number}/{parts} does not exist: parts run from 1/{parts} to {parts}/{parts}.")
     return shard
 
 
 def check_seeds(seeds: int, first: int) -> tuple[int, ...]:
     """The seeds `first`, `first` + 1, ...; refuses none at all and what jax.random.key cannot tell apart."""
     if seeds < 1:
-        raise ValueError(f"seeds: at least one is needed, got {seeds}.")
+        raise InvalidInput(f"seeds: at least one is needed, got {seeds}.")
     if first < 0 or first + seeds > 2**31:
-        raise ValueError(f"seed: must lie between 0 and 2^31 - seeds, got {first}.")
+        raise InvalidInput(f"seed: must lie between 0 and 2^31 - seeds, got {first}.")
     return tuple(range(first, first + seeds))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from benchmarks.errors import InvalidInput
 from eventprop.results import RESULTS
 
 # Shares of what there is; the rest is for the data, for other processes, and for the model being a model.
@@ -95,15 +96,15 @@ def trace(function: Callable[..., Any], config: Any, traced: Sequence[str]) -> M
 
 def _checked(outcome: Any) -> tuple[dict[str, jax.Array], Any]:
     if not (isinstance(outcome, tuple) and len(outcome) == 3):
-        raise ValueError(f"The experiment must return (metrics, network, result), got {type(outcome).__name__}.")
+        raise InvalidInput(f"The experiment must return (metrics, network, result), got {type(outcome).__name__}.")
     metrics, _, result = outcome
     if not (isinstance(metrics, dict) and metrics and all(isinstance(name, str) for name in metrics)):
-        raise ValueError(f"The experiment's metrics must be a dictionary from name to scalar, got {metrics!r}.")
+        raise InvalidInput(f"The experiment's metrics must be a dictionary from name to scalar, got {metrics!r}.")
     for name, value in metrics.items():
         if jnp.shape(value) != ():
-            raise ValueError(f"The experiment's metric {name!r} must be a scalar, got shape {jnp.shape(value)}.")
+            raise InvalidInput(f"The experiment's metric {name!r} must be a scalar, got shape {jnp.shape(value)}.")
     if not isinstance(result, RESULTS):
-        raise ValueError(
+        raise InvalidInput(
             "The third value that an experiment returns must be a benchmarks.RESULTS, "
             f"such as RESULTS.successful, got {result!r}."
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atomic import write_bytes
+from benchmarks.errors import InvalidInput
 
 RAISED = "Raised "  # how the reason of a member begins that may do better next time: memory may have been short
 
@@ -59,7 +60,7 @@ class Records:
             self._insert(arrays["members"], metrics, arrays["reasons"].tolist(), (number, parts))
         # What NumPy raises for a file that is no archive, is cut short, or lacks a part.
         except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is damaged ({error}): delete it, and its members are run again.") from error
+            raise InvalidInput(f"{path} is damaged ({error}): delete it, and its members are run again.") from error
 
     def _insert(
         self, members: np.ndarray, metrics: dict[str, np.ndarray], reasons: Sequence[str], shard: tuple[int, int]

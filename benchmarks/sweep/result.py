@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atomic import write_bytes
+from benchmarks.errors import InvalidInput
 from benchmarks.sweep.axes import Value
 from benchmarks.sweep.folder import read_grid, read_plan
 from benchmarks.sweep.grid import Grid
@@ -112,7 +113,7 @@ class SweepResult:
         """The setting with the best mean; raises ValueError if no member succeeded."""
         ranking = self.ranking()
         if not len(ranking):
-            raise ValueError("\n".join(["No member of this sweep has succeeded.", *self._failure_lines()]))
+            raise InvalidInput("\n".join(["No member of this sweep has succeeded.", *self._failure_lines()]))
         return self.settings[ranking[0]]
 
     def table(self) -> str:
@@ -210,7 +211,7 @@ def merge(results: str | Path, metric: str | None = None) -> SweepResult:
 def refuse_test_metric(metric: str) -> None:
     """Refuses to rank settings by what they do on the test set."""
     if metric.startswith("test_"):
-        raise ValueError(
+        raise InvalidInput(
             f"metric: no ranking by {metric!r}: choosing by the test set makes its figures worthless; "
             f"rank by a validation metric such as {DEFAULT_METRIC!r}."
         )
@@ -219,7 +220,7 @@ def refuse_test_metric(metric: str) -> None:
 def check_metric(metric: str, known: list[str]) -> None:
     """Refuses a metric that the experiment does not return."""
     if metric not in known:
-        raise ValueError(f"metric: there is no {metric!r}; this experiment returns {', '.join(known)}.")
+        raise InvalidInput(f"metric: there is no {metric!r}; this experiment returns {', '.join(known)}.")
 
 
 def show(value: Value) -> str:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.errors import InvalidInput
 from benchmarks.experiment import Experiment, precision
 from benchmarks.sweep.axes import Axis, expand, field_type
 from benchmarks.sweep.folder import claim, describe
@@ -64,9 +65,9 @@ def sweep(
     target = experiment if isinstance(experiment, Target) else as_target(experiment)
     config = target.config() if config is None else config
     if not isinstance(config, target.config):
-        raise ValueError(f"config: must be a {target.config.__name__}, got {config!r}.")
+        raise InvalidInput(f"config: must be a {target.config.__name__}, got {config!r}.")
     if chunk < 1:
-        raise ValueError(f"chunk: must be 1 or more, got {chunk}.")
+        raise InvalidInput(f"chunk: must be 1 or more, got {chunk}.")
     refuse_test_metric(metric)
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))
@@ -109,11 +110,11 @@ def _check_settings(config: Any, grid: Grid, floats: list[str]) -> None:
         try:
             complete = dataclasses.replace(config, **setting)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{type(config).__name__} refuses the setting {setting}: {error}") from error
+            raise InvalidInput(f"{type(config).__name__} refuses the setting {setting}: {error}") from error
         traced = {name: setting[name] for name in floats}
         start = dataclasses.replace(config, **setting | {name: grid.axes[name][0] for name in floats})
         if repr(assign(start, traced)) != repr(complete):
-            raise ValueError(
+            raise InvalidInput(
                 f"{type(config).__name__} computes some fields from others ({', '.join(floats)} are swept), which "
                 "traced values pass by: make them properties, or compute them in the experiment's function."
             )

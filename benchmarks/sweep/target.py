@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.errors import InvalidInput
 from benchmarks.experiment import Experiment, find
 from benchmarks.sweep.axes import field_type, parse_value
 
@@ -33,7 +34,7 @@ def find_target(text: str) -> Target:
     path, colon, name = text.rpartition(":")
     if not colon:
         if text.endswith(".py"):
-            raise ValueError(f"{text!r} names a file only: add the function, as in {text}:experiment.")
+            raise InvalidInput(f"{text!r} names a file only: add the function, as in {text}:experiment.")
         from benchmarks.experiments import EXPERIMENTS  # late: the experiments need the rest of the package
 
         return as_target(find(EXPERIMENTS, text))
@@ -42,7 +43,7 @@ def find_target(text: str) -> Target:
         functions = [
             key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")
         ]
-        raise ValueError(f"{path} defines no {name!r}; its functions are: {', '.join(functions) or 'none'}.")
+        raise InvalidInput(f"{path} defines no {name!r}; its functions are: {', '.join(functions) or 'none'}.")
     return dataclasses.replace(as_target(getattr(module, name)), name=f"{Path(path).name}:{name}")
 
 
@@ -54,16 +55,16 @@ def as_target(experiment: Any) -> Target:
     if isinstance(experiment, Experiment):
         return Target(experiment.name, experiment.function, experiment.config, experiment.double)
     if not callable(experiment):
-        raise ValueError(
+        raise InvalidInput(
             f"An experiment is a function (config, key) -> (metrics, network, result), got {experiment!r}."
         )
     name = getattr(experiment, "__qualname__", type(experiment).__name__)
     parameters = list(inspect.signature(experiment).parameters)
     if len(parameters) < 2:
-        raise ValueError(f"{name} must take (config, key), but its parameters are ({', '.join(parameters)}).")
+        raise InvalidInput(f"{name} must take (config, key), but its parameters are ({', '.join(parameters)}).")
     config = typing.get_type_hints(experiment).get(parameters[0])
     if not (isinstance(config, type) and dataclasses.is_dataclass(config) and config.__dataclass_params__.frozen):  # pyright: ignore[reportAttributeAccessIssue]
-        raise ValueError(
+        raise InvalidInput(
             f"The first parameter of {name}, {parameters[0]!r}, must be annotated with its configuration, a "
             f"class under @dataclasses.dataclass(frozen=True); it is {config!r}."
         )
@@ -76,14 +77,14 @@ def configure(target: Target, assignments: list[str]) -> Any:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise ValueError(f"{assignment!r} is not of the form field=value, as in `--set epochs=20`.")
+            raise InvalidInput(f"{assignment!r} is not of the form field=value, as in `--set epochs=20`.")
         if name in values:
-            raise ValueError(f"{name} is set twice.")
+            raise InvalidInput(f"{name} is set twice.")
         values[name] = parse_value(name, field_type(target.config, name), text)
     try:
         return target.config(**values)
     except TypeError as error:
-        raise ValueError(
+        raise InvalidInput(
             f"{target.config.__name__} cannot be made, give what is missing with --set: {error}"
         ) from error
 
@@ -101,10 +102,10 @@ def source(function: Callable[..., Any]) -> str:
 
 def _load(path: Path) -> ModuleType:
     if not path.is_file():
-        raise ValueError(f"There is no file {str(path)!r}: write FILE.py:FUNCTION, or the name of an experiment.")
+        raise InvalidInput(f"There is no file {str(path)!r}: write FILE.py:FUNCTION, or the name of an experiment.")
     spec = importlib.util.spec_from_file_location(f"swept_{path.stem}", path.resolve())
     if spec is None or spec.loader is None:
-        raise ValueError(f"{str(path)!r} is no Python file: its name must end in .py.")
+        raise InvalidInput(f"{str(path)!r} is no Python file: its name must end in .py.")
     # As for a script, the file's neighbours can be imported; last in line, so that they hide nothing.
     folder = str(path.resolve().parent)
     if folder not in sys.path:

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main
+from benchmarks.errors import FileFault, InvalidInput, MissingFile, MissingPackage, RunIsBusy
 from benchmarks.run import all_runs
 from tests.benchmarks.toy import EXPERIMENTS, PIECE
 
@@ -75,6 +77,49 @@ def test_a_failed_seed_is_named_and_shows_in_the_status(tmp_path, capsys):
     assert "1 of 2 seeds failed (seed 2: " in capsys.readouterr().err
 
 
+def refuses(config, key):
+    raise ValueError("hidden must be positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A configuration with a tuple."""
+
+    rates: tuple[float, ...] = (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["toy", "--epochs", "0"], "epochs of ToyTraining must be at least 1, got 0"),
+        (["toy", "--learning-rate", "nan"], "learning_rate = nan is not a number"),
+        (["strict", "--epochs", "3"], "strict cannot be run with these settings: hidden must be positive"),
+        (["pair", "--rates", "1", "nan"], "rates = (1.0, nan) is not a number"),
+    ],
+)
+def test_an_invalid_setting_leaves_nothing_behind(tmp_path, capsys, arguments, message):
+    strict = dataclasses.replace(EXPERIMENTS["toy"], name="strict", training=lambda config: refuses(config, None))
+    pair = dataclasses.replace(PIECE, name="pair", config=Pair)
+    experiments = {**EXPERIMENTS, "strict": strict, "pair": pair}
+    assert main([*arguments, "--results", str(tmp_path)], experiments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_on_the_way_leaves_nothing_behind_and_keeps_its_traceback(tmp_path):
+    broken = dataclasses.replace(PIECE, name="broken", function=refuses)
+    with pytest.raises(ValueError, match="hidden must be positive"):
+        main(["broken", "--results", str(tmp_path)], {"broken": broken})
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_that_cannot_be_written_are_explained(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run_main("toy", "--results", str(tmp_path / "file")) == 2
+    error = capsys.readouterr().err
+    assert "The folder of the run cannot be made" in error and "--results" in error and "Traceback" not in error
+
+
 def test_resume_says_why_it_cannot(tmp_path, capsys):
     assert run_main("toy", "--resume", "--results", str(tmp_path)) == 2
     assert "There is no run of toy" in capsys.readouterr().err
@@ -98,7 +143,12 @@ def test_interrupts_and_foreign_errors_are_not_mixed_up(monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.cli.execute", raiser(KeyboardInterrupt()))
     assert run_main("toy") == 130
     assert "--resume" in capsys.readouterr().err
-    # An error that this package does not raise keeps its traceback.
-    monkeypatch.setattr("benchmarks.cli.execute", raiser(ValueError("somebody else's")))
-    with pytest.raises(ValueError, match="somebody else's"):
-        run_main("toy")
+    # An error of ours is known by its class, wherever it is raised; any other keeps its traceback.
+    for kind in (InvalidInput, FileFault, MissingFile, MissingPackage, RunIsBusy):
+        monkeypatch.setattr("benchmarks.cli.execute", raiser(kind("do this")))
+        assert run_main("toy") == 2
+        assert capsys.readouterr().err == "credax: do this\n"
+    for kind in (ValueError, OSError):
+        monkeypatch.setattr("benchmarks.cli.execute", raiser(kind("somebody else's")))
+        with pytest.raises(kind, match="somebody else's"):
+            run_main("toy")
