@@ -227,6 +227,8 @@ def _check_scalars(metrics: dict[str, Any], shape: tuple[int, ...], method: str,
             raise InvalidInput(
                 f"Metric {name!r} of {type(training).__name__}.{method} must be a scalar, has shape {value.shape[1:]}."
             )
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            raise InvalidInput(f"Metric {name!r} of {type(training).__name__}.{method} must be real: it has no order.")
         if name in RESERVED:
             raise InvalidInput(f"Metric {name!r} of {type(training).__name__}.{method} must be renamed: `fit` owns it.")
 

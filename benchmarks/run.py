@@ -65,7 +65,7 @@ class Run:
     def open(directory: Path) -> "Run":
         """The run in `directory`; raises `ValueError` if it has no readable config.json."""
         path = directory / "config.json"
-        record = _read_json(path, f"{directory} holds no run: its config.json")
+        record = read_json(path, f"{directory} holds no run: its config.json")
         missing = [name for name in ("experiment", "config", "seeds", "started") if name not in record]
         if missing:
             raise InvalidInput(f"{directory} holds no run: its config.json lacks {', '.join(missing)}.")
@@ -175,7 +175,7 @@ class Run:
     def summary(self) -> dict[str, Any] | None:
         """The content of summary.json, or None while the run is not finished."""
         path = self.directory / "summary.json"
-        return _read_json(path, f"{path}, which resuming the run writes again,") if path.exists() else None
+        return read_json(path, f"{path}, which resuming the run writes again,") if path.exists() else None
 
     def _lines(self) -> list[tuple[dict[str, Any], bytes]]:
         lines = self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
@@ -282,7 +282,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _read_json(path: Path, subject: str) -> dict[str, Any]:
+def read_json(path: Path, subject: str) -> dict[str, Any]:
     """The object in a JSON file; `subject` is what an error says about it."""
     try:
         content = json.loads(path.read_bytes())

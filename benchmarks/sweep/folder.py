@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.atomic import make_folder
 from benchmarks.errors import InvalidInput
-from benchmarks.run import environment, plain, write_json
+from benchmarks.run import environment, plain, read_json, write_json
 from benchmarks.sweep.grid import Grid
 from benchmarks.sweep.target import Target, source
 
@@ -58,7 +59,7 @@ def claim(folder: Path, plan: dict[str, Any], metric: str) -> None:
             )
         if before["metric"] == metric:
             return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(path, plan | {"metric": metric})
 
 
@@ -67,17 +68,21 @@ def read_plan(folder: Path) -> dict[str, Any]:
     path = folder / _PLAN
     if not path.is_file():
         raise InvalidInput(f"{folder} holds no sweep: there is no {_PLAN} in it.")
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InvalidInput(f"{path} is damaged: {error}.") from error
+    plan = read_json(path, str(path))
+    if not isinstance(plan.get("metric"), str):
+        raise InvalidInput(f"{path} is damaged: it names no metric.")
+    read_grid(plan, path)
+    return plan
 
 
-def read_grid(plan: dict[str, Any]) -> Grid:
-    """The members of a plan."""
+def read_grid(plan: dict[str, Any], path: Path | None = None) -> Grid:
+    """The members of a plan; raises ValueError, with the file's `path`, if it does not list them."""
     kinds = {kind.__name__: kind for kind in (bool, int, float, str)}
-    axes = {name: tuple(map(kinds[axis["type"]], axis["values"])) for name, axis in plan["axes"].items()}
-    return Grid(axes, tuple(plan["seeds"]))
+    try:
+        axes = {name: tuple(map(kinds[axis["type"]], axis["values"])) for name, axis in plan["axes"].items()}
+        return Grid(axes, tuple(map(int, plan["seeds"])))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(f"{path or 'The plan'} is damaged: {type(error).__name__}: {error}.") from error
 
 
 def default_folder(plan: dict[str, Any]) -> Path:

@@ -101,8 +101,9 @@ def _checked(outcome: Any) -> tuple[dict[str, jax.Array], Any]:
     if not (isinstance(metrics, dict) and metrics and all(isinstance(name, str) for name in metrics)):
         raise InvalidInput(f"The experiment's metrics must be a dictionary from name to scalar, got {metrics!r}.")
     for name, value in metrics.items():
-        if jnp.shape(value) != ():
-            raise InvalidInput(f"The experiment's metric {name!r} must be a scalar, got shape {jnp.shape(value)}.")
+        if jnp.shape(value) != () or jnp.iscomplexobj(value):
+            kind = "complex number" if jnp.iscomplexobj(value) else f"shape {jnp.shape(value)}"
+            raise InvalidInput(f"The experiment's metric {name!r} must be a real scalar, got {kind}.")
     if not isinstance(result, RESULTS):
         raise InvalidInput(
             "The third value that an experiment returns must be a benchmarks.RESULTS, "

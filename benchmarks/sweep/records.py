@@ -2,15 +2,15 @@
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.atomic import write_bytes
-from benchmarks.errors import InvalidInput
+from benchmarks.atomic import make_folder, write_bytes
+from benchmarks.errors import FileFault, InvalidInput
+from benchmarks.sweep.grid import check_shard
 
 RAISED = "Raised "  # how the reason of a member begins that may do better next time: memory may have been short
 
@@ -42,24 +42,31 @@ class Records:
         self._insert(members, metrics, reasons, shard)
         if self._folder is None:
             return
-        arrays: dict[str, Any] = {f"metrics/{name}": values for name, values in metrics.items()}
+        # In double precision, which holds every metric's value, and which NumPy writes without pickling.
+        arrays: dict[str, Any] = {f"metrics/{name}": values.astype(float) for name, values in metrics.items()}
         arrays |= {"members": members, "reasons": np.array(reasons), "shard": np.array(shard)}
         # The hash keeps apart two chunks with the same first member.
         digest = hashlib.sha256(members.astype(np.int64).tobytes()).hexdigest()[:8]
         content = io.BytesIO()
         np.savez(content, **arrays)
-        self._folder.mkdir(exist_ok=True)
+        make_folder(self._folder)
         write_bytes(self._folder / f"{members[0]:08d}-{digest}.npz", content.getvalue())
 
     def _load(self, path: Path) -> None:
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            content = path.read_bytes()
+        except OSError as error:
+            raise FileFault(error.errno, f"The chunk cannot be read ({error.strerror})", str(path)) from error
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             metrics = {name.removeprefix("metrics/"): values for name, values in arrays.items() if "/" in name}
             number, parts = arrays["shard"].tolist()
-            self._insert(arrays["members"], metrics, arrays["reasons"].tolist(), (number, parts))
-        # What NumPy raises for a file that is no archive, is cut short, or lacks a part.
-        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+            members = arrays["members"]
+            if members.dtype.kind != "i" or np.any((members < 0) | (members >= len(self.reasons))):
+                raise ValueError("it is about members that this sweep does not have")
+            self._insert(members, metrics, arrays["reasons"].tolist(), check_shard((number, parts)))
+        except Exception as error:  # whatever NumPy raises for what is no archive, is cut short, or lacks a part
             raise InvalidInput(f"{path} is damaged ({error}): delete it, and its members are run again.") from error
 
     def _insert(
