@@ -24,9 +24,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(draft, path)
     except OSError as error:
-        fault = FileFault(error.errno, error.strerror or str(error), str(path))
-        fault.add_note(f"{path} could not be written and is as it was before")
-        raise fault from error
+        reason = f"{error.strerror or error}; the file is as it was before"
+        raise FileFault(error.errno, reason, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import tyro
 
-from benchmarks.errors import CredaxError
+from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.execute import execute
 from benchmarks.experiment import Experiment, find, precision
 from benchmarks.fit import explain
-from benchmarks.report import report
+from benchmarks.report import examine
 from benchmarks.sweep.cli import sweep_command
 from benchmarks.table import final_table
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Exper
         )
         return _run(experiments[command], outcome.config, outcome.run) if command in experiments else 0
     except CredaxError as error:
-        print("\n".join([f"credax: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        print(f"credax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("credax: interrupted; the same command with --resume goes on from the last checkpoint.", file=sys.stderr)
@@ -87,6 +87,9 @@ def _report_command(experiments: Mapping[str, Experiment]) -> Callable[..., None
         Args:
             results: Folder with the results.
         """
-        print(report(results, experiments))
+        found = examine(results, experiments)
+        print(found.text)
+        if found.damaged:
+            raise InvalidInput(f"{len(found.damaged)} things could not be read or written, as said above.")
 
     return command

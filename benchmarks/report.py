@@ -6,11 +6,12 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.atomic import write_bytes
-from benchmarks.errors import InvalidInput
+from benchmarks.errors import CredaxError, FileFault, InvalidInput
 from benchmarks.experiment import Experiment, Published
-from benchmarks.run import Run, all_runs, plain, statistics
+from benchmarks.run import Run, look_through, plain, statistics
 from benchmarks.sweep.result import merge
 from benchmarks.table import difference, label, markdown_table, plain_table, quantity
 
@@ -47,25 +48,49 @@ class Row:
         return [self.experiment, self.settings, label(self.metric), published, ours, seeds, gap, self.verdict]
 
 
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What has been run under a folder, as text, and what is damaged there, which the text says too."""
+
+    text: str
+    damaged: tuple[str, ...]
+
+
 def report(results: str | os.PathLike = "results", experiments: Mapping[str, Experiment] | None = None) -> str:
     """Compares all runs under `results` with the published figures, and merges the shards of all sweeps there.
 
     Writes the table to `results/report.md` and returns it as plain text. `experiments` are those that the command line
     knows, unless others are given. Raises `ValueError` if nothing has been run.
     """
+    return examine(results, experiments).text
+
+
+def examine(results: str | os.PathLike = "results", experiments: Mapping[str, Experiment] | None = None) -> Report:
+    """As `report`, with what is damaged: it is left out of the tables, and whoever relies on them has to know."""
     folder = Path(results)
-    rows = list(compare_runs(folder, experiments))
-    unfinished = [run.directory for run in _runs(folder) if run.summary() is None]
+    found = _find_runs(folder)
+    rows = list(_compare(found.finished, experiments))
     sweeps = sorted({path.parent for pattern in ("", "*/", "*/*/") for path in folder.glob(f"{pattern}sweep.json")})
-    if not (rows or unfinished or sweeps):
+    if not (rows or found.unfinished or found.damaged or sweeps):
         raise InvalidInput(f"Nothing has been run under {folder}: there is no run and no sweep in it.")
-    notes = [f"Not finished: {directory}" for directory in unfinished]
-    tables = [f"Sweep {path}\n{_merged(path)}" for path in sweeps]
+    damaged, tables = list(found.damaged), []
+    for path in sweeps:
+        try:
+            tables.append(f"Sweep {path}\n{merge(path).table()}")
+        except CredaxError as error:
+            tables.append(f"Sweep {path}\n{error}")
+            damaged.append(str(error))
+    notes = [f"Not finished: {run.directory}" for run in found.unfinished]
+    notes += [f"Damaged: {reason}" for reason in found.damaged]
     cells = [row.cells() for row in rows]
     main = (markdown_table(HEADER, cells), plain_table(HEADER, cells)) if cells else ("", "")
     fenced = [f"```\n{table}\n```" for table in tables]
-    write_bytes(folder / "report.md", "\n\n".join(filter(None, [main[0], *notes, *fenced])).encode() + b"\n")
-    return "\n\n".join(filter(None, [main[1], "\n".join(notes), *tables]))
+    try:
+        write_bytes(folder / "report.md", "\n\n".join(filter(None, [main[0], *notes, *fenced])).encode() + b"\n")
+    except FileFault as error:  # such as a folder of somebody else's results
+        damaged.append(str(error))
+        notes.append(f"report.md was not written: {error}")
+    return Report("\n\n".join(filter(None, [main[1], "\n".join(notes), *tables])), tuple(damaged))
 
 
 def compare_runs(folder: Path, experiments: Mapping[str, Experiment] | None = None) -> Iterator[Row]:
@@ -74,13 +99,35 @@ def compare_runs(folder: Path, experiments: Mapping[str, Experiment] | None = No
     Runs of one configuration are taken together: their seeds are pooled, and of a seed that was run twice the newer
     result counts.
     """
+    return _compare(_find_runs(folder).finished, experiments)
+
+
+class _Runs(NamedTuple):
+    finished: list[Run]
+    unfinished: list[Run]
+    damaged: list[str]
+
+
+def _find_runs(folder: Path) -> _Runs:
+    found = _Runs([], [], [])
+    for path in sorted(folder.glob("*/")):
+        runs, damaged = look_through(path)
+        found.damaged.extend(damaged)
+        for run in runs:
+            try:
+                (found.unfinished if run.summary() is None else found.finished).append(run)
+            except CredaxError as error:
+                found.damaged.append(str(error))
+    return found
+
+
+def _compare(runs: list[Run], experiments: Mapping[str, Experiment] | None) -> Iterator[Row]:
     if experiments is None:
         from benchmarks.experiments import EXPERIMENTS as experiments  # late: they import this package
     groups: dict[tuple[str, str], list[Run]] = {}
-    for run in _runs(folder):
-        if run.summary() is not None:
-            key = (run.record["experiment"], json.dumps(run.record["config"], sort_keys=True))
-            groups.setdefault(key, []).append(run)
+    for run in runs:
+        key = (run.record["experiment"], json.dumps(run.record["config"], sort_keys=True))
+        groups.setdefault(key, []).append(run)
     for (name, _), runs in groups.items():
         yield from _rows(name, runs, experiments.get(name))
 
@@ -102,14 +149,6 @@ def judge(mean: float | None, std: float | None, n: int, failed: int, published:
     if abs(gap) <= 2 * math.sqrt(variance):
         return "same"
     return "better" if gap > 0 else "worse"
-
-
-def _merged(sweep: Path) -> str:
-    """The table of a sweep; of a damaged one, what is wrong with it, so that the others are still shown."""
-    try:
-        return merge(sweep).table()
-    except ValueError as error:
-        return str(error)
 
 
 def _rows(name: str, runs: list[Run], experiment: Experiment | None) -> Iterator[Row]:
@@ -146,7 +185,3 @@ def _pool(runs: list[Run]) -> tuple[dict[str, dict[int, float]], set[int]]:
             if metric != "failed" and "values" in entry:
                 values.setdefault(metric, {}).update({int(seed): value for seed, value in entry["values"].items()})
     return values, failed
-
-
-def _runs(folder: Path) -> list[Run]:
-    return [run for path in sorted(folder.glob("*/")) for run in all_runs(path)]

@@ -175,7 +175,18 @@ class Run:
     def summary(self) -> dict[str, Any] | None:
         """The content of summary.json, or None while the run is not finished."""
         path = self.directory / "summary.json"
-        return read_json(path, f"{path}, which resuming the run writes again,") if path.exists() else None
+        if not path.exists():
+            return None
+        subject = f"{path}, which resuming the run writes again,"
+        content = read_json(path, subject)
+        figures = [entry for name, entry in content.items() if name != "failed"]
+        if not (
+            isinstance(content.get("failed"), list)
+            and all(isinstance(item, dict) and "seed" in item for item in content["failed"])
+            and all(isinstance(entry, dict) and {"mean", "std", "n"} <= set(entry) for entry in figures)
+        ):
+            raise InvalidInput(f"{subject} is damaged (it lacks what a summary has).")
+        return content
 
     def _lines(self) -> list[tuple[dict[str, Any], bytes]]:
         lines = self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
@@ -202,13 +213,21 @@ class Run:
 
 def all_runs(folder: Path) -> list[Run]:
     """The runs in `folder`, oldest first; a damaged one is passed over with a warning."""
-    runs = []
-    for path in folder.glob("*/config.json"):
+    runs, damaged = look_through(folder)
+    for reason in damaged:
+        warnings.warn(reason, stacklevel=2)
+    return runs
+
+
+def look_through(folder: Path) -> tuple[list[Run], list[str]]:
+    """The runs in `folder`, oldest first, and what is wrong with those that are damaged."""
+    runs, damaged = [], []
+    for path in sorted(folder.glob("*/config.json")):
         try:
             runs.append(Run.open(path.parent))
         except CredaxError as error:
-            warnings.warn(str(error), stacklevel=2)
-    return sorted(runs, key=lambda run: (run.record["started"], run.directory.name))
+            damaged.append(str(error))
+    return sorted(runs, key=lambda run: (run.record["started"], run.directory.name)), damaged
 
 
 def statistics(values: dict[int, float]) -> dict[str, Any]:

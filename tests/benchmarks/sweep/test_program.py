@@ -114,7 +114,11 @@ def test_padding_is_cut_off(precision):
         (lambda metrics: metrics, r"must return \(metrics, network, result\), got dict"),
         (lambda metrics: (1.0, None, RESULTS.successful), "dictionary from name to scalar, got 1.0"),
         (lambda metrics: ({}, None, RESULTS.successful), "dictionary from name to scalar"),
-        (lambda metrics: ({"a": jnp.zeros(3)}, None, RESULTS.successful), r"'a' must be a scalar, got shape \(3,\)"),
+        (
+            lambda metrics: ({"a": jnp.zeros(3)}, None, RESULTS.successful),
+            r"'a' must be a real scalar, got shape \(3,\)",
+        ),
+        (lambda metrics: ({"a": jnp.ones(()) * 1j}, None, RESULTS.successful), "a real scalar, got complex number"),
         (lambda metrics: (metrics, None, 0), "must be a benchmarks.RESULTS"),
     ],
 )

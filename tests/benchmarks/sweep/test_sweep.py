@@ -230,6 +230,61 @@ def test_a_damaged_chunk_is_named_and_nothing_else_is_lost(tmp_path):
     assert quiet(toy, **arguments).missing == 0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"members": np.array([99])}, {"members": np.array([-1])}, {"members": None}, {"shard": np.array([5, 4])}],
+    ids=["beyond", "negative", "none", "shard"],
+)
+def test_a_forged_chunk_is_named(tmp_path, change):
+    arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 1, "results": tmp_path, "chunk": 1}
+    quiet(toy, **arguments)
+    path = sorted((tmp_path / "chunks").iterdir())[0]
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(path, **{name: value for name, value in (arrays | change).items() if value is not None})
+    with pytest.raises(ValueError, match=f"{path.name} is damaged .*: delete it"):
+        merge(tmp_path)
+
+
+def test_a_chunk_that_cannot_be_read_is_not_said_to_be_damaged(tmp_path, monkeypatch):
+    arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 1, "results": tmp_path}
+    quiet(toy, **arguments)
+
+    def fail(self):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "read_bytes", fail)
+        with pytest.raises(OSError, match=r"cannot be read .*Input/output error"):
+            Records(2, tmp_path)
+    assert quiet(toy, **arguments).missing == 0
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"metric": "a", "axes": 3}', "[" * 10**6])
+def test_a_damaged_plan_is_named(tmp_path, content):
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
+        merge(tmp_path)
+
+
+def test_chunks_keep_the_values_of_every_dtype(tmp_path):
+    """bfloat16 is unknown to NumPy's files, which keep it as raw bytes that nothing reads."""
+
+    def experiment(config: Toy, key):
+        third = jnp.asarray(config.momentum / 3)
+        metrics = {"validation_accuracy": third.astype("bfloat16"), "count": jnp.asarray(2**24 + 1, "int32")}
+        return {**metrics, "good": third > 0}, None, RESULTS.successful
+
+    arguments = {"over": {"momentum": (1.0, 2.0)}, "seeds": 1, "results": tmp_path}
+    first = quiet(experiment, **arguments)
+    again = merge(tmp_path)
+    expected = np.array([[1 / 3], [2 / 3]]).astype("float32").astype("bfloat16").astype(float)
+    for result in (first, again):
+        np.testing.assert_array_equal(result.metrics["validation_accuracy"], expected)
+        np.testing.assert_array_equal(result.metrics["count"], [[2**24 + 1]] * 2)
+        np.testing.assert_array_equal(result.metrics["good"], [[1.0], [1.0]])
+
+
 def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
     from benchmarks.sweep import records
 
