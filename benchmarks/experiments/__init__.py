@@ -1,26 +1,24 @@
 """The experiments that the command line knows, one file each."""
 
 from benchmarks.experiment import Experiment
-from benchmarks.experiments import (
-    eventprop_gradient_check,
-    eventprop_yinyang,
-    gle_alignment,
-    gle_chain,
-    gle_latent_equilibrium,
-    gle_mackey_glass,
-    gle_mnist1d,
-    gle_operators,
-    gle_robustness,
-    gle_scaling,
-    gle_small,
-    mnist1d_baselines,
-    sal_alignment,
-    sal_pair,
-    sal_psp_shapes,
-    sal_sampling,
-    sal_stdd,
-    sal_symmnet,
-)
+from benchmarks.experiments.baselines.mnist1d import model as mnist1d_baselines
+from benchmarks.experiments.eventprop.gradient_check import model as eventprop_gradient_check
+from benchmarks.experiments.eventprop.yinyang import model as eventprop_yinyang
+from benchmarks.experiments.gle.alignment import model as gle_alignment
+from benchmarks.experiments.gle.chain import model as gle_chain
+from benchmarks.experiments.gle.latent_equilibrium import model as gle_latent_equilibrium
+from benchmarks.experiments.gle.mackey_glass import model as gle_mackey_glass
+from benchmarks.experiments.gle.mnist1d import model as gle_mnist1d
+from benchmarks.experiments.gle.operators import model as gle_operators
+from benchmarks.experiments.gle.robustness import model as gle_robustness
+from benchmarks.experiments.gle.scaling import model as gle_scaling
+from benchmarks.experiments.gle.small import model as gle_small
+from benchmarks.experiments.sal.alignment import model as sal_alignment
+from benchmarks.experiments.sal.pair import model as sal_pair
+from benchmarks.experiments.sal.psp_shapes import model as sal_psp_shapes
+from benchmarks.experiments.sal.sampling import model as sal_sampling
+from benchmarks.experiments.sal.stdd import model as sal_stdd
+from benchmarks.experiments.sal.symmnet import model as sal_symmnet
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment

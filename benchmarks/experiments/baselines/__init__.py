@@ -1,0 +1,1 @@
+"""Networks of other makes, to compare with."""
