@@ -7,12 +7,12 @@ from typing import Any
 
 import tyro
 
+from benchmarks._execute import execute
+from benchmarks._fit import explain
+from benchmarks._report import examine
+from benchmarks._sweep.cli import sweep_command
+from benchmarks.card import Experiment, find, precision
 from benchmarks.errors import CredaxError, InvalidInput
-from benchmarks.execute import execute
-from benchmarks.experiment import Experiment, find, precision
-from benchmarks.fit import explain
-from benchmarks.report import examine
-from benchmarks.sweep.cli import sweep_command
 from benchmarks.table import final_table
 
 

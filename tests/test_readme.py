@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.sweep.target import find_target
+from benchmarks._sweep.target import find_target
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NETWORK, ONLINE, ALIGN, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -1,6 +1,6 @@
 """The experiments that the command line knows, one file each."""
 
-from benchmarks.experiment import Experiment
+from benchmarks.card import Experiment
 from benchmarks.experiments.baselines.mnist1d import model as mnist1d_baselines
 from benchmarks.experiments.eventprop.gradient_check import model as eventprop_gradient_check
 from benchmarks.experiments.eventprop.yinyang import model as eventprop_yinyang

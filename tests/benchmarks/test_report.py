@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import RESULTS, Experiment, Published, Run, report, sweep
+from benchmarks._report import compare_runs, judge
 from benchmarks.cli import main
-from benchmarks.report import compare_runs, judge
 from benchmarks.table import final_table, markdown_table, plain_table, quantity
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from benchmarks.card import Experiment, Published
 from benchmarks.cli import main
-from benchmarks.experiment import Experiment, Published
 from benchmarks.training import RESULTS, Training, train
 
 OPTIMISER = optax.adam(1.0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks import RESULTS, Experiment
-from benchmarks.sweep import LogRange, merge, runner, sweep
-from benchmarks.sweep.records import Records
+from benchmarks._sweep import LogRange, merge, runner, sweep
+from benchmarks._sweep.records import Records
 from tests.benchmarks.sweep.toy import (
     Toy,
     loses_spikes,
@@ -286,7 +286,7 @@ def test_chunks_keep_the_values_of_every_dtype(tmp_path):
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
-    from benchmarks.sweep import records
+    from benchmarks._sweep import records
 
     arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 4, "results": tmp_path, "chunk": 4}
     write, written = records.write_bytes, []

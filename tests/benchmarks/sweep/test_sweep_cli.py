@@ -4,9 +4,9 @@ import sys
 import pytest
 
 from benchmarks import Experiment
+from benchmarks._sweep import cli
+from benchmarks._sweep.target import find_target, source
 from benchmarks.cli import main
-from benchmarks.sweep import cli
-from benchmarks.sweep.target import find_target, source
 from tests.benchmarks.sweep.toy import Toy, toy
 
 USER_FILE = '''

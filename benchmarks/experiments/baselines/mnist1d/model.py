@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from benchmarks.card import Experiment, Published
 from benchmarks.datasets import DataSet, mnist1d
-from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 

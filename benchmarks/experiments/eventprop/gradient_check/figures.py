@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import eventprop as ep
+from benchmarks._fit import seed_keys
 from benchmarks.experiments.eventprop.gradient_check.model import (
     Check,
     GradientCheck,
@@ -23,7 +24,6 @@ from benchmarks.experiments.eventprop.gradient_check.model import (
     sum_of_times,
     trains,
 )
-from benchmarks.fit import seed_keys
 from benchmarks.run import Run
 from eventprop import plot
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import eventprop as ep
-from benchmarks.experiment import Experiment, Published
+from benchmarks.card import Experiment, Published
 from benchmarks.training import Metrics
 
 STEPS = (1e-4, 2e-5, 4e-6)

@@ -16,12 +16,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 import eventprop as ep
+from benchmarks._fit import Fit, seed_keys
+from benchmarks.card import Published
 from benchmarks.datasets import yinyang
 from benchmarks.datasets._types import Split
-from benchmarks.experiment import Published
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.experiments.eventprop.yinyang.model import YinYangTraining
-from benchmarks.fit import Fit, seed_keys
 from benchmarks.run import Run
 from eventprop import plot
 

@@ -11,9 +11,9 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import eventprop as ep
+from benchmarks.card import Experiment, Published
 from benchmarks.datasets import yinyang
 from benchmarks.datasets._types import Split
-from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
+from benchmarks.card import Experiment
 from benchmarks.datasets import DataSet
-from benchmarks.experiment import Experiment
 from benchmarks.experiments.gle.mnist1d.model import CLASSES, DT, MNIST1DTraining, State, WithoutDelays
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS

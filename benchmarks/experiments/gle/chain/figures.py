@@ -8,8 +8,8 @@ from jaxtyping import Array
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks._fit import seed_keys
 from benchmarks.experiments.gle.chain.model import TEACHER, WINDOWS, Chain, History, lessons, outputs, rules
-from benchmarks.fit import seed_keys
 from benchmarks.run import Run
 
 COLOURS = ("tab:brown", "tab:pink", "tab:orange")

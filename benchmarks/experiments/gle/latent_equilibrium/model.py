@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
 from benchmarks import datasets
+from benchmarks.card import Experiment, Published
 from benchmarks.datasets import DataSet
-from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics, Training, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks._fit import Fit
 from benchmarks.datasets.mackey_glass import LYAPUNOV_TIME
 from benchmarks.experiments.gle.mackey_glass.model import DT, MackeyGlassTraining, smape
-from benchmarks.fit import Fit
 
 EXAMPLES = 3
 

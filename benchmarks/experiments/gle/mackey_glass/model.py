@@ -11,8 +11,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
+from benchmarks.card import Experiment, Published
 from benchmarks.datasets import mackey_glass
-from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics, Training, averaged, outcome, scan_state, train
 from eventprop import RESULTS
 

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from benchmarks.fit import Fit
+from benchmarks._fit import Fit
 
 PUBLISHED = {1: 0.149, 5: 0.42, 10: 0.52, 20: 0.58, 30: 0.68, 40: 0.82, 50: 0.904, 75: 0.934, 150: 0.935}
 """Accuracy of the 42 040-parameter network after so many epochs, from the result files of the authors' code."""

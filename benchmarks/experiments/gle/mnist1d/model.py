@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from optax.contrib import reduce_on_plateau
 
 import gle
+from benchmarks.card import Experiment, Published
 from benchmarks.datasets import DataSet, mnist1d
-from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
 

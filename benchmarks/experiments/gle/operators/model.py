@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
-from benchmarks.experiment import Experiment, Published
+from benchmarks.card import Experiment, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
+from benchmarks.card import Experiment
 from benchmarks.datasets import DataSet
-from benchmarks.experiment import Experiment
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining, State
 from benchmarks.training import Metrics, train

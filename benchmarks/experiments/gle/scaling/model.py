@@ -8,8 +8,8 @@ import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
 import gle
+from benchmarks.card import Experiment
 from benchmarks.datasets import DataSet
-from benchmarks.experiment import Experiment
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import MNIST1D, POPULATIONS, MNIST1DTraining
 from benchmarks.training import Metrics, train

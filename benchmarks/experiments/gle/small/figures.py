@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks._fit import seed_keys
 from benchmarks.experiments.gle.small.model import BOTTOM, FREQUENCIES, History, Small, Spectra, learn, spectra
-from benchmarks.fit import seed_keys
 from benchmarks.run import Run
 
 COLOURS = {"GLE": "tab:blue", "adjoint method": "tab:red"}

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
-from benchmarks.experiment import Experiment, Published
+from benchmarks.card import Experiment, Published
 from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from benchmarks.experiment import Experiment
+from benchmarks.card import Experiment
 from benchmarks.experiments.sal.symmnet.figures import figure_8
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import sal
+from benchmarks._fit import seed_keys
 from benchmarks.experiments.sal.pair.model import Course, Pair, courses, network
-from benchmarks.fit import seed_keys
 from benchmarks.run import Run
 from sal import plot
 from sal.phase_plane import attractor, phase_plane

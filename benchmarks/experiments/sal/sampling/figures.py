@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.fit import Fit
+from benchmarks._fit import Fit
 
 STYLES = {
     "none": ("tab:orange", "wake-sleep alone"),

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import sal
-from benchmarks.experiment import Experiment, Published
+from benchmarks.card import Experiment, Published
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks._fit import seed_keys
 from benchmarks.experiments.sal.stdd.model import LAGS, STDD, Comparison, comparisons
-from benchmarks.fit import seed_keys
 from benchmarks.run import Run
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
-from benchmarks.experiment import Experiment, Published
+from benchmarks.card import Experiment, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 from sal.theory import SpikeTimingDifferences, pair, steady_state

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from benchmarks.fit import Fit
+from benchmarks._fit import Fit
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green")
 LAYERS = (1, 2, 3)

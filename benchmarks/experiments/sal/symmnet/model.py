@@ -11,8 +11,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks import datasets
+from benchmarks.card import Experiment, Published
 from benchmarks.datasets import DataSet, Split
-from benchmarks.experiment import Experiment, Published
 from benchmarks.experiments.sal.symmnet.figures import figure_7
 from benchmarks.experiments.sal.symmnet.network import BatchNorm, ConvNet
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train

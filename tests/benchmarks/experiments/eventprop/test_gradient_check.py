@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.execute import execute, load_networks
+from benchmarks._execute import execute, load_networks
+from benchmarks._fit import seed_keys
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.experiments.eventprop.gradient_check.figures import SAMPLES, evaluate
 from benchmarks.experiments.eventprop.gradient_check.model import GradientCheck, central_differences, check, closest
-from benchmarks.fit import seed_keys
 
 CHECK = EXPERIMENTS["eventprop-gradient-check"]
 

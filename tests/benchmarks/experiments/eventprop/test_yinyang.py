@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks import RESULTS, sweep
+from benchmarks._execute import execute
+from benchmarks._fit import fit_in_one_piece, seed_keys
 from benchmarks.datasets import yinyang
-from benchmarks.execute import execute
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.experiments.eventprop.yinyang.figures import respond
 from benchmarks.experiments.eventprop.yinyang.model import YinYang, YinYangPaper, YinYangTraining
-from benchmarks.fit import fit_in_one_piece, seed_keys
 
 LATER = EXPERIMENTS["eventprop-yinyang"]
 SMALL = YinYang(

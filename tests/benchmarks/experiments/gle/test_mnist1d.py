@@ -6,6 +6,7 @@ import pytest
 
 import gle
 from benchmarks import RESULTS
+from benchmarks._fit import Fit
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments.gle.mnist1d.figures import draw_curves
 from benchmarks.experiments.gle.mnist1d.model import (
@@ -20,7 +21,6 @@ from benchmarks.experiments.gle.mnist1d.model import (
     build,
     judge,
 )
-from benchmarks.fit import Fit
 from benchmarks.training import train
 
 SMALL = MNIST1D(hidden=(4, 4, 4), layers=1, epochs=3, batch_size=20, learning_rate=3e-3, averaging=0.5)

@@ -1,10 +1,10 @@
 import jax
 import numpy as np
 
+from benchmarks._fit import fit
 from benchmarks.experiments.gle.mnist1d.model import build
 from benchmarks.experiments.gle.scaling.figures import draw_sizes
 from benchmarks.experiments.gle.scaling.model import Scaling, ScalingTraining, members
-from benchmarks.fit import fit
 from tests.benchmarks.experiments.gle.test_mnist1d import data as data
 
 SMALL = Scaling(widths=(8, 13), depths=(1, 2), epochs=20, batch_size=20, learning_rate=3e-3)

@@ -1,7 +1,7 @@
 import pytest
 
+from benchmarks._fit import fit, seed_keys
 from benchmarks.experiments.sal.alignment.model import ALIGNMENT, Alignment, AlignmentTraining
-from benchmarks.fit import fit, seed_keys
 
 
 def test_angles_fall_and_are_drawn(tmp_path):

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks._sweep.result import merge
 from benchmarks.atomic import write_bytes
+from benchmarks.card import Experiment, Published
 from benchmarks.errors import CredaxError, FileFault, InvalidInput
-from benchmarks.experiment import Experiment, Published
 from benchmarks.run import Run, look_through, plain, statistics
-from benchmarks.sweep.result import merge
 from benchmarks.table import difference, label, markdown_table, plain_table, quantity
 
 FEWEST_SEEDS = 3

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.sweep.axes import Value
-from benchmarks.sweep.grid import Grid
+from benchmarks._sweep.axes import Value
+from benchmarks._sweep.grid import Grid
 
 _PANELS = 12  # more panels than these are not looked at
 _LABELLED = 150  # and more cells than these have no room for numbers

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks._sweep.grid import Grid
+from benchmarks._sweep.target import Target, source
 from benchmarks.atomic import make_folder
 from benchmarks.errors import InvalidInput
 from benchmarks.run import environment, plain, read_json, write_json
-from benchmarks.sweep.grid import Grid
-from benchmarks.sweep.target import Target, source
 
 _PLAN = "sweep.json"
 

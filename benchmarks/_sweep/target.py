@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks._sweep.axes import field_type, parse_value
+from benchmarks.card import Experiment, find
 from benchmarks.errors import InvalidInput
-from benchmarks.experiment import Experiment, find
-from benchmarks.sweep.axes import field_type, parse_value
 
 
 @dataclasses.dataclass(frozen=True)

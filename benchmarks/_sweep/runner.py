@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks._sweep.axes import Axis, expand, field_type
+from benchmarks._sweep.folder import claim, describe
+from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
+from benchmarks._sweep.program import Program, assign, build, takes_traced, trace
+from benchmarks._sweep.records import RAISED, Records
+from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, refuse_test_metric, show
+from benchmarks._sweep.target import Target, as_target
+from benchmarks.card import Experiment, precision
 from benchmarks.errors import InvalidInput
-from benchmarks.experiment import Experiment, precision
-from benchmarks.sweep.axes import Axis, expand, field_type
-from benchmarks.sweep.folder import claim, describe
-from benchmarks.sweep.grid import Grid, check_seeds, check_shard, group_by
-from benchmarks.sweep.program import Program, assign, build, takes_traced, trace
-from benchmarks.sweep.records import RAISED, Records
-from benchmarks.sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, refuse_test_metric, show
-from benchmarks.sweep.target import Target, as_target
 
 
 def sweep(

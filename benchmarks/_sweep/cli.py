@@ -6,13 +6,13 @@ from typing import Annotated
 
 import tyro
 
+from benchmarks._sweep.axes import expand
+from benchmarks._sweep.folder import default_folder, describe
+from benchmarks._sweep.grid import Grid, check_seeds, parse_shard
+from benchmarks._sweep.result import DEFAULT_METRIC
+from benchmarks._sweep.runner import sweep
+from benchmarks._sweep.target import configure, find_target
 from benchmarks.errors import InvalidInput
-from benchmarks.sweep.axes import expand
-from benchmarks.sweep.folder import default_folder, describe
-from benchmarks.sweep.grid import Grid, check_seeds, parse_shard
-from benchmarks.sweep.result import DEFAULT_METRIC
-from benchmarks.sweep.runner import sweep
-from benchmarks.sweep.target import configure, find_target
 
 Repeated = tyro.conf.UseAppendAction[list[str]]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._sweep.axes import Value
 from benchmarks.errors import InvalidInput
-from benchmarks.sweep.axes import Value
 
 
 @dataclasses.dataclass(frozen=True)

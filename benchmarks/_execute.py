@@ -7,9 +7,9 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import PyTree
 
+from benchmarks._fit import Fit, fit, fit_in_one_piece, seed_keys
+from benchmarks.card import Experiment, precision
 from benchmarks.errors import CredaxError, InvalidInput
-from benchmarks.experiment import Experiment, precision
-from benchmarks.fit import Fit, fit, fit_in_one_piece, seed_keys
 from benchmarks.run import Run, plain
 from benchmarks.serialise import load, save
 from benchmarks.training import Training

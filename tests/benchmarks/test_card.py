@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import Experiment
-from benchmarks.experiment import find
+from benchmarks.card import find
 from benchmarks.experiments import EXPERIMENTS
 from tests.benchmarks.toy import TOY
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._sweep.grid import check_shard
 from benchmarks.atomic import make_folder, write_bytes
 from benchmarks.errors import FileFault, InvalidInput
-from benchmarks.sweep.grid import check_shard
 
 RAISED = "Raised "  # how the reason of a member begins that may do better next time: memory may have been short
 

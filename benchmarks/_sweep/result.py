@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._sweep.axes import Value
+from benchmarks._sweep.folder import read_grid, read_plan
+from benchmarks._sweep.grid import Grid
+from benchmarks._sweep.records import Records
 from benchmarks.atomic import write_bytes
 from benchmarks.errors import InvalidInput
-from benchmarks.sweep.axes import Value
-from benchmarks.sweep.folder import read_grid, read_plan
-from benchmarks.sweep.grid import Grid
-from benchmarks.sweep.records import Records
 from benchmarks.table import plain_table
 
 DEFAULT_METRIC = "validation_accuracy"
@@ -158,7 +158,7 @@ class SweepResult:
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows(rows)
             write_bytes(folder / name, text.getvalue().encode())
-        from benchmarks.sweep.figures import draw  # late: matplotlib takes long to import
+        from benchmarks._sweep.figures import draw  # late: matplotlib takes long to import
 
         figure = draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric)
         if figure is not None:
