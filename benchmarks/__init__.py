@@ -1,6 +1,6 @@
 """Data sets, experiments, training, sweeps and the command line of Credax.
 
-- experiments: `Experiment`, `Published`, `execute`, `load_networks`, `report`, and `RESULTS`, how one ended
+- experiments: `Card`, `Published`, `execute`, `load_networks`, `report`, and `RESULTS`, how one ended
 - training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `Run` (a folder)
 - sweeps: `sweep`, `LogRange`, `LinearRange`, `SweepResult`
 - files: `datasets`, `save`, `load`
@@ -17,7 +17,7 @@ from benchmarks._sweep import LinearRange as LinearRange
 from benchmarks._sweep import LogRange as LogRange
 from benchmarks._sweep import SweepResult as SweepResult
 from benchmarks._sweep import sweep as sweep
-from benchmarks.card import Experiment as Experiment
+from benchmarks.card import Card as Card
 from benchmarks.card import Published as Published
 from benchmarks.run import Run as Run
 from benchmarks.serialise import load as load

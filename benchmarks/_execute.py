@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import PyTree
 
 from benchmarks._fit import Fit, fit, fit_in_one_piece, seed_keys
-from benchmarks.card import Experiment, precision
+from benchmarks.card import Card, precision
 from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.run import Run, plain
 from benchmarks.serialise import load, save
@@ -18,7 +18,7 @@ MODEL = "network.eqx"
 
 
 def execute(
-    experiment: Experiment,
+    experiment: Card,
     config: Any,
     *,
     seed: int = 0,
@@ -55,7 +55,7 @@ def execute(
     return run, outcome
 
 
-def _training(experiment: Experiment, config: Any) -> Training | None:
+def _training(experiment: Card, config: Any) -> Training | None:
     """The experiment's training, before anything is written."""
     if experiment.training is None:
         return None
@@ -67,7 +67,7 @@ def _training(experiment: Experiment, config: Any) -> Training | None:
         raise InvalidInput(f"{experiment.name} cannot be run with these settings: {error}") from error
 
 
-def load_networks(experiment: Experiment, run: Run) -> PyTree:
+def load_networks(experiment: Card, run: Run) -> PyTree:
     """The networks that a finished `run` of `experiment` ended with, with a leading axis of seeds on every array."""
 
     def make(config: dict[str, Any], seed: int, seeds: int) -> PyTree:

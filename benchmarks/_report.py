@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks._sweep.result import merge
 from benchmarks.atomic import write_bytes
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.errors import CredaxError, FileFault, InvalidInput
 from benchmarks.run import Run, look_through, plain, statistics
 from benchmarks.table import difference, label, markdown_table, plain_table, quantity
@@ -56,7 +56,7 @@ class Report:
     damaged: tuple[str, ...]
 
 
-def report(results: str | os.PathLike = "results", experiments: Mapping[str, Experiment] | None = None) -> str:
+def report(results: str | os.PathLike = "results", experiments: Mapping[str, Card] | None = None) -> str:
     """Compares all runs under `results` with the published figures, and merges the shards of all sweeps there.
 
     Writes the table to `results/report.md` and returns it as plain text. `experiments` are those that the command line
@@ -65,7 +65,7 @@ def report(results: str | os.PathLike = "results", experiments: Mapping[str, Exp
     return examine(results, experiments).text
 
 
-def examine(results: str | os.PathLike = "results", experiments: Mapping[str, Experiment] | None = None) -> Report:
+def examine(results: str | os.PathLike = "results", experiments: Mapping[str, Card] | None = None) -> Report:
     """As `report`, with what is damaged: it is left out of the tables, and whoever relies on them has to know."""
     folder = Path(results)
     found = _find_runs(folder)
@@ -93,7 +93,7 @@ def examine(results: str | os.PathLike = "results", experiments: Mapping[str, Ex
     return Report("\n\n".join(filter(None, [main[1], "\n".join(notes), *tables])), tuple(damaged))
 
 
-def compare_runs(folder: Path, experiments: Mapping[str, Experiment] | None = None) -> Iterator[Row]:
+def compare_runs(folder: Path, experiments: Mapping[str, Card] | None = None) -> Iterator[Row]:
     """A `Row` for each published figure of each experiment and configuration that has a finished run in `folder`.
 
     Runs of one configuration are taken together: their seeds are pooled, and of a seed that was run twice the newer
@@ -121,7 +121,7 @@ def _find_runs(folder: Path) -> _Runs:
     return found
 
 
-def _compare(runs: list[Run], experiments: Mapping[str, Experiment] | None) -> Iterator[Row]:
+def _compare(runs: list[Run], experiments: Mapping[str, Card] | None) -> Iterator[Row]:
     if experiments is None:
         from benchmarks.experiments import EXPERIMENTS as experiments  # late: they import this package
     groups: dict[tuple[str, str], list[Run]] = {}
@@ -151,7 +151,7 @@ def judge(mean: float | None, std: float | None, n: int, failed: int, published:
     return "better" if gap > 0 else "worse"
 
 
-def _rows(name: str, runs: list[Run], experiment: Experiment | None) -> Iterator[Row]:
+def _rows(name: str, runs: list[Run], experiment: Card | None) -> Iterator[Row]:
     config = runs[0].record["config"]
     default = {} if experiment is None else plain(experiment.config())
     settings = ", ".join(f"{key} = {value}" for key, value in config.items() if default.get(key) != value)

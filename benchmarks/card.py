@@ -1,4 +1,4 @@
-"""What an experiment is: a configuration, a pure function of it, and the published figures to compare with."""
+"""The card of an experiment: a configuration, a pure function of it, and the published figures to compare with."""
 
 import contextlib
 import dataclasses
@@ -37,8 +37,8 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
-    """An experiment that the command line, `sweep` and `report` know.
+class Card:
+    """What the command line, `sweep` and `report` know of an experiment.
 
     Raises `ValueError` if `config` is not a frozen dataclass of plain values with a one-line description.
     """
@@ -83,7 +83,7 @@ class Experiment:
         return "" if text.startswith(f"{self.config.__name__}(") else text.split("\n")[0]
 
 
-def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
+def find(experiments: Mapping[str, Card], name: str) -> Card:
     """The experiment called `name`; raises `ValueError` that lists the known ones if there is none."""
     if name not in experiments:
         known = ", ".join(sorted(experiments)) or "none are registered"

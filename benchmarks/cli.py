@@ -11,7 +11,7 @@ from benchmarks._execute import execute
 from benchmarks._fit import explain
 from benchmarks._report import examine
 from benchmarks._sweep.cli import sweep_command
-from benchmarks.card import Experiment, find, precision
+from benchmarks.card import Card, find, precision
 from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.table import final_table
 
@@ -30,7 +30,7 @@ class Options:
     """Folder for results."""
 
 
-def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Experiment] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card] | None = None) -> int:
     """Runs a command line, `sys.argv[1:]` unless `arguments` are given, and returns the exit status.
 
     0: all went well; 1: some seeds failed; 2: the command line, a file or a disk was not as it should be; 130:
@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Exper
         return 130
 
 
-def _flags(experiment: Experiment) -> type:
+def _flags(experiment: Card) -> type:
     """What tyro reads the flags of an experiment from: its configuration beside `Options`."""
     flags = dataclasses.make_dataclass("Flags", [("config", experiment.config), ("run", Options)], frozen=True)
     flags.__doc__ = experiment.summary
     return flags
 
 
-def _run(experiment: Experiment, config: Any, options: Options) -> int:
+def _run(experiment: Card, config: Any, options: Options) -> int:
     run, outcome = execute(experiment, config, **dataclasses.asdict(options))
     print(final_table(run.summary() or {}, experiment.published))
     if experiment.figures is not None:
@@ -80,7 +80,7 @@ def _run(experiment: Experiment, config: Any, options: Options) -> int:
     return 1 if outcome.failures else 0
 
 
-def _report_command(experiments: Mapping[str, Experiment]) -> Callable[..., None]:
+def _report_command(experiments: Mapping[str, Card]) -> Callable[..., None]:
     def command(results: str = "results") -> None:
         """Print published figures beside ours, for all runs.
 

@@ -20,12 +20,12 @@ from benchmarks._sweep.program import Program, assign, build, takes_traced, trac
 from benchmarks._sweep.records import RAISED, Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, refuse_test_metric, show
 from benchmarks._sweep.target import Target, as_target
-from benchmarks.card import Experiment, precision
+from benchmarks.card import Card, precision
 from benchmarks.errors import InvalidInput
 
 
 def sweep(
-    experiment: Experiment | Target | Callable[..., Any],
+    experiment: Card | Target | Callable[..., Any],
     config: Any = None,
     *,
     over: Mapping[str, Axis],
@@ -45,7 +45,7 @@ def sweep(
 
     **Arguments:**
 
-    - `experiment`: an `Experiment`, or a function `(config, key) -> (metrics, network, result)` whose first parameter
+    - `experiment`: a `Card`, or a function `(config, key) -> (metrics, network, result)` whose first parameter
         is annotated with a frozen dataclass.
     - `config`: what is not swept; the configuration's defaults if None.
     - `over`: field name to [`LogRange`][], [`LinearRange`][], a sequence of values, or text such as "1e-4:1e-2:log8".

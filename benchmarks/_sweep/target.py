@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks._sweep.axes import field_type, parse_value
-from benchmarks.card import Experiment, find
+from benchmarks.card import Card, find
 from benchmarks.errors import InvalidInput
 
 
@@ -48,11 +48,11 @@ def find_target(text: str) -> Target:
 
 
 def as_target(experiment: Any) -> Target:
-    """A [`Target`][] from an `Experiment` or from a function whose first parameter is annotated with its configuration.
+    """A [`Target`][] from a `Card` or from a function whose first parameter is annotated with its configuration.
 
     Raises ValueError for anything else.
     """
-    if isinstance(experiment, Experiment):
+    if isinstance(experiment, Card):
         return Target(experiment.name, experiment.function, experiment.config, experiment.double)
     if not callable(experiment):
         raise InvalidInput(

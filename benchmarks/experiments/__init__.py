@@ -1,6 +1,6 @@
 """The experiments that the command line knows, one file each."""
 
-from benchmarks.card import Experiment
+from benchmarks.card import Card
 from benchmarks.experiments.baselines.mnist1d import model as mnist1d_baselines
 from benchmarks.experiments.eventprop.gradient_check import model as eventprop_gradient_check
 from benchmarks.experiments.eventprop.yinyang import model as eventprop_yinyang
@@ -20,7 +20,7 @@ from benchmarks.experiments.sal.sampling import model as sal_sampling
 from benchmarks.experiments.sal.stdd import model as sal_stdd
 from benchmarks.experiments.sal.symmnet import model as sal_symmnet
 
-EXPERIMENTS: dict[str, Experiment] = {
+EXPERIMENTS: dict[str, Card] = {
     experiment.name: experiment
     for experiment in (
         eventprop_yinyang.LATER,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import Experiment
+from benchmarks import Card
 from benchmarks.card import find
 from benchmarks.experiments import EXPERIMENTS
 from tests.benchmarks.toy import TOY
@@ -47,7 +47,7 @@ class Silent:
 )
 def test_unsuitable_configurations_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        Experiment("x", config, lambda config, key: ({}, None, None))
+        Card("x", config, lambda config, key: ({}, None, None))
 
 
 def test_unknown_experiments_are_answered_with_the_known_ones():

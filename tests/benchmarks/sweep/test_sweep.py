@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS, Experiment
+from benchmarks import RESULTS, Card
 from benchmarks._sweep import LogRange, merge, runner, sweep
 from benchmarks._sweep.records import Records
 from tests.benchmarks.sweep.toy import (
@@ -69,7 +69,7 @@ def test_static_values_are_python_values_and_numeric_ones_are_traced():
 
 
 def test_an_experiment_is_swept_from_its_defaults():
-    result = quiet(Experiment("toy", Toy, toy), over={"momentum": "0.1,0.2"}, seeds=1)
+    result = quiet(Card("toy", Toy, toy), over={"momentum": "0.1,0.2"}, seeds=1)
     np.testing.assert_allclose(result.metrics["validation_accuracy"], sweep_values(toy, Toy(), result.grid), rtol=1e-6)
 
 
@@ -365,6 +365,6 @@ def test_an_experiment_that_needs_float64_is_swept_in_it():
     def third(config: Toy, key):
         return {"validation_accuracy": jnp.ones(()) / 3 * config.momentum}, None, RESULTS.successful
 
-    experiment = Experiment(name="third", config=Toy, function=third, double=True)
+    experiment = Card(name="third", config=Toy, function=third, double=True)
     result = quiet(experiment, over={"momentum": (1.0,)}, seeds=1)
     assert result.metrics["validation_accuracy"].item() == 1 / 3

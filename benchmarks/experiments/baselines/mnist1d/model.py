@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from eventprop import RESULTS
@@ -182,9 +182,9 @@ def baseline(config: MLP, key: PRNGKeyArray) -> tuple[Metrics, eqx.Module, RESUL
     return train(BaselineTraining(config), key)
 
 
-def _experiment(name: str, config: type, mean: float, std: float) -> Experiment:
+def _experiment(name: str, config: type, mean: float, std: float) -> Card:
     source = Published("test_accuracy", mean, std, seeds=10, source="Ellenberger et al. 2024, Table 2")
-    return Experiment(name=name, config=config, function=baseline, training=BaselineTraining, published=(source,))
+    return Card(name=name, config=config, function=baseline, training=BaselineTraining, published=(source,))
 
 
 BASELINES = (

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import eventprop as ep
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 
 STEPS = (1e-4, 2e-5, 4e-6)
@@ -130,7 +130,7 @@ def draw(config: GradientCheck, fit: Any, directory: Any) -> None:
     draw_check(config, directory)
 
 
-CHECK = Experiment(
+CHECK = Card(
     name="eventprop-gradient-check",
     config=GradientCheck,
     function=gradient_check,

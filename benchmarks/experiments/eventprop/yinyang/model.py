@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import eventprop as ep
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.datasets import yinyang
 from benchmarks.datasets._types import Split
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
@@ -234,7 +234,7 @@ def draw(config: YinYang, fit: Any, directory: Any) -> None:
     draw_training(YinYangTraining(config), fit, directory)
 
 
-LATER = Experiment(
+LATER = Card(
     name="eventprop-yinyang",
     config=YinYang,
     function=yinyang_experiment,
@@ -244,7 +244,7 @@ LATER = Experiment(
         Published("test_accuracy", 0.981, 0.0018, seeds=10, epochs=100, source="later recipe, test set, authors' code"),
     ),
 )
-PAPER = Experiment(
+PAPER = Card(
     name="eventprop-yinyang-paper",
     config=YinYangPaper,
     function=yinyang_experiment,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
-from benchmarks.card import Experiment
+from benchmarks.card import Card
 from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.model import CLASSES, DT, MNIST1DTraining, State, WithoutDelays
 from benchmarks.training import Metrics, Training, train
@@ -128,7 +128,7 @@ def draw(config: Alignment, fit: Any, directory: Any) -> None:
     draw_angles(config, fit.history).savefig(directory / "alignment.png", dpi=130)
 
 
-ALIGNMENT = Experiment(
+ALIGNMENT = Card(
     name="gle-alignment",
     config=Alignment,
     function=gle_alignment,

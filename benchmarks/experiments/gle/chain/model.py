@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 
@@ -218,7 +218,7 @@ def draw(config: Chain, fit: Any, directory: Any) -> None:
     draw_chain(config, directory)
 
 
-CHAIN = Experiment(
+CHAIN = Card(
     name="gle-chain",
     config=Chain,
     function=gle_chain,

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.datasets import mackey_glass
 from benchmarks.training import Metrics, Training, averaged, outcome, scan_state, train
 from eventprop import RESULTS
@@ -197,7 +197,7 @@ def draw(config: MackeyGlass, fit: Any, directory: Any) -> None:
     draw_continuation(MackeyGlassTraining(config), fit, directory)
 
 
-MACKEY_GLASS = Experiment(
+MACKEY_GLASS = Card(
     name="gle-mackey-glass",
     config=MackeyGlass,
     function=gle_mackey_glass,

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from optax.contrib import reduce_on_plateau
 
 import gle
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
@@ -287,7 +287,7 @@ def draw(config: MNIST1D, fit: Any, directory: Any) -> None:
     draw_curves(fit, directory, published=not isinstance(config, LagNet))
 
 
-MNIST_1D = Experiment(
+MNIST_1D = Card(
     name="gle-mnist1d",
     config=MNIST1D,
     function=mnist1d_experiment,

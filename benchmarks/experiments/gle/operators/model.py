@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 
@@ -86,7 +86,7 @@ def draw(config: Operators, fit: Any, directory: Any) -> None:
     draw_operators(config).savefig(directory / "operators.png", dpi=130)
 
 
-OPERATORS = Experiment(
+OPERATORS = Card(
     name="gle-operators",
     config=Operators,
     function=gle_operators,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
-from benchmarks.card import Experiment
+from benchmarks.card import Card
 from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining, State
@@ -91,7 +91,7 @@ def draw(config: Robustness, fit: Any, directory: Any) -> None:
     draw_noise(config, fit.history).savefig(directory / "noise.png", dpi=130)
 
 
-ROBUSTNESS = Experiment(
+ROBUSTNESS = Card(
     name="gle-robustness",
     config=Robustness,
     function=gle_robustness,

@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
 import gle
-from benchmarks.card import Experiment
+from benchmarks.card import Card
 from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import MNIST1D, POPULATIONS, MNIST1DTraining
@@ -71,7 +71,7 @@ def draw(config: Scaling, fit: Any, directory: Any) -> None:
     draw_sizes(config, fit.history).savefig(directory / "sizes.png", dpi=130)
 
 
-SCALING = Experiment(
+SCALING = Card(
     name="gle-scaling",
     config=Scaling,
     function=gle_scaling,

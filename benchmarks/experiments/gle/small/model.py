@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 
@@ -166,7 +166,7 @@ def draw(config: Small, fit: Any, directory: Any) -> None:
     draw_learning(config, directory)
 
 
-SMALL = Experiment(
+SMALL = Card(
     name="gle-small",
     config=Small,
     function=gle_small,

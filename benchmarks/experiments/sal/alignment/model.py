@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from benchmarks.card import Experiment
+from benchmarks.card import Card
 from benchmarks.experiments.sal.symmnet.figures import figure_8
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS
@@ -85,6 +85,6 @@ def alignment(config: Alignment, key: PRNGKeyArray) -> tuple[Metrics, list[Conne
     return train(AlignmentTraining(config), key)
 
 
-ALIGNMENT = Experiment(
+ALIGNMENT = Card(
     name="sal-alignment", config=Alignment, function=alignment, training=AlignmentTraining, figures=figure_8
 )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 from sal.theory import expected_update, pair, steady_state
@@ -132,7 +132,7 @@ def draw(config: Pair, fit: Any, directory: Any) -> None:
     draw_pair(config, directory)
 
 
-PAIR = Experiment(
+PAIR = Card(
     name="sal-pair",
     config=Pair,
     function=sal_pair,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 from sal.phase_plane import attractor, deviation, relative_deviation, relaxation
@@ -126,7 +126,7 @@ def draw(config: Shapes, fit: Any, directory: Any) -> None:
     draw_deviations(config).savefig(directory / "deviations.png", dpi=130)
 
 
-PSP_SHAPES = Experiment(
+PSP_SHAPES = Card(
     name="sal-psp-shapes",
     config=Shapes,
     function=sal_psp_shapes,

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import sal
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS
 
@@ -304,7 +304,7 @@ def median(name: str, value: float, source: str) -> Published:
     return Published(name, value, seeds=20, source=source, higher_is_better=False)
 
 
-SYNAPTIC = Experiment(
+SYNAPTIC = Card(
     name="sal-synaptic-noise",
     config=SynapticNoise,
     function=sampling,
@@ -317,7 +317,7 @@ SYNAPTIC = Experiment(
         median("asymmetry_none_0.8", 0.918, "authors' code"),
     ),
 )
-PLASTICITY = Experiment(
+PLASTICITY = Card(
     name="sal-plasticity-noise",
     config=PlasticityNoise,
     function=sampling,
@@ -328,6 +328,4 @@ PLASTICITY = Experiment(
         median("asymmetry_none_0.05", 0.088, "authors' code, 800 epochs"),
     ),
 )
-DECAY = Experiment(
-    name="sal-weight-decay", config=WeightDecay, function=sampling, training=SamplingTraining, figures=draw
-)
+DECAY = Card(name="sal-weight-decay", config=WeightDecay, function=sampling, training=SamplingTraining, figures=draw)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 from sal.theory import SpikeTimingDifferences, pair, steady_state
@@ -153,7 +153,7 @@ def draw(config: STDD, fit: Any, directory: Any) -> None:
     draw_stdd(config, directory)
 
 
-SPIKE_TIMING = Experiment(
+SPIKE_TIMING = Card(
     name="sal-stdd",
     config=STDD,
     function=sal_stdd,

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks import datasets
-from benchmarks.card import Experiment, Published
+from benchmarks.card import Card, Published
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments.sal.symmnet.figures import figure_7
 from benchmarks.experiments.sal.symmnet.network import BatchNorm, ConvNet
@@ -191,11 +191,11 @@ def symmnet(config: SymmNet, key: PRNGKeyArray) -> tuple[Metrics, ConvNet, RESUL
     return train(SymmNetTraining(config), key)
 
 
-def _experiment(method: str, mean: float, std: float) -> Experiment:
+def _experiment(method: str, mean: float, std: float) -> Card:
     config = dataclasses.make_dataclass("SymmNet", [("method", str, method)], bases=(SymmNet,), frozen=True)
     config.__doc__ = f"Deep network, backward weights by {method} (Table 5)."
     published = Published("test_accuracy", mean, std, source="Gierlich et al., Table 5", epochs=200)
-    return Experiment(
+    return Card(
         name=f"sal-symmnet-{method.replace('_', '-')}",
         config=config,
         function=symmnet,
@@ -214,6 +214,4 @@ METHODS = (
     _experiment("kp", 0.908, 0.003),
     _experiment("rdd", 0.915, 0.001),
 )
-SUBSET = Experiment(
-    name="sal-symmnet-cifar", config=Subset, function=symmnet, training=SymmNetTraining, figures=figure_7
-)
+SUBSET = Card(name="sal-symmnet-cifar", config=Subset, function=symmnet, training=SymmNetTraining, figures=figure_7)
