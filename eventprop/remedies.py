@@ -74,12 +74,12 @@ def spike_count_regulariser(
             raise ValueError(f"low must not be negative nor exceed high, got low = {least}, high = {most}")
 
     def increment(weights: Array, count: Float[Array, "neurons"], least: _Scalar, most: _Scalar) -> Array:
-        if np.shape(count) != weights.shape[1:]:
+        if np.shape(count) != weights.shape[:1]:
             raise ValueError(
-                f"counts must hold one value for each of {weights.shape[1]} neurons, got {np.shape(count)}"
+                f"counts must hold one value for each of {weights.shape[0]} neurons, got {np.shape(count)}"
             )
         slope = strength * (jnp.maximum(count - most, 0) - jnp.maximum(least - count, 0))
-        return slope[None, :].astype(weights.dtype)
+        return slope[:, None].astype(weights.dtype)
 
     def update(updates, state, params=None, *, counts: Sequence[Any], **extra):
         del params, extra

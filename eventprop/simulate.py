@@ -58,7 +58,7 @@ def simulate(
 
     Everything is differentiable with respect to the network's arrays, the input times and the initial state.
     """
-    dtype = network.layers[0][0].weights.dtype
+    dtype = network.layers[0][0].weight.dtype
     spikes = Spikes(spikes.times.astype(dtype), spikes.index)
     t1 = jnp.asarray(t1, dtype)
     _check_saveat(saveat)
@@ -113,6 +113,6 @@ def _judge(network: FeedForward, spikes: Spikes, state: tuple[Any, ...], found: 
 
 def _is_finite(network: FeedForward, state: tuple[Any, ...]) -> Array:
     """Whether weights and final potentials are finite. (Infinite refractory periods are fine.)"""
-    arrays = [connection.weights for connection, _ in network.layers]
+    arrays = [connection.weight for connection, _ in network.layers]
     arrays += [x for y in state for x in (y.v, y.i)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))

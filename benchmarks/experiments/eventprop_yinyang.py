@@ -131,7 +131,7 @@ class YinYangTraining(Training):
         c = self.config
         hidden = ep.Dense.init(5, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), key=hidden_key)
         output = ep.Dense.init(c.hidden, 3, ep.Normal(c.output_mean, c.output_std), key=output_key)
-        weights = (hidden.weights, output.weights)
+        weights = (hidden.weight, output.weight)
         return State(weights, self._optimiser().init(weights), key, jnp.zeros((), jnp.int32))
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
