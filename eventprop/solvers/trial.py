@@ -12,6 +12,7 @@ from eventprop.closed_form import Membrane
 from eventprop.network import Dense
 from eventprop.neurons.li import LI, LIState
 from eventprop.neurons.lif import LIF, LIFState
+from eventprop.solvers.rows import rows
 
 
 class LayerTrial(eqx.Module):
@@ -82,7 +83,7 @@ def layer_trial(
         v=state.v - bias,
         i=state.i,
         hold=state.refractory if isinstance(state, LIFState) else jnp.zeros_like(state.v),
-        charge=connection.weight.T,
+        charge=rows(connection.weight),
         times=jnp.where(present, times, end),
         index=index,
         present=present.astype(dtype),
