@@ -1,7 +1,6 @@
 """One layer in one trial: everything that its closed-form solution depends on."""
 
 import dataclasses
-import math
 
 import equinox as eqx
 import jax
@@ -11,8 +10,8 @@ from jaxtyping import Array, Float, Int
 from eventprop.closed_form import Membrane
 from eventprop.network import Dense
 from eventprop.neurons.li import LI, LIState
-from eventprop.neurons.lif import LIF, LIFState
-from eventprop.solvers.rows import rows
+from eventprop.neurons.lif import LIF, FiresOnce, LIFState
+from eventprop.solvers.weight_rows import rows
 
 
 class LayerTrial(eqx.Module):
@@ -71,7 +70,7 @@ def layer_trial(
     if isinstance(neuron, LIF):
         threshold = jnp.asarray(neuron.threshold, dtype)
         reset = neuron.reset(threshold, threshold) - bias
-        refractory = None if neuron.refractory is None else jnp.asarray(neuron.refractory, dtype)
+        refractory = None if neuron.refractory is None else jnp.asarray(neuron.period, dtype)
         threshold = threshold - bias
     else:
         threshold, reset, refractory = jnp.asarray(jnp.inf, dtype), jnp.asarray(0, dtype), None
@@ -88,7 +87,7 @@ def layer_trial(
         index=index,
         present=present.astype(dtype),
         end=end,
-        once=isinstance(neuron, LIF) and isinstance(neuron.refractory, float) and neuron.refractory == math.inf,
+        once=isinstance(neuron, LIF) and isinstance(neuron.refractory, FiresOnce),
     )
 
 
