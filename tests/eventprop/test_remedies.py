@@ -17,8 +17,8 @@ class Layers(eqx.Module):
 
     def __init__(self, dtype=jnp.float32):
         self.layers = (
-            (jnp.ones((2, 3), dtype), {"tau": jnp.ones(3, dtype), "bias": jnp.array(0.5, dtype)}),
-            (jnp.full((3, 2), 2.0, dtype), {"tau": None}),
+            (jnp.ones((3, 2), dtype), {"tau": jnp.ones(3, dtype), "bias": jnp.array(0.5, dtype)}),
+            (jnp.full((2, 3), 2.0, dtype), {"tau": None}),
         )
 
 
@@ -50,8 +50,8 @@ def test_spike_count_regulariser(precision):
     counts = (jnp.array([0.25, 2.0, 7.0]), jnp.array([1.0, 2.5]))
     new, _ = remedy.update(updates, remedy.init(updates), counts=counts)
     assert new.layers[0][0].dtype == precision
-    np.testing.assert_allclose(new.layers[0][0], 1 + np.array([[-0.075, 0.0, 0.3]] * 2), rtol=1e-6)
-    np.testing.assert_allclose(new.layers[1][0], 2 + np.array([[0.0, 0.05]] * 3), rtol=1e-6)
+    np.testing.assert_allclose(new.layers[0][0], 1 + np.array([[-0.075, 0.0, 0.3]] * 2).T, rtol=1e-6)
+    np.testing.assert_allclose(new.layers[1][0], 2 + np.array([[0.0, 0.05]] * 3).T, rtol=1e-6)
     np.testing.assert_array_equal(new.layers[0][1]["tau"], 1.0)
 
 

@@ -67,18 +67,18 @@ def contributions(config: GradientCheck, found: Check) -> tuple[Contributions, C
     own = ep.Spikes(events.times, jnp.arange(events.times.size, dtype=jnp.int32))
 
     def of_inputs(charges):
-        weights = jnp.append(charges, chain.weights)
+        weights = jnp.append(charges, chain.weight)
         return sum_of_times(trains(simulate(config, network(config, weights), own))[-1])
 
     spikes, _ = trains(found.solution)[0].merge()
     apart = ep.Spikes(spikes.times, jnp.arange(spikes.times.size, dtype=jnp.int32))
 
     def of_spikes(charges):
-        second = ep.FeedForward([(ep.Dense(charges[:, None]), neuron)])
+        second = ep.FeedForward([(ep.Dense(charges[None]), neuron)])
         return sum_of_times(trains(simulate(config, second, apart))[-1])
 
-    charges = inner.charges(events.index)[:, 0]
-    same = jnp.broadcast_to(chain.weights[0, 0], spikes.times.shape)
+    charges = inner.weight[0, events.index]
+    same = jnp.broadcast_to(chain.weight[0, 0], spikes.times.shape)
     return (
         Contributions(events.times, jax.grad(of_inputs)(charges)),
         Contributions(spikes.times, jax.grad(of_spikes)(same)),

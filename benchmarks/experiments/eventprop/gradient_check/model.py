@@ -75,7 +75,7 @@ def check(config: GradientCheck, key: PRNGKeyArray) -> Check:
 def network(config: GradientCheck, weights: Float[Array, " weights"]) -> ep.FeedForward:
     """The chain; the last weight is the one between the two neurons."""
     neuron = ep.LIF(config.tau_mem, config.tau_syn)
-    return ep.FeedForward([(ep.Dense(weights[:-1, None]), neuron), (ep.Dense(weights[-1:, None]), neuron)])
+    return ep.FeedForward([(ep.Dense(weights[None, :-1]), neuron), (ep.Dense(weights[None, -1:]), neuron)])
 
 
 def simulate(config: GradientCheck, network: ep.FeedForward, spikes: ep.Spikes, **options: Any) -> ep.Solution:

@@ -30,7 +30,7 @@ SILENT = "0.6"
 GRID = 121
 BATCH = 256
 
-Weights = tuple[Float[Array, "5 hidden"], Float[Array, "hidden 3"]]
+Weights = tuple[Float[Array, "hidden 5"], Float[Array, "3 hidden"]]
 Response = tuple[Float[np.ndarray, "samples hidden slots"], Float[np.ndarray, "samples 3"]]
 
 
@@ -38,7 +38,7 @@ def draw_training(training: YinYangTraining, fit: Fit, directory: Path) -> None:
     """Writes `training.png` into a run's directory. Spikes and decisions are those of the run's first seed."""
     run = Run.open(directory)
     before = training.init(seed_keys(run.record["seeds"][0], 1)[0]).weights
-    after = tuple(connection.weights[0] for connection, _ in fit.network.layers)
+    after = tuple(connection.weight[0] for connection, _ in fit.network.layers)
     test = yinyang.load().test
     chosen = np.array([np.argmax(test.labels == label) for label in range(3)])
 

@@ -131,7 +131,7 @@ class YinYangTraining(Training):
         c = self.config
         hidden = ep.Dense.init(5, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), key=hidden_key)
         output = ep.Dense.init(c.hidden, 3, ep.Normal(c.output_mean, c.output_std), key=output_key)
-        weights = (hidden.weights, output.weights)
+        weights = (hidden.weight, output.weight)
         return State(weights, self._optimiser().init(weights), key, jnp.zeros((), jnp.int32))
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
@@ -158,7 +158,7 @@ class YinYangTraining(Training):
     def network(self, weights: tuple[Array, Array]) -> ep.FeedForward:
         """The 5-hidden-3 network with these weights. Its outputs fire at most once."""
         hidden = ep.LIF(self.config.tau_mem, self.config.tau_syn)
-        output = ep.LIF(self.config.tau_mem, self.config.tau_syn, refractory=jnp.inf)
+        output = ep.LIF(self.config.tau_mem, self.config.tau_syn, refractory=ep.FiresOnce())
         return ep.FeedForward([(ep.Dense(weights[0]), hidden), (ep.Dense(weights[1]), output)])
 
     def simulate(self, network: ep.FeedForward, spikes: ep.Spikes, **options: Any) -> ep.Solution:

@@ -24,9 +24,9 @@ def test_the_gradient_is_exact_and_the_run_is_in_double_precision(outcome):
     assert fit.metrics["max_relative_deviation"] < 1e-9  # published: 1e-7
     assert fit.metrics["first_neuron_spikes"] >= 4 and fit.metrics["second_neuron_spikes"] >= 4
     assert run.record["environment"]["x64"]
-    (weights, _), _ = load_networks(CHECK, run).layers
-    assert weights.weights.dtype == np.float64
-    np.testing.assert_array_equal(weights.weights, fit.network.layers[0][0].weights)
+    (connection, _), _ = load_networks(CHECK, run).layers
+    assert connection.weight.dtype == np.float64
+    np.testing.assert_array_equal(connection.weight, fit.network.layers[0][0].weight)
 
 
 @pytest.mark.slow
