@@ -1,27 +1,64 @@
 """Data sets, experiments, training, sweeps and the command line of Credax.
 
-- experiments: `Card`, `Published`, `execute`, `load_networks`, `report`, and `RESULTS`, how one ended
+- experiments: `Card`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and `RESULTS`, how
+  one ended
 - training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `Run` (a folder)
-- sweeps: `sweep`, `LogRange`, `LinearRange`, `SweepResult`
+- sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `SweepResult`
 - files: `datasets`, `save`, `load`
+
+Each is imported when it is first used, so that `credax --help` need not wait for JAX.
 """
 
-from benchmarks import datasets as datasets
-from benchmarks._execute import execute as execute
-from benchmarks._execute import load_networks as load_networks
-from benchmarks._fit import Fit as Fit
-from benchmarks._fit import fit as fit
-from benchmarks._fit import seed_keys as seed_keys
-from benchmarks._report import report as report
-from benchmarks._sweep import LinearRange as LinearRange
-from benchmarks._sweep import LogRange as LogRange
-from benchmarks._sweep import SweepResult as SweepResult
-from benchmarks._sweep import sweep as sweep
-from benchmarks.card import Card as Card
-from benchmarks.card import Published as Published
-from benchmarks.run import Run as Run
-from benchmarks.serialise import load as load
-from benchmarks.serialise import save as save
-from benchmarks.training import RESULTS as RESULTS
-from benchmarks.training import Training as Training
-from benchmarks.training import train as train
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks import datasets as datasets
+    from benchmarks._execute import execute as execute
+    from benchmarks._execute import load_best as load_best
+    from benchmarks._execute import load_networks as load_networks
+    from benchmarks._execute import load_record as load_record
+    from benchmarks._fit import Fit as Fit
+    from benchmarks._fit import fit as fit
+    from benchmarks._fit import seed_keys as seed_keys
+    from benchmarks._report import report as report
+    from benchmarks._sweep import LinearRange as LinearRange
+    from benchmarks._sweep import LogRange as LogRange
+    from benchmarks._sweep import SweepResult as SweepResult
+    from benchmarks._sweep import merge as merge
+    from benchmarks._sweep import sweep as sweep
+    from benchmarks.card import Card as Card
+    from benchmarks.card import Published as Published
+    from benchmarks.run import Run as Run
+    from benchmarks.serialise import load as load
+    from benchmarks.serialise import save as save
+    from benchmarks.training import RESULTS as RESULTS
+    from benchmarks.training import Training as Training
+    from benchmarks.training import train as train
+
+_HOME = {
+    "_execute": ("execute", "load_best", "load_networks", "load_record"),
+    "_fit": ("Fit", "fit", "seed_keys"),
+    "_report": ("report",),
+    "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep"),
+    "card": ("Card", "Published"),
+    "run": ("Run",),
+    "serialise": ("load", "save"),
+    "training": ("RESULTS", "Training", "train"),
+}
+"""The same for `__getattr__`: where each name lives."""
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return importlib.import_module("benchmarks.datasets")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, "datasets"})

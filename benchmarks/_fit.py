@@ -46,12 +46,18 @@ class Fit:
     step_ms: float | None
     """Milliseconds per optimiser step, of all seeds together: the median over epochs of an epoch's wall time divided
     by its steps. None where there are no epochs."""
+    record: PyTree = None
+    """What an experiment in one piece returns beyond `(metrics, network, result)`, with a leading axis of seeds."""
 
     @property
     def failures(self) -> dict[int, str]:
         """Position of each seed that failed, and why."""
         failed = np.flatnonzero(self.result != RESULTS.successful)
         return {i: RESULTS[jax.tree.map(itemgetter(i), self.result)] for i in failed.tolist()}
+
+    def recorded(self, position: int = 0) -> PyTree:
+        """The record of one seed."""
+        return jax.tree.map(lambda leaf: leaf[position] if eqx.is_array(leaf) else leaf, self.record)
 
 
 def fit(
@@ -111,11 +117,16 @@ def fit(
 
 def fit_in_one_piece(function: Any, config: Any, keys: Key[Array, "seeds"]) -> Fit:
     """Runs `function(config, key)` once, under `jit` and `vmap` over `keys [seeds]`; there are no epochs to watch."""
-    program = eqx.filter_jit(eqx.filter_vmap(lambda key: verify(*function(config, key))))
+
+    def one(key):
+        metrics, network, result, *record = function(config, key)
+        return *verify(metrics, network, result), *record
+
+    program = eqx.filter_jit(eqx.filter_vmap(one))
     started = time.perf_counter()
     compiled = program.lower(keys).compile()
     compile_s = time.perf_counter() - started
-    metrics, network, result = jax.block_until_ready(compiled(keys))
+    metrics, network, result, *record = jax.block_until_ready(compiled(keys))
     return Fit(
         metrics={name: np.asarray(value) for name, value in metrics.items()},
         network=network,
@@ -123,6 +134,7 @@ def fit_in_one_piece(function: Any, config: Any, keys: Key[Array, "seeds"]) -> F
         history={},
         compile_s=compile_s,
         step_ms=None,
+        record=record[0] if record else None,
     )
 
 

@@ -48,13 +48,15 @@ class Card:
     config: type
     """A frozen dataclass with a one-line docstring. Its defaults are the published values; its fields are bool, int,
     float, str or tuples of these. Float fields can be traced and vmapped, the others are static."""
-    function: Callable[[Any, PRNGKeyArray], tuple[dict[str, Any], Any, Any]]
-    """`(config, key) -> (metrics, network, result)`, pure."""
+    function: Callable[[Any, PRNGKeyArray], tuple[Any, ...]]
+    """`(config, key) -> (metrics, network, result)`, pure. Without a `training` it may return a record besides, any
+    pytree of arrays that the figures need: the run saves it, and a sweep leaves it out."""
     training: Callable[[Any], Training] | None = None
     """`config -> Training`. If given, runs are made by `fit`, with progress and checkpoints; else `function` runs in
     one piece."""
     figures: Callable[..., None] | None = None
-    """`(config, fit, directory)`, writes figures as PNG files into the run's directory."""
+    """`(config, fit, directory)`, writes figures as PNG files into the run's directory, from what the run has saved:
+    `fit.history`, `fit.network` and `fit.record`."""
     published: tuple[Published, ...] = ()
     """The figures to compare with."""
     double: bool = False

@@ -14,6 +14,7 @@ from benchmarks._sweep.cli import sweep_command
 from benchmarks.card import Card, find, precision
 from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.table import final_table
+from benchmarks.usage import COMMANDS, is_asked, usage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,26 +40,33 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card]
     if experiments is None:
         from benchmarks.experiments import EXPERIMENTS as experiments  # late, so that tests can do without them
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {name: _flags(experiment) for name, experiment in sorted(experiments.items())}
-    commands |= {"report": _report_command(experiments), "sweep": sweep_command}
+    if is_asked(arguments):
+        print(usage(experiments))
+        return 0
     try:
-        command = arguments[0] if arguments else ""
-        if not command.startswith("-") and command not in (*commands, ""):
-            find(experiments, command)
-        outcome = tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="credax",
-            description="Runs the experiments of Credax. `credax COMMAND --help` shows the settings of one.",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
-        return _run(experiments[command], outcome.config, outcome.run) if command in experiments else 0
+        command, *rest = arguments
+        if command in COMMANDS:
+            _tyro({"report": _report_command(experiments), "sweep": sweep_command}[command], command, rest)
+            return 0
+        card = find(experiments, command)
+        outcome = _tyro(_flags(card), command, rest)
+        return _run(card, outcome.config, outcome.run)
     except CredaxError as error:
         print(f"credax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("credax: interrupted; the same command with --resume goes on from the last checkpoint.", file=sys.stderr)
         return 130
+
+
+def _tyro(command: Callable[..., Any], name: str, arguments: Sequence[str]) -> Any:
+    """What a command or the flags of an experiment make of their arguments."""
+    return tyro.cli(
+        command,
+        prog=f"credax {name}",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
 
 
 def _flags(experiment: Card) -> type:
@@ -70,10 +78,10 @@ def _flags(experiment: Card) -> type:
 
 def _run(experiment: Card, config: Any, options: Options) -> int:
     run, outcome = execute(experiment, config, **dataclasses.asdict(options))
-    print(final_table(run.summary() or {}, experiment.published))
-    if experiment.figures is not None:
+    if experiment.figures is not None:  # before anything is printed, so that a reader who leaves does not stop them
         with precision(experiment.double):
             experiment.figures(config, outcome, run.directory)
+    print(final_table(run.summary() or {}, experiment.published))
     print(f"\nEverything is in {run.directory}")
     if outcome.failures:
         print(f"credax: {explain(outcome.failures, run.record['seeds'])}", file=sys.stderr)

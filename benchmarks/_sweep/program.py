@@ -95,9 +95,9 @@ def trace(function: Callable[..., Any], config: Any, traced: Sequence[str]) -> M
 
 
 def _checked(outcome: Any) -> tuple[dict[str, jax.Array], Any]:
-    if not (isinstance(outcome, tuple) and len(outcome) == 3):
+    if not (isinstance(outcome, tuple) and len(outcome) in (3, 4)):  # the fourth is a record for figures
         raise InvalidInput(f"The experiment must return (metrics, network, result), got {type(outcome).__name__}.")
-    metrics, _, result = outcome
+    metrics, _, result = outcome[:3]
     if not (isinstance(metrics, dict) and metrics and all(isinstance(name, str) for name in metrics)):
         raise InvalidInput(f"The experiment's metrics must be a dictionary from name to scalar, got {metrics!r}.")
     for name, value in metrics.items():

@@ -101,7 +101,7 @@ class SweepResult:
     @property
     def lower_is_better(self) -> bool:
         """Whether the ranking metric is one to be made small: a loss, an error, a time."""
-        return any(word in self.metric for word in ("loss", "error")) or self.metric.endswith(("_ms", "_s"))
+        return lower_is_better(self.metric)
 
     def ranking(self) -> np.ndarray:
         """Settings with a successful member, best first."""
@@ -206,6 +206,11 @@ def merge(results: str | Path, metric: str | None = None) -> SweepResult:
     result = collect(grid, Records(grid.members, folder), ranked_by)
     result.write(folder)
     return result
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric is one to be made small: a loss, an error, a time."""
+    return any(word in metric for word in ("loss", "error")) or metric.endswith(("_ms", "_s"))
 
 
 def refuse_test_metric(metric: str) -> None:

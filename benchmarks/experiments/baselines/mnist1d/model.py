@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from benchmarks.card import Card, Published
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from eventprop import RESULTS
@@ -180,15 +179,3 @@ def judge(
 def baseline(config: MLP, key: PRNGKeyArray) -> tuple[Metrics, eqx.Module, RESULTS]:
     """Train and judge one network."""
     return train(BaselineTraining(config), key)
-
-
-def _experiment(name: str, config: type, mean: float, std: float) -> Card:
-    source = Published("test_accuracy", mean, std, seeds=10, source="Ellenberger et al. 2024, Table 2")
-    return Card(name=name, config=config, function=baseline, training=BaselineTraining, published=(source,))
-
-
-BASELINES = (
-    _experiment("mnist1d-mlp", MLP, 0.655, 0.010),
-    _experiment("mnist1d-tcn", TCN, 0.967, 0.009),
-    _experiment("mnist1d-gru", GRU, 0.940, 0.011),
-)

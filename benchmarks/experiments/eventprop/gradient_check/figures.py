@@ -1,88 +1,25 @@
 """The gradient check as the paper's Fig. 1 draws it: membrane potentials, and gradients that add up from the end."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import diffrax
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-import eventprop as ep
-from benchmarks._fit import seed_keys
-from benchmarks.experiments.eventprop.gradient_check.model import (
-    Check,
-    GradientCheck,
-    check,
-    network,
-    simulate,
-    sum_of_times,
-    trains,
-)
-from benchmarks.run import Run
+from benchmarks._fit import Fit
+from benchmarks.experiments.eventprop.gradient_check.model import Check, Contributions, GradientCheck, sample_times
 from eventprop import plot
 
-SAMPLES = 4000
-"""Points at which membrane potentials are drawn."""
 ADDING, WHOLE = "#0072b2", "#d55e00"
 
 
-class Contributions(NamedTuple):
-    """What each event adds to the gradient of the weight it crosses: -tau_syn lambda_I at its time (Eq. 2)."""
-
-    times: Float[np.ndarray | Array, " events"]
-    gradient: Float[np.ndarray | Array, " events"]
-
-
-def draw_check(config: GradientCheck, directory: Path) -> None:
-    """Writes `gradient_check.png` into a run's directory, for the run's first seed."""
-    key = seed_keys(Run.open(directory).record["seeds"][0], 1)[0]
-    times = np.linspace(0.0, config.duration, SAMPLES)
-    found, potentials, parts = eqx.filter_jit(evaluate)(config, key, times)
-    figure = _draw(found, times, potentials, parts)
+def draw_check(config: GradientCheck, fit: Fit, directory: Path) -> None:
+    """Writes `gradient_check.png` into a run's directory, from the record of the run's first seed."""
+    found, potentials, parts = fit.recorded()
+    figure = _draw(found, sample_times(config), potentials, parts)
     figure.savefig(directory / "gradient_check.png", dpi=130)
-
-
-def evaluate(
-    config: GradientCheck, key: PRNGKeyArray, times: Float[np.ndarray | Array, " samples"]
-) -> tuple[Check, Any, tuple[Contributions, Contributions]]:
-    """The check, the membrane potentials at `times`, and the contributions of the events."""
-    found = check(config, key)
-    potentials = simulate(config, found.network, found.inputs, saveat=diffrax.SaveAt(ts=jnp.asarray(times))).ys
-    return found, potentials, contributions(config, found)
-
-
-def contributions(config: GradientCheck, found: Check) -> tuple[Contributions, Contributions]:
-    """Those of the inputs' events to the first neuron's weights, and of its spikes to the weight of the chain.
-
-    Every event gets a source, and so a weight, of its own: the derivative with respect to that weight is the event's.
-    """
-    (inner, _), (chain, neuron) = found.network.layers
-    events = found.inputs
-    own = ep.Spikes(events.times, jnp.arange(events.times.size, dtype=jnp.int32))
-
-    def of_inputs(charges):
-        weights = jnp.append(charges, chain.weight)
-        return sum_of_times(trains(simulate(config, network(config, weights), own))[-1])
-
-    spikes, _ = trains(found.solution)[0].merge()
-    apart = ep.Spikes(spikes.times, jnp.arange(spikes.times.size, dtype=jnp.int32))
-
-    def of_spikes(charges):
-        second = ep.FeedForward([(ep.Dense(charges[None]), neuron)])
-        return sum_of_times(trains(simulate(config, second, apart))[-1])
-
-    charges = inner.weight[0, events.index]
-    same = jnp.broadcast_to(chain.weight[0, 0], spikes.times.shape)
-    return (
-        Contributions(events.times, jax.grad(of_inputs)(charges)),
-        Contributions(spikes.times, jax.grad(of_spikes)(same)),
-    )
 
 
 def _draw(found: Check, times: np.ndarray, potentials: Any, parts: tuple[Contributions, Contributions]) -> Figure:

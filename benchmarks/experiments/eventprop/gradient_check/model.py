@@ -4,18 +4,21 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import eventprop as ep
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 
 STEPS = (1e-4, 2e-5, 4e-6)
 """Steps of the central differences. Too wide a one moves a spike across an input, where the loss has a kink."""
 STENCIL = ((2, -1 / 12), (1, 8 / 12), (-1, -8 / 12), (-2, 1 / 12))
 """Offsets and coefficients of the five-point central difference: error O(step^4)."""
+SAMPLES = 4000
+"""Points at which membrane potentials are drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,23 @@ class Check(NamedTuple):
     solution: ep.Solution
     exact: Float[Array, " weights"]
     numerical: Float[Array, " weights"]
+
+
+class Contributions(NamedTuple):
+    """What each event adds to the gradient of the weight it crosses: -tau_syn lambda_I at its time (Eq. 2)."""
+
+    times: Float[np.ndarray | Array, " events"]
+    gradient: Float[np.ndarray | Array, " events"]
+
+
+class Record(NamedTuple):
+    """What the figure shows."""
+
+    check: Check
+    potentials: Any
+    """Membrane potentials of the layers at `sample_times`."""
+    contributions: tuple[Contributions, Contributions]
+    """Those to the first neuron's weights, and to the weight between the neurons."""
 
 
 def check(config: GradientCheck, key: PRNGKeyArray) -> Check:
@@ -108,9 +128,50 @@ def closest(candidates: Float[Array, "steps weights"], exact: Float[Array, " wei
     return jnp.take_along_axis(candidates, best[None], axis=0)[0]
 
 
-def gradient_check(config: GradientCheck, key: PRNGKeyArray) -> tuple[Metrics, ep.FeedForward, ep.RESULTS]:
-    """How far exact and numerical gradient are apart, relative to the exact one, for the worst of the weights."""
+def sample_times(config: GradientCheck) -> Float[np.ndarray, " samples"]:
+    """The moments at which membrane potentials are recorded."""
+    return np.linspace(0.0, config.duration, SAMPLES)
+
+
+def evaluate(config: GradientCheck, key: PRNGKeyArray, times: Float[np.ndarray | Array, " samples"]) -> Record:
+    """The check, the membrane potentials at `times`, and the contributions of the events."""
     found = check(config, key)
+    potentials = simulate(config, found.network, found.inputs, saveat=diffrax.SaveAt(ts=jnp.asarray(times))).ys
+    return Record(found, potentials, contributions(config, found))
+
+
+def contributions(config: GradientCheck, found: Check) -> tuple[Contributions, Contributions]:
+    """Those of the inputs' events to the first neuron's weights, and of its spikes to the weight of the chain.
+
+    Every event gets a source, and so a weight, of its own: the derivative with respect to that weight is the event's.
+    """
+    (inner, _), (chain, neuron) = found.network.layers
+    events = found.inputs
+    own = ep.Spikes(events.times, jnp.arange(events.times.size, dtype=jnp.int32))
+
+    def of_inputs(charges):
+        weights = jnp.append(charges, chain.weight)
+        return sum_of_times(trains(simulate(config, network(config, weights), own))[-1])
+
+    spikes, _ = trains(found.solution)[0].merge()
+    apart = ep.Spikes(spikes.times, jnp.arange(spikes.times.size, dtype=jnp.int32))
+
+    def of_spikes(charges):
+        second = ep.FeedForward([(ep.Dense(charges[None]), neuron)])
+        return sum_of_times(trains(simulate(config, second, apart))[-1])
+
+    charges = inner.weight[0, events.index]
+    same = jnp.broadcast_to(chain.weight[0, 0], spikes.times.shape)
+    return (
+        Contributions(events.times, jax.grad(of_inputs)(charges)),
+        Contributions(spikes.times, jax.grad(of_spikes)(same)),
+    )
+
+
+def gradient_check(config: GradientCheck, key: PRNGKeyArray) -> tuple[Metrics, ep.FeedForward, ep.RESULTS, Record]:
+    """How far exact and numerical gradient are apart, relative to the exact one, for the worst of the weights."""
+    record = evaluate(config, key, sample_times(config))
+    found = record.check
     difference = jnp.abs(found.numerical - found.exact)
     # An input without spikes has no gradient, in both ways: nothing to be relative to.
     deviation = jnp.where(difference == 0, 0.0, difference / jnp.abs(found.exact))
@@ -120,23 +181,4 @@ def gradient_check(config: GradientCheck, key: PRNGKeyArray) -> tuple[Metrics, e
         "first_neuron_spikes": first,
         "second_neuron_spikes": second,
     }
-    return metrics, found.network, found.solution.result
-
-
-def draw(config: GradientCheck, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.eventprop.gradient_check.figures import draw_check  # matplotlib only where needed
-
-    draw_check(config, directory)
-
-
-CHECK = Card(
-    name="eventprop-gradient-check",
-    config=GradientCheck,
-    function=gradient_check,
-    figures=draw,
-    double=True,
-    published=(
-        Published("max_relative_deviation", 1e-7, source="Wunderlich & Pehle 2021, Fig. 1", higher_is_better=False),
-    ),
-)
+    return metrics, found.network, found.solution.result, record

@@ -20,8 +20,7 @@ from benchmarks._fit import Fit, seed_keys
 from benchmarks.card import Published
 from benchmarks.datasets import yinyang
 from benchmarks.datasets._types import Split
-from benchmarks.experiments import EXPERIMENTS
-from benchmarks.experiments.eventprop.yinyang.model import YinYangTraining
+from benchmarks.experiments.eventprop.yinyang.model import YinYang, YinYangTraining
 from benchmarks.run import Run
 from eventprop import plot
 
@@ -34,9 +33,9 @@ Weights = tuple[Float[Array, "hidden 5"], Float[Array, "3 hidden"]]
 Response = tuple[Float[np.ndarray, "samples hidden slots"], Float[np.ndarray, "samples 3"]]
 
 
-def draw_training(training: YinYangTraining, fit: Fit, directory: Path) -> None:
+def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequence[Published]) -> None:
     """Writes `training.png` into a run's directory. Spikes and decisions are those of the run's first seed."""
-    run = Run.open(directory)
+    training, run = YinYangTraining(config), Run.open(directory)
     before = training.init(seed_keys(run.record["seeds"][0], 1)[0]).weights
     after = tuple(connection.weight[0] for connection, _ in fit.network.layers)
     test = yinyang.load().test
@@ -48,7 +47,7 @@ def draw_training(training: YinYangTraining, fit: Fit, directory: Path) -> None:
     _draw_spikes(left, [respond(training, weights, test.features[chosen]) for weights in (before, after)])
     upper, lower = right.subplots(2, 1, height_ratios=(1.4, 1.0))
     _draw_decisions(upper, training, after, test)
-    _draw_curve(lower, fit.history, EXPERIMENTS[run.record["experiment"]].published)
+    _draw_curve(lower, fit.history, published)
     figure.savefig(directory / "training.png", dpi=130)
 
 

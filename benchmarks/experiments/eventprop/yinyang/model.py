@@ -11,7 +11,6 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import eventprop as ep
-from benchmarks.card import Card, Published
 from benchmarks.datasets import yinyang
 from benchmarks.datasets._types import Split
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
@@ -225,30 +224,3 @@ def _mean(outcomes: Outcome) -> Outcome:
 def yinyang_experiment(config: YinYang, key: PRNGKeyArray) -> tuple[Metrics, ep.FeedForward, ep.RESULTS]:
     """Train and judge one network."""
     return train(YinYangTraining(config), key)
-
-
-def draw(config: YinYang, fit: Any, directory: Any) -> None:
-    """The run's figures."""
-    from benchmarks.experiments.eventprop.yinyang.figures import draw_training  # matplotlib only where it is needed
-
-    draw_training(YinYangTraining(config), fit, directory)
-
-
-LATER = Card(
-    name="eventprop-yinyang",
-    config=YinYang,
-    function=yinyang_experiment,
-    training=YinYangTraining,
-    figures=draw,
-    published=(
-        Published("test_accuracy", 0.981, 0.0018, seeds=10, epochs=100, source="later recipe, test set, authors' code"),
-    ),
-)
-PAPER = Card(
-    name="eventprop-yinyang-paper",
-    config=YinYangPaper,
-    function=yinyang_experiment,
-    training=YinYangTraining,
-    figures=draw,
-    published=(Published("validation_accuracy", 0.959, 0.005, seeds=10, source="Wunderlich & Pehle 2021, Fig. 3"),),
-)

@@ -1,5 +1,7 @@
 """Figure of the alignment experiment."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
@@ -7,9 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks._fit import Fit
 from benchmarks.experiments.gle.alignment.model import RULES, Alignment
 
 TITLES = {"gle": "GLE", "instantaneous": "instantaneous errors"}
+
+
+def draw(config: Alignment, fit: Fit, directory: Path) -> None:
+    """Writes `alignment.png` into a run's directory."""
+    draw_angles(config, fit.history).savefig(directory / "alignment.png", dpi=130)
 
 
 def draw_angles(config: Alignment, history: dict[str, Float[np.ndarray, "epochs seeds"]]) -> Figure:

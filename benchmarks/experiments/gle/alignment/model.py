@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
-from benchmarks.card import Card
 from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.model import CLASSES, DT, MNIST1DTraining, State, WithoutDelays
 from benchmarks.training import Metrics, Training, train
@@ -119,19 +118,3 @@ def _by_layer(gradient: gle.Network) -> list[Float[Array, " parameters"]]:
 def gle_alignment(config: Alignment, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
     """Train one network and compare its gradients."""
     return train(AlignmentTraining(config), key)
-
-
-def draw(config: Alignment, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.gle.alignment.figures import draw_angles  # matplotlib only where it is needed
-
-    draw_angles(config, fit.history).savefig(directory / "alignment.png", dpi=130)
-
-
-ALIGNMENT = Card(
-    name="gle-alignment",
-    config=Alignment,
-    function=gle_alignment,
-    training=AlignmentTraining,
-    figures=draw,
-)

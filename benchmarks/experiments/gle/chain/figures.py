@@ -2,33 +2,25 @@
 
 from pathlib import Path
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks._fit import seed_keys
-from benchmarks.experiments.gle.chain.model import TEACHER, WINDOWS, Chain, History, lessons, outputs, rules
-from benchmarks.run import Run
+from benchmarks._fit import Fit
+from benchmarks.experiments.gle.chain.model import SHOWN, TEACHER, WINDOWS, Chain, History
 
 COLOURS = ("tab:brown", "tab:pink", "tab:orange")
 LOOKS = {"gle": ("GLE", "tab:green"), "instantaneous": ("instantaneous errors", "tab:purple")} | {
     f"bptt_{window:g}": (f"BPTT, window {window:g}", colour) for window, colour in zip(WINDOWS, COLOURS, strict=True)
 }
-REST, SHOWN = 16.0, 8.0
-"""Units of time that pass before the output is shown, and of those that are."""
 
 
-def draw_chain(config: Chain, directory: Path) -> None:
-    """Writes `learning.png` and `noise.png` into a run's directory, for the run's first seed."""
-    (key,) = seed_keys(Run.open(directory).record["seeds"][0], 1)
-    found = eqx.filter_jit(lessons)(config, key)
-    histories = {name: history for name, (_, history, _) in found.items()}
-    draw_histories(histories, config).savefig(directory / "learning.png", dpi=130)
-    network = found["noisy"][0]
-    rates = outputs(config, key, network, rules(config, key)["noisy"], REST + SHOWN)
-    draw_noise(histories["noisy"], rates, config).savefig(directory / "noise.png", dpi=130)
+def draw(config: Chain, fit: Fit, directory: Path) -> None:
+    """Writes `learning.png` and `noise.png` into a run's directory, from the record of the run's first seed."""
+    record = fit.recorded()
+    draw_histories(record.histories, config).savefig(directory / "learning.png", dpi=130)
+    draw_noise(record.histories["noisy"], record.rates, config).savefig(directory / "noise.png", dpi=130)
 
 
 def draw_histories(histories: dict[str, History], config: Chain) -> Figure:

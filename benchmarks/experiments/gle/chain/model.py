@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 
@@ -22,6 +21,8 @@ WINDOWS = {1.0: 0.01, 2.0: 0.02, 4.0: 0.04}
 """Truncation windows of BPTT, in units of time, and Adam's rate with each."""
 NOISE_TAU = 0.002
 """Time constant of the noise: a fifth of dt, so that it is new at every step. The paper says nothing about it."""
+REST, SHOWN = 16.0, 8.0
+"""Units of time that pass after learning before the output is shown, and of those that are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +176,15 @@ def _record(network: gle.Network, outputs: Array, targets: Array) -> History:
     return History(weights, tau_m, jnp.mean(network.cost(outputs, targets, jax.nn.softplus)))
 
 
+class Record(eqx.Module):
+    """What the figures show."""
+
+    histories: dict[str, History]
+    """Of each rule."""
+    rates: tuple[Float[Array, " steps"], Float[Array, " steps"]]
+    """Output rates after learning with noise: the student's, and the teacher's without noise."""
+
+
 def lessons(config: Chain, key: PRNGKeyArray) -> dict[str, tuple[gle.Network, History, gle.RESULTS]]:
     """What became of the student with each rule: "gle", "instantaneous", "noisy", "bptt_1", ..."""
     online = {
@@ -184,7 +194,7 @@ def lessons(config: Chain, key: PRNGKeyArray) -> dict[str, tuple[gle.Network, Hi
     return online | {f"bptt_{window:g}": learn_by_bptt(config, key, window) for window in WINDOWS}
 
 
-def gle_chain(config: Chain, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
+def gle_chain(config: Chain, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS, Record]:
     """Losses and distances from the teacher in the end: GLE, instantaneous errors, noisy rates, truncated BPTT."""
     found, metrics = lessons(config, key), {}
     for name, (_, history, _) in found.items():
@@ -194,8 +204,11 @@ def gle_chain(config: Chain, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, R
             f"{prefix}weight_error": history.distance("weights"),
             f"{prefix}tau_m_error": history.distance("tau_m"),
         }
+    histories = {name: history for name, (_, history, _) in found.items()}
+    noisy = found["noisy"][0]
+    record = Record(histories, outputs(config, key, noisy, rules(config, key)["noisy"], REST + SHOWN))
     network, _, result = found["gle"]
-    return metrics, network, outcome(result)
+    return metrics, network, outcome(result), record
 
 
 def outputs(
@@ -209,23 +222,3 @@ def outputs(
         _, potentials, _ = gle.online(gle.start(one, stepper=how, batch=(1,)), inputs, dt=config.dt, stepper=how)
         rates.append(jax.nn.softplus(potentials[:, 0, 0]))
     return rates[0], rates[1]
-
-
-def draw(config: Chain, fit: Any, directory: Any) -> None:
-    """The run's figures."""
-    from benchmarks.experiments.gle.chain.figures import draw_chain  # matplotlib only where it is needed
-
-    draw_chain(config, directory)
-
-
-CHAIN = Card(
-    name="gle-chain",
-    config=Chain,
-    function=gle_chain,
-    figures=draw,
-    published=(
-        Published(
-            "train_loss", 1e-10, source="Ellenberger et al. 2024, Fig. 5c (order of magnitude)", higher_is_better=False
-        ),
-    ),
-)

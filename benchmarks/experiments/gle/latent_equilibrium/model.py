@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
 from benchmarks import datasets
-from benchmarks.card import Card, Published
 from benchmarks.datasets import DataSet
 from benchmarks.training import Metrics, Training, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
@@ -157,24 +156,3 @@ def judge(
 def latent_equilibrium(config: Dense, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
     """Train and judge one network."""
     return train(LatentEquilibriumTraining(config), key)
-
-
-DENSE = Card(
-    name="gle-le-mnist",
-    config=Dense,
-    function=latent_equilibrium,
-    training=LatentEquilibriumTraining,
-    published=(Published("test_accuracy", 0.9802, 0.0011, source="Haider et al. 2021, 1.98 % error"),),
-)
-LENET = Card(
-    name="gle-le-lenet5",
-    config=LeNet5,
-    function=latent_equilibrium,
-    training=LatentEquilibriumTraining,
-)
-SUBSET = Card(
-    name="gle-le-cifar",
-    config=Subset,
-    function=latent_equilibrium,
-    training=LatentEquilibriumTraining,
-)

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 
 from benchmarks._fit import Fit
 from benchmarks.datasets.mackey_glass import LYAPUNOV_TIME
-from benchmarks.experiments.gle.mackey_glass.model import DT, MackeyGlassTraining, smape
+from benchmarks.experiments.gle.mackey_glass.model import DT, MackeyGlass, MackeyGlassTraining, smape
 
 EXAMPLES = 3
 
 
-def draw_continuation(training: MackeyGlassTraining, fit: Fit, directory: Path) -> None:
+def draw_continuation(config: MackeyGlass, fit: Fit, directory: Path) -> None:
     """Writes `continuation.png`: the first sequences of the run's first seed, and sMAPE over the epochs."""
+    training = MackeyGlassTraining(config)
     networks = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, fit.network)
     predictions = eqx.filter_jit(eqx.filter_vmap(training.predict))(networks, training.learned)
     errors = np.asarray(smape(predictions, training.continued))

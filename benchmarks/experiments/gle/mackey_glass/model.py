@@ -1,7 +1,6 @@
 """A chaotic series, learned online and then continued by the network on its own (Ellenberger et al. 2024, Fig. 10)."""
 
 import dataclasses
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +10,6 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
-from benchmarks.card import Card, Published
 from benchmarks.datasets import mackey_glass
 from benchmarks.training import Metrics, Training, averaged, outcome, scan_state, train
 from eventprop import RESULTS
@@ -188,23 +186,3 @@ def smape(prediction: Float[Array, "... steps"], truth: Float[Array, "... steps"
 def gle_mackey_glass(config: MackeyGlass, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
     """Train and judge the networks of one seed."""
     return train(MackeyGlassTraining(config), key)
-
-
-def draw(config: MackeyGlass, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.gle.mackey_glass.figures import draw_continuation  # matplotlib only where needed
-
-    draw_continuation(MackeyGlassTraining(config), fit, directory)
-
-
-MACKEY_GLASS = Card(
-    name="gle-mackey-glass",
-    config=MackeyGlass,
-    function=gle_mackey_glass,
-    training=MackeyGlassTraining,
-    figures=draw,
-    published=(
-        Published("smape", 14.25, source="Ellenberger et al. 2024, Fig. 10d, last epoch", higher_is_better=False),
-        Published("oracle_smape", 9.25, source="Ellenberger et al. 2024, Fig. 10d, best epoch", higher_is_better=False),
-    ),
-)

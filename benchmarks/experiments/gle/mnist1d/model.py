@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from optax.contrib import reduce_on_plateau
 
 import gle
-from benchmarks.card import Card, Published
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches, train
 from eventprop import RESULTS
@@ -278,33 +277,3 @@ def _accuracy(logits: Float[Array, "time samples classes"], labels: Int[Array, "
 def mnist1d_experiment(config: MNIST1D, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
     """Train and judge one network."""
     return train(MNIST1DTraining(config), key)
-
-
-def draw(config: MNIST1D, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.gle.mnist1d.figures import draw_curves  # matplotlib only where it is needed
-
-    draw_curves(fit, directory, published=not isinstance(config, LagNet))
-
-
-MNIST_1D = Card(
-    name="gle-mnist1d",
-    config=MNIST1D,
-    function=mnist1d_experiment,
-    training=MNIST1DTraining,
-    figures=draw,
-    published=(
-        Published("test_accuracy", 0.935, 0.009, seeds=10, epochs=150, source="Ellenberger et al. 2024, Table 2"),
-    ),
-)
-WITHOUT_DELAYS = dataclasses.replace(MNIST_1D, name="gle-mnist1d-undelayed", config=WithoutDelays)
-INSTANTANEOUS = dataclasses.replace(MNIST_1D, name="gle-mnist1d-instantaneous", config=Instantaneous, published=())
-PAPER = dataclasses.replace(MNIST_1D, name="gle-mnist1d-paper", config=MNIST1DPaper)
-LAGNET = dataclasses.replace(
-    MNIST_1D,
-    name="gle-lagnet",
-    config=LagNet,
-    published=(
-        Published("test_accuracy", 0.909, 0.006, seeds=10, epochs=150, source="Ellenberger et al. 2024, Fig. 8f"),
-    ),
-)

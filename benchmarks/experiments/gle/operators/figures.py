@@ -1,6 +1,7 @@
 """Figure of the operators, after Ellenberger et al. 2024: Fig. 3b-e, Fig. 11 and Fig. 12."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +11,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import gle
+from benchmarks._fit import Fit
 from benchmarks.experiments.gle.operators.model import FREQUENCIES, Operators, adjoint_transfer, error_neuron
 from gle.plot import response
 
 FORWARD, BACKWARD = "tab:orange", "tab:purple"
 Transfers = Mapping[str, tuple[Callable[[Array], Array], str, str]]
 """Label: transfer function of omega, colour, line style."""
+
+
+def draw(config: Operators, fit: Fit, directory: Path) -> None:
+    """Writes `operators.png` into a run's directory."""
+    draw_operators(config).savefig(directory / "operators.png", dpi=130)
 
 
 def draw_operators(config: Operators) -> Figure:

@@ -1,7 +1,6 @@
 """Phases and gains of GLE's operators and of their adjoints (Ellenberger et al. 2024, Figs. 3, 11, 12)."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 
@@ -77,23 +75,3 @@ def gle_operators(config: Operators, key: PRNGKeyArray) -> tuple[Metrics, gle.Ch
         "simulated_adjoint_deviation": jnp.max(jnp.abs(measured[1] / adjoint[slow] - 1)),
     }
     return metrics, error_neuron(config), RESULTS.successful
-
-
-def draw(config: Operators, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.gle.operators.figures import draw_operators  # matplotlib only where it is needed
-
-    draw_operators(config).savefig(directory / "operators.png", dpi=130)
-
-
-OPERATORS = Card(
-    name="gle-operators",
-    config=Operators,
-    function=gle_operators,
-    figures=draw,
-    double=True,
-    published=(
-        Published("phase_deviation", 0.0, source="Ellenberger et al. 2024, Eq. 29", higher_is_better=False),
-        Published("gain_product_deviation", 0.0, source="Ellenberger et al. 2024, Eq. 32", higher_is_better=False),
-    ),
-)

@@ -1,5 +1,7 @@
 """Figure of the robustness experiment, after Ellenberger et al. 2024, Fig. 9d, e."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
@@ -7,9 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks._fit import Fit
 from benchmarks.experiments.gle.robustness.model import Robustness, members
 
 TITLES = ("noise in time constants", "noise in rates")
+
+
+def draw(config: Robustness, fit: Fit, directory: Path) -> None:
+    """Writes `noise.png` into a run's directory."""
+    draw_noise(config, fit.history).savefig(directory / "noise.png", dpi=130)
 
 
 def draw_noise(config: Robustness, history: dict[str, Float[np.ndarray, "epochs seeds"]]) -> Figure:

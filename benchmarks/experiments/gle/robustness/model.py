@@ -1,7 +1,6 @@
 """MNIST-1D learned with noise in time constants or in rates (Ellenberger et al. 2024, Fig. 9d, e)."""
 
 import dataclasses
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
-from benchmarks.card import Card
 from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining, State
@@ -82,19 +80,3 @@ def mismatched(network: gle.Network, std: float | Float[Array, ""], key: PRNGKey
 def gle_robustness(config: Robustness, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
     """Train and judge the networks of one seed."""
     return train(RobustnessTraining(config), key)
-
-
-def draw(config: Robustness, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.gle.robustness.figures import draw_noise  # matplotlib only where it is needed
-
-    draw_noise(config, fit.history).savefig(directory / "noise.png", dpi=130)
-
-
-ROBUSTNESS = Card(
-    name="gle-robustness",
-    config=Robustness,
-    function=gle_robustness,
-    training=RobustnessTraining,
-    figures=draw,
-)

@@ -1,12 +1,20 @@
 """Figure of the scaling experiment, after Ellenberger et al. 2024, Fig. 9a-c."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks._fit import Fit
 from benchmarks.experiments.gle.scaling.model import Scaling
+
+
+def draw(config: Scaling, fit: Fit, directory: Path) -> None:
+    """Writes `sizes.png` into a run's directory."""
+    draw_sizes(config, fit.history).savefig(directory / "sizes.png", dpi=130)
 
 
 def draw_sizes(config: Scaling, history: dict[str, Float[np.ndarray, "epochs seeds"]]) -> Figure:

@@ -2,13 +2,11 @@
 
 import dataclasses
 import itertools
-from typing import Any
 
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
 import gle
-from benchmarks.card import Card
 from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import MNIST1D, POPULATIONS, MNIST1DTraining
@@ -62,19 +60,3 @@ class ScalingTraining(Family):
 def gle_scaling(config: Scaling, key: PRNGKeyArray) -> tuple[Metrics, dict[str, gle.Network], RESULTS]:
     """Train and judge the networks of one seed."""
     return train(ScalingTraining(config), key)
-
-
-def draw(config: Scaling, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.gle.scaling.figures import draw_sizes  # matplotlib only where it is needed
-
-    draw_sizes(config, fit.history).savefig(directory / "sizes.png", dpi=130)
-
-
-SCALING = Card(
-    name="gle-scaling",
-    config=Scaling,
-    function=gle_scaling,
-    training=ScalingTraining,
-    figures=draw,
-)

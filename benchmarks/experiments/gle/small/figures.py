@@ -2,27 +2,20 @@
 
 from pathlib import Path
 
-import equinox as eqx
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks._fit import seed_keys
-from benchmarks.experiments.gle.small.model import BOTTOM, FREQUENCIES, History, Small, Spectra, learn, spectra
-from benchmarks.run import Run
+from benchmarks._fit import Fit
+from benchmarks.experiments.gle.small.model import BOTTOM, FREQUENCIES, History, Small, Spectra
 
-COLOURS = {"GLE": "tab:blue", "adjoint method": "tab:red"}
+LOOKS = {"gle": ("GLE", "tab:blue"), "adjoint": ("adjoint method", "tab:red")}
 
 
-def draw_learning(config: Small, directory: Path) -> None:
-    """Writes `learning.png` into a run's directory, for the run's first seed."""
-    (key,) = seed_keys(Run.open(directory).record["seeds"][0], 1)
-    histories = {
-        name: eqx.filter_jit(learn)(config, key, by_adjoints=by_adjoints)[1]
-        for name, by_adjoints in zip(COLOURS, (False, True), strict=True)
-    }
-    found = eqx.filter_jit(spectra)(config, key)
-    draw_histories(histories, found, config).savefig(directory / "learning.png", dpi=130)
+def draw(config: Small, fit: Fit, directory: Path) -> None:
+    """Writes `learning.png` into a run's directory, from the record of the run's first seed."""
+    record = fit.recorded()
+    draw_histories(record.histories, record.spectra, config).savefig(directory / "learning.png", dpi=130)
 
 
 def draw_histories(histories: dict[str, History], found: Spectra, config: Small) -> Figure:
@@ -30,19 +23,20 @@ def draw_histories(histories: dict[str, History], found: Spectra, config: Small)
     figure = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(figure)
     (weights, loss), (phase, amplitude) = figure.subplots(2, 2)
-    for name, history in histories.items():
+    for rule, history in histories.items():
+        name, colour = LOOKS[rule]
         time = (np.arange(len(history.loss)) + 1) * config.window
         for neuron, style in enumerate(("--", "-")):
             kind = ("instantaneous", "retrospective")[neuron]
-            weights.plot(time, history.weights[:, neuron], style, color=COLOURS[name], label=f"{name}, {kind}")
-        loss.semilogy(time, history.loss, color=COLOURS[name], label=name)
+            weights.plot(time, history.weights[:, neuron], style, color=colour, label=f"{name}, {kind}")
+        loss.semilogy(time, history.loss, color=colour, label=name)
     for value in BOTTOM:
         weights.axhline(value, color="0.4", linestyle=":", zorder=0)
     shown = (found.omega > 0.1) & (found.omega < 4)
-    for name, response in zip(COLOURS, (found.error, found.adjoint), strict=True):
+    for (_, colour), response in zip(LOOKS.values(), (found.error, found.adjoint), strict=True):
         for neuron, style in enumerate(("--", "-")):
-            phase.plot(found.omega[shown], np.angle(response[shown, neuron]) / np.pi, style, color=COLOURS[name])
-            amplitude.semilogy(found.omega[shown], np.abs(response[shown, neuron]), style, color=COLOURS[name])
+            phase.plot(found.omega[shown], np.angle(response[shown, neuron]) / np.pi, style, color=colour)
+            amplitude.semilogy(found.omega[shown], np.abs(response[shown, neuron]), style, color=colour)
     for ax in (phase, amplitude):
         for omega in FREQUENCIES:
             ax.axvline(omega, color="0.7", linewidth=0.8, zorder=0)

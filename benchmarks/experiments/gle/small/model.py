@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 
@@ -142,7 +141,15 @@ def spectra(config: Small, key: PRNGKeyArray) -> Spectra:
     return Spectra(omega, transform(bottom) / transform(top), transform(adjoints) / transform(top))
 
 
-def gle_small(config: Small, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS]:
+class Record(eqx.Module):
+    """What the figure shows."""
+
+    histories: dict[str, History]
+    """Of "gle" and of the "adjoint" method."""
+    spectra: Spectra
+
+
+def gle_small(config: Small, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS, Record]:
     """Distances from the teacher in the end, and how far errors and adjoints are apart in phase before learning."""
     network, online, result = learn(config, key, by_adjoints=False)
     _, offline, _ = learn(config, key, by_adjoints=True)
@@ -156,23 +163,4 @@ def gle_small(config: Small, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, R
         "adjoint_weight_error": jnp.max(jnp.abs(offline.weights[-1] - jnp.array(BOTTOM))),
         "phase_deviation": jnp.max(phase),
     }
-    return metrics, network, outcome(result)
-
-
-def draw(config: Small, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.gle.small.figures import draw_learning  # matplotlib only where it is needed
-
-    draw_learning(config, directory)
-
-
-SMALL = Card(
-    name="gle-small",
-    config=Small,
-    function=gle_small,
-    figures=draw,
-    published=(
-        Published("weight_error", 0.0, source="Ellenberger et al. 2024, Fig. 6e", higher_is_better=False),
-        Published("adjoint_weight_error", 0.0, source="Ellenberger et al. 2024, Fig. 6e", higher_is_better=False),
-    ),
-)
+    return metrics, network, outcome(result), Record({"gle": online, "adjoint": offline}, found)

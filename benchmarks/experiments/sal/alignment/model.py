@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from benchmarks.card import Card
-from benchmarks.experiments.sal.symmnet.figures import figure_8
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS
 from sal.feedback import Connection, Fixed, with_feedback
@@ -83,8 +81,3 @@ class AlignmentTraining(Training):
 def alignment(config: Alignment, key: PRNGKeyArray) -> tuple[Metrics, list[Connection], RESULTS]:
     """Align one network."""
     return train(AlignmentTraining(config), key)
-
-
-ALIGNMENT = Card(
-    name="sal-alignment", config=Alignment, function=alignment, training=AlignmentTraining, figures=figure_8
-)

@@ -9,9 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import sal
-from benchmarks._fit import seed_keys
-from benchmarks.experiments.sal.pair.model import Course, Pair, courses, network
-from benchmarks.run import Run
+from benchmarks._fit import Fit
+from benchmarks.experiments.sal.pair.model import Course, Pair, network
 from sal import plot
 from sal.phase_plane import attractor, phase_plane
 
@@ -20,10 +19,9 @@ GRID = 17
 LIMIT = 2.0
 
 
-def draw_pair(config: Pair, directory: Path) -> None:
-    """Writes `pair.png` into a run's directory, for the run's first seed."""
-    (key,) = seed_keys(Run.open(directory).record["seeds"][0], 1)
-    draw_courses(config, *courses(config, key)).savefig(directory / "pair.png", dpi=130)
+def draw(config: Pair, fit: Fit, directory: Path) -> None:
+    """Writes `pair.png` into a run's directory, from the record of the run's first seed."""
+    draw_courses(config, *fit.recorded()).savefig(directory / "pair.png", dpi=130)
 
 
 def draw_courses(config: Pair, found: Course, theory: Course) -> Figure:

@@ -1,7 +1,7 @@
 """Two neurons whose weights align: time course and phase plane (Gierlich et al., Fig. 2d, e)."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 from sal.theory import expected_update, pair, steady_state
@@ -109,7 +108,7 @@ def courses(config: Pair, key: PRNGKeyArray) -> tuple[Course, Course]:
     return Course(replicas(BOTH), replicas(ONE)), theory
 
 
-def sal_pair(config: Pair, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RESULTS]:
+def sal_pair(config: Pair, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RESULTS, tuple[Course, Course]]:
     """How far the weights are apart in the end, and how far simulation and theory."""
     found, theory = courses(config, key)
     mean = Course(*(jnp.mean(course, axis=0) for course in found))
@@ -122,23 +121,4 @@ def sal_pair(config: Pair, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RES
             f"{name}_distance_from_theory": jnp.max(jnp.abs(course - getattr(theory, name))),
         }
     metrics["replica_std"] = jnp.std(found.both[:, -1, 1])
-    return metrics, network(config), RESULTS.successful
-
-
-def draw(config: Pair, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.sal.pair.figures import draw_pair  # matplotlib only where it is needed
-
-    draw_pair(config, directory)
-
-
-PAIR = Card(
-    name="sal-pair",
-    config=Pair,
-    function=sal_pair,
-    figures=draw,
-    published=(
-        Published("both_distance_to_target", 0.0, source="Gierlich et al., Fig. 2d", higher_is_better=False),
-        Published("one_distance_to_target", 0.0, source="Gierlich et al., Fig. 2d", higher_is_better=False),
-    ),
-)
+    return metrics, network(config), RESULTS.successful, (found, theory)

@@ -1,16 +1,18 @@
 """Figures of PSP shapes and of stability, after Gierlich et al., Figs. 10 and 11."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks._fit import Fit
 from benchmarks.experiments.sal.psp_shapes.model import (
     Shapes,
-    attractors,
     bias_grid,
     deviations,
     kernels,
@@ -24,15 +26,21 @@ BIASES = (((0.0, 0.0), "tab:blue"), ((-1.0, 1.0), "tab:orange"), ((1.0, 1.0), "t
 """Biases (b_1, b_2) whose time differences are shown."""
 
 
-def draw_shapes(config: Shapes) -> Figure:
-    """A column per PSP: its shape, time differences at W = 1, attractors, deviation from the diagonal."""
+def draw(config: Shapes, fit: Fit, directory: Path) -> None:
+    """Writes `shapes.png` and `deviations.png` into a run's directory."""
+    draw_shapes(config, fit.recorded()).savefig(directory / "shapes.png", dpi=130)
+    draw_deviations(config).savefig(directory / "deviations.png", dpi=130)
+
+
+def draw_shapes(config: Shapes, found: dict[str, Float[Array, "biases biases weights"]]) -> Figure:
+    """A column per PSP: its shape, time differences at W = 1, the attractors `found`, deviation from the diagonal."""
     figure = Figure(figsize=(10.5, 12), layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(4, 3)
     biases, w21 = np.asarray(bias_grid(config)), np.asarray(weight_grid(config))
     titles = ("rectangular", rf"$\alpha$, $\tau_{{syn}} = {config.short:.2g}\,\tau_{{ref}}$")
     titles += (rf"$\alpha$, $\tau_{{syn}} = {config.long:.2g}\,\tau_{{ref}}$",)
-    for column, (psp, title) in enumerate(zip(kernels(config).values(), titles, strict=True)):
+    for column, ((name, psp), title) in enumerate(zip(kernels(config).items(), titles, strict=True)):
         shape, differences, plane, heat = rows[:, column]
         time = jnp.linspace(0, 4, 401)
         shape.plot(time, psp(time), color="black")
@@ -40,7 +48,7 @@ def draw_shapes(config: Shapes) -> Figure:
         for pair, colour in BIASES:
             _draw_stdd(differences, config, psp, pair, colour)
         differences.set(xlabel=r"$\Delta t = t_2 - t_1$ ($\tau_{ref}$)", ylabel=None)
-        rest = np.asarray(attractors(config, psp))
+        rest = np.asarray(found[name])
         _draw_attractors(plane, config, w21, rest)
         distance = jax.vmap(jax.vmap(lambda g: relative_deviation(jnp.asarray(w21), g)[1]))(jnp.asarray(rest))
         heat.pcolormesh(biases, biases, distance, vmin=0, vmax=0.5, cmap="viridis", shading="nearest")

@@ -1,7 +1,6 @@
 """Shapes of the PSP and what they do to alignment (Gierlich et al., Figs. 10, 11)."""
 
 import dataclasses
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 from sal.phase_plane import attractor, deviation, relative_deviation, relaxation
@@ -101,12 +99,12 @@ def deviations(config: Shapes, weight: float, lags: int) -> tuple[Array, Array]:
     return found.density, found.integral
 
 
-def sal_psp_shapes(config: Shapes, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RESULTS]:
-    """D over all biases, whether signs agree, and whether the diagonal is stable."""
+def sal_psp_shapes(config: Shapes, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RESULTS, dict[str, Array]]:
+    """D over all biases, whether signs agree, and whether the diagonal is stable; records the attractors."""
     del key
-    w21, metrics = weight_grid(config), {}
+    w21, metrics, found = weight_grid(config), {}, {}
     for name, psp in kernels(config).items():
-        rest = attractors(config, psp)
+        rest = found[name] = attractors(config, psp)
         distance = jax.vmap(jax.vmap(lambda g: relative_deviation(w21, g)[1]))(rest)
         agree = (jnp.sign(rest) == jnp.sign(w21)[None, None]) | (jnp.abs(w21) < 1e-6)[None, None]
         metrics |= {
@@ -115,27 +113,4 @@ def sal_psp_shapes(config: Shapes, key: PRNGKeyArray) -> tuple[Metrics, sal.Netw
             f"{name}_signs_agree": jnp.mean(agree),
             f"{name}_slowest_relaxation": slowest_relaxation(config, psp),
         }
-    return metrics, pair((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful
-
-
-def draw(config: Shapes, fit: Any, directory: Any) -> None:
-    """The run's figures."""
-    from benchmarks.experiments.sal.psp_shapes.figures import draw_deviations, draw_shapes  # matplotlib when needed
-
-    draw_shapes(config).savefig(directory / "shapes.png", dpi=130)
-    draw_deviations(config).savefig(directory / "deviations.png", dpi=130)
-
-
-PSP_SHAPES = Card(
-    name="sal-psp-shapes",
-    config=Shapes,
-    function=sal_psp_shapes,
-    figures=draw,
-    double=True,
-    published=(
-        Published("rectangular_largest_deviation", 0.0, source="Gierlich et al., Fig. 10d", higher_is_better=False),
-        Published("short_largest_deviation", 0.1, source="Gierlich et al., Fig. 10d: below", higher_is_better=False),
-        Published("short_signs_agree", 1.0, source="Gierlich et al., Fig. 10c"),
-        Published("long_signs_agree", 1.0, source="Gierlich et al., Fig. 10c"),
-    ),
-)
+    return metrics, pair((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful, found

@@ -1,7 +1,6 @@
 """Spiking sampling networks learn distributions with asymmetric synapses (Gierlich et al., Figs. 4, 5, 14)."""
 
 import dataclasses
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +10,6 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import sal
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics, Training, train
 from eventprop import RESULTS
 
@@ -288,44 +286,3 @@ def _worst(before: sal.RESULTS, results: sal.RESULTS) -> sal.RESULTS:
 def sampling(config: SynapticNoise, key: PRNGKeyArray) -> tuple[Metrics, Parameters, RESULTS]:
     """Trains all networks of one seed."""
     return train(SamplingTraining(config), key)
-
-
-def draw(config: SynapticNoise, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.sal.sampling import (
-        figures as sal_sampling_figures,  # matplotlib only where it is needed
-    )
-
-    sal_sampling_figures.draw(config, fit, directory)
-
-
-def median(name: str, value: float, source: str) -> Published:
-    """One of the paper's medians over 20 runs."""
-    return Published(name, value, seeds=20, source=source, higher_is_better=False)
-
-
-SYNAPTIC = Card(
-    name="sal-synaptic-noise",
-    config=SynapticNoise,
-    function=sampling,
-    training=SamplingTraining,
-    figures=draw,
-    published=(
-        median("kl_sal_0.8", 0.102, "authors' code, 1500 epochs"),
-        median("kl_none_0.8", 0.214, "authors' code, 1000 epochs"),
-        median("asymmetry_sal_0.8", 0.053, "authors' code, 1500 epochs"),
-        median("asymmetry_none_0.8", 0.918, "authors' code"),
-    ),
-)
-PLASTICITY = Card(
-    name="sal-plasticity-noise",
-    config=PlasticityNoise,
-    function=sampling,
-    training=SamplingTraining,
-    figures=draw,
-    published=(
-        median("asymmetry_sal_0.05", 0.004, "authors' code, 800 epochs"),
-        median("asymmetry_none_0.05", 0.088, "authors' code, 800 epochs"),
-    ),
-)
-DECAY = Card(name="sal-weight-decay", config=WeightDecay, function=sampling, training=SamplingTraining, figures=draw)

@@ -8,15 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks._fit import seed_keys
-from benchmarks.experiments.sal.stdd.model import LAGS, STDD, Comparison, comparisons
-from benchmarks.run import Run
+from benchmarks._fit import Fit
+from benchmarks.experiments.sal.stdd.model import LAGS, STDD, Comparison
 
 
-def draw_stdd(config: STDD, directory: Path) -> None:
-    """Writes `stdd.png` into a run's directory, for the run's first seed."""
-    (key,) = seed_keys(Run.open(directory).record["seeds"][0], 1)
-    draw_comparisons(comparisons(config, key)).savefig(directory / "stdd.png", dpi=130)
+def draw(config: STDD, fit: Fit, directory: Path) -> None:
+    """Writes `stdd.png` into a run's directory, from the record of the run's first seed."""
+    del config
+    draw_comparisons(fit.recorded()).savefig(directory / "stdd.png", dpi=130)
 
 
 def draw_comparisons(found: dict[str, Comparison]) -> Figure:

@@ -1,7 +1,7 @@
 """Simulated spike-timing differences of two neurons beside the theory (Gierlich et al., Fig. 13)."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
-from benchmarks.card import Card, Published
 from benchmarks.training import Metrics
 from eventprop import RESULTS
 from sal.theory import SpikeTimingDifferences, pair, steady_state
@@ -129,7 +128,7 @@ def comparisons(config: STDD, key: PRNGKeyArray) -> dict[str, Comparison]:
     return found
 
 
-def sal_stdd(config: STDD, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RESULTS]:
+def sal_stdd(config: STDD, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RESULTS, dict[str, Comparison]]:
     """p values of simulated against theoretical counts, their smallest corrected for the number of tests."""
     found = comparisons(config, key)
     values = {name: comparison.p_value for name, comparison in found.items()}
@@ -139,25 +138,8 @@ def sal_stdd(config: STDD, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RES
     metrics["p_smallest_of_all"] = 1 - (1 - jnp.min(every)) ** every.size
     worst = [jnp.max(jnp.abs(c.counted - _rates(c.expected)) / c.error) for c in found.values()]
     metrics["largest_deviation_in_errors"] = jnp.max(jnp.stack(worst))
-    return metrics, pair((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful
+    return metrics, pair((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful, found
 
 
 def _rates(expected: SpikeTimingDifferences) -> Float[Array, "pairs 2 lags"]:
     return jax.vmap(lambda theory: theory.probabilities(LAGS) * theory.rate)(expected)
-
-
-def draw(config: STDD, fit: Any, directory: Any) -> None:
-    """The run's figure."""
-    from benchmarks.experiments.sal.stdd.figures import draw_stdd  # matplotlib only where it is needed
-
-    draw_stdd(config, directory)
-
-
-SPIKE_TIMING = Card(
-    name="sal-stdd",
-    config=STDD,
-    function=sal_stdd,
-    figures=draw,
-    double=True,
-    published=(Published("p_smallest_of_all", 0.5, source="Gierlich et al., Fig. 13: the expectation of a p value"),),
-)

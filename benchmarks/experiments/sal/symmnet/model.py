@@ -11,9 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks import datasets
-from benchmarks.card import Card, Published
 from benchmarks.datasets import DataSet, Split
-from benchmarks.experiments.sal.symmnet.figures import figure_7
 from benchmarks.experiments.sal.symmnet.network import BatchNorm, ConvNet
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from eventprop import RESULTS
@@ -189,29 +187,3 @@ def judge(
 def symmnet(config: SymmNet, key: PRNGKeyArray) -> tuple[Metrics, ConvNet, RESULTS]:
     """Train and judge one network."""
     return train(SymmNetTraining(config), key)
-
-
-def _experiment(method: str, mean: float, std: float) -> Card:
-    config = dataclasses.make_dataclass("SymmNet", [("method", str, method)], bases=(SymmNet,), frozen=True)
-    config.__doc__ = f"Deep network, backward weights by {method} (Table 5)."
-    published = Published("test_accuracy", mean, std, source="Gierlich et al., Table 5", epochs=200)
-    return Card(
-        name=f"sal-symmnet-{method.replace('_', '-')}",
-        config=config,
-        function=symmnet,
-        training=SymmNetTraining,
-        figures=figure_7,
-        published=(published,),
-    )
-
-
-METHODS = (
-    _experiment("bp", 0.921, 0.001),
-    _experiment("bp_fa", 0.915, 0.003),
-    _experiment("fa", 0.900, 0.001),
-    _experiment("scfa", 0.914, 0.002),
-    _experiment("sal", 0.915, 0.002),
-    _experiment("kp", 0.908, 0.003),
-    _experiment("rdd", 0.915, 0.001),
-)
-SUBSET = Card(name="sal-symmnet-cifar", config=Subset, function=symmnet, training=SymmNetTraining, figures=figure_7)
