@@ -27,7 +27,7 @@ def _run(arguments: list[str]) -> int:
         from benchmarks.experiments import EXPERIMENTS
 
         print(usage(EXPERIMENTS))
-        return 0
+        return 0 if arguments else 2
     from benchmarks.cli import main
 
     return main(arguments)

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card]
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if is_asked(arguments):
         print(usage(experiments))
-        return 0
+        return 0 if arguments else 2
     try:
         command, *rest = arguments
         if command in COMMANDS:

@@ -1,12 +1,11 @@
-import equinox as eqx
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks._execute import execute, load_networks
-from benchmarks._fit import seed_keys
+from benchmarks._execute import execute, load_networks, load_record
 from benchmarks.experiments import EXPERIMENTS
-from benchmarks.experiments.eventprop.gradient_check.figures import SAMPLES, evaluate
 from benchmarks.experiments.eventprop.gradient_check.model import GradientCheck, central_differences, check, closest
 
 CHECK = EXPERIMENTS["eventprop-gradient-check"]
@@ -29,18 +28,15 @@ def test_the_gradient_is_exact_and_the_run_is_in_double_precision(outcome):
     np.testing.assert_array_equal(connection.weight, fit.network.layers[0][0].weight)
 
 
-@pytest.mark.slow
-def test_the_figure_is_drawn(outcome, x64):
+def test_the_figure_is_drawn_from_what_the_run_saved(outcome):
     run, fit = outcome
-    CHECK.figures(GradientCheck(), fit, run.directory)
+    saved = dataclasses.replace(fit, record=load_record(CHECK, run))
+    CHECK.figures(GradientCheck(), saved, run.directory)
     assert (run.directory / "gradient_check.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
-def test_contributions_of_events_add_up_to_the_gradient(x64):
-    times = np.linspace(0.0, GradientCheck().duration, SAMPLES)
-    key = seed_keys(0, 1)[0]
-    found, potentials, (of_inputs, of_chain) = eqx.filter_jit(evaluate)(GradientCheck(), key, times)
+def test_contributions_of_events_add_up_to_the_gradient(outcome):
+    found, potentials, (of_inputs, of_chain) = outcome[1].recorded()
     sums = np.zeros(GradientCheck().inputs)
     np.add.at(sums, np.asarray(found.inputs.index), np.asarray(of_inputs.gradient))
     np.testing.assert_allclose(sums, found.exact[:-1], rtol=1e-10, atol=1e-12)

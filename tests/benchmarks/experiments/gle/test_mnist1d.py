@@ -122,5 +122,5 @@ def test_contradicting_rules_are_refused(data):
 
 def test_the_figure_is_drawn(rng, tmp_path):
     history = {"validation_accuracy": rng.uniform(size=(5, 2))}
-    draw_curves(Fit({}, None, RESULTS.successful, history, 0.0, None), tmp_path, published=True)
+    draw_curves(MNIST1D(), Fit({}, None, RESULTS.successful, history, 0.0, None), tmp_path)
     assert (tmp_path / "curves.png").stat().st_size > 5000

@@ -1,7 +1,8 @@
 import pytest
 
 from benchmarks._fit import fit, seed_keys
-from benchmarks.experiments.sal.alignment.model import ALIGNMENT, Alignment, AlignmentTraining
+from benchmarks.experiments.sal.alignment.figures import figure_8
+from benchmarks.experiments.sal.alignment.model import Alignment, AlignmentTraining
 
 
 def test_angles_fall_and_are_drawn(tmp_path):
@@ -11,8 +12,7 @@ def test_angles_fall_and_are_drawn(tmp_path):
         slow, fast = (outcome.history[f"angle_{layer}_{rate}"].mean(axis=1) for rate in ("0.3", "1"))
         assert fast[-1] < fast[0] - 10
         assert slow[0] > fast[0]
-    assert ALIGNMENT.figures is not None
-    ALIGNMENT.figures(config, outcome, tmp_path)
+    figure_8(config, outcome, tmp_path)
     assert (tmp_path / "angles.png").stat().st_size > 10_000
 
 
