@@ -28,7 +28,7 @@ def test_the_gradient_is_exact_and_the_run_is_in_double_precision(outcome):
     np.testing.assert_array_equal(connection.weight, fit.network.layers[0][0].weight)
 
 
-def test_the_figure_is_drawn_from_what_the_run_saved(outcome):
+def test_the_figure_is_drawn_from_what_the_run_saved(outcome, x64):
     run, fit = outcome
     saved = dataclasses.replace(fit, record=load_record(CHECK, run))
     CHECK.figures(GradientCheck(), saved, run.directory)
