@@ -13,7 +13,7 @@ from benchmarks.datasets import DataSet
 from benchmarks.experiment import Experiment
 from benchmarks.experiments.gle_mnist1d import CLASSES, DT, MNIST1DTraining, State, WithoutDelays
 from benchmarks.training import Metrics, Training, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 RULES = {"gle": gle.Step(), "instantaneous": gle.Instantaneous()}
 SAMPLES = 100

@@ -15,7 +15,7 @@ import gle
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.experiment import Experiment, Published
 from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 DT = 0.2
 STEPS = 360

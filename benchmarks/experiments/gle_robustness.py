@@ -14,7 +14,7 @@ from benchmarks.experiment import Experiment
 from benchmarks.experiments.gle_mnist1d import DT, MNIST1D, MNIST1DTraining, State
 from benchmarks.experiments.gle_mnist1d_family import Family
 from benchmarks.training import Metrics, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from benchmarks.experiment import Experiment
 from benchmarks.experiments.sal_symmnet_figures import figure_8
 from benchmarks.training import Metrics, Training, train
-from eventprop import RESULTS
+from sal import RESULTS
 from sal.feedback import Connection, Fixed, with_feedback
 from sal.symmnet import SALNet, symmetrize
 

@@ -16,7 +16,7 @@ from benchmarks.experiment import Experiment, Published
 from benchmarks.experiments.sal_symmnet_figures import figure_7
 from benchmarks.experiments.sal_symmnet_network import BatchNorm, ConvNet
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
-from eventprop import RESULTS
+from sal import RESULTS
 from sal.feedback import (
     Fixed,
     KolenPollack,

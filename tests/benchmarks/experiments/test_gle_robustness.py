@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS
 from benchmarks.experiments.gle_mnist1d import DT, MNIST1D, MNIST1DTraining, build
 from benchmarks.experiments.gle_robustness import Robustness, RobustnessTraining, members, mismatched
 from benchmarks.experiments.gle_robustness_figures import draw_noise
 from benchmarks.fit import fit
+from gle import RESULTS
 from tests.benchmarks.experiments.test_gle_mnist1d import data as data
 
 SMALL = Robustness(
