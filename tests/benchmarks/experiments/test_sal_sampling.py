@@ -71,8 +71,14 @@ def test_bad_input():
         sal_sampling.SamplingTraining(sal_sampling.SynapticNoise(cycles=200))
 
 
-def test_a_saturated_rate_is_reported_as_that():
-    """Of one network among two, in the first of two reports, by its name and not as a NaN."""
+def test_a_saturated_rate_is_reported_as_that(monkeypatch):
+    """Of one network among several, in the first of two reports, by its name and not as a NaN."""
+
+    def build(parameters):
+        weights = sal.Dense(parameters["weights"])
+        return sal.Network(weights, parameters["bias"], 1.0, escape=sal.ExponentialEscape())
+
+    monkeypatch.setattr(sal_sampling, "build", build)
     config = sal_sampling.SynapticNoise(levels=(0.8,), cycles=2, **{**TINY, "report_every": 1, "validation": 100.0})
     training = sal_sampling.SamplingTraining(config)
     state = training.init(jax.random.key(0))
