@@ -2,7 +2,8 @@
 
 - experiments: `Card`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and `RESULTS`, how
   one ended
-- training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `Run` (a folder)
+- training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `seed_number`, `Run`
+  (a folder)
 - sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `SweepResult`
 - files: `datasets`, `save`, `load`
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from benchmarks._fit import Fit as Fit
     from benchmarks._fit import fit as fit
     from benchmarks._fit import seed_keys as seed_keys
+    from benchmarks._fit import seed_number as seed_number
     from benchmarks._report import report as report
     from benchmarks._sweep import LinearRange as LinearRange
     from benchmarks._sweep import LogRange as LogRange
@@ -29,22 +31,23 @@ if TYPE_CHECKING:
     from benchmarks._sweep import sweep as sweep
     from benchmarks.card import Card as Card
     from benchmarks.card import Published as Published
+    from benchmarks.results import RESULTS as RESULTS
     from benchmarks.run import Run as Run
     from benchmarks.serialise import load as load
     from benchmarks.serialise import save as save
-    from benchmarks.training import RESULTS as RESULTS
     from benchmarks.training import Training as Training
     from benchmarks.training import train as train
 
 _HOME = {
     "_execute": ("execute", "load_best", "load_networks", "load_record"),
-    "_fit": ("Fit", "fit", "seed_keys"),
+    "_fit": ("Fit", "fit", "seed_keys", "seed_number"),
     "_report": ("report",),
     "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep"),
     "card": ("Card", "Published"),
+    "results": ("RESULTS",),
     "run": ("Run",),
     "serialise": ("load", "save"),
-    "training": ("RESULTS", "Training", "train"),
+    "training": ("Training", "train"),
 }
 """The same for `__getattr__`: where each name lives."""
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

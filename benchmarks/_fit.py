@@ -14,14 +14,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 from tqdm import tqdm
 
 from benchmarks._lock import RunLock
 from benchmarks.checkpoint import Checkpoints, compare, describe
 from benchmarks.errors import InvalidInput
+from benchmarks.results import is_successful, message
 from benchmarks.run import Run, finite
-from benchmarks.training import RESULTS, Training, check_epochs, conclude, verify
+from benchmarks.training import Training, check_epochs, conclude, verify
 
 HEADLINES = ("train_loss", "validation_accuracy")
 """The metrics that the progress bar shows, where a training has them."""
@@ -37,8 +38,8 @@ class Fit:
     """The metrics at the end, each `[seeds]`."""
     network: PyTree
     """The trained networks, with a leading axis of seeds on every array."""
-    result: RESULTS
-    """What became of each seed, `[seeds]`."""
+    result: Any
+    """What became of each seed, `[seeds]`, from the `RESULTS` of the package that the experiment is of."""
     history: dict[str, np.ndarray]
     """The metrics of every epoch, each `[epochs, seeds]`; NaN where a value was not finite."""
     compile_s: float
@@ -52,8 +53,8 @@ class Fit:
     @property
     def failures(self) -> dict[int, str]:
         """Position of each seed that failed, and why."""
-        failed = np.flatnonzero(self.result != RESULTS.successful)
-        return {i: RESULTS[jax.tree.map(itemgetter(i), self.result)] for i in failed.tolist()}
+        failed = np.flatnonzero(~np.asarray(is_successful(self.result)))
+        return {i: message(jax.tree.map(itemgetter(i), self.result)) for i in failed.tolist()}
 
     def recorded(self, position: int = 0) -> PyTree:
         """The record of one seed."""
@@ -143,6 +144,15 @@ def seed_keys(seed: int, seeds: int) -> Key[Array, "seeds"]:
     if seed < 0 or seeds < 1:
         raise InvalidInput(f"seed must be at least 0 and seeds at least 1, got seed = {seed}, seeds = {seeds}.")
     return jnp.stack([jax.random.key(number) for number in range(seed, seed + seeds)])
+
+
+def seed_number(key: Key[Array, "*batch"]) -> Int[Array, "*batch"]:
+    """The number that `seed_keys`, or `jax.random.key`, has made a key from.
+
+    So an experiment can do something else for every seed, such as take the next of five targets for every four. Not for
+    keys that come out of `split` or `fold_in`: theirs are arbitrary.
+    """
+    return jax.random.key_data(key)[..., -1].astype(int)
 
 
 def explain(failures: dict[int, str], seeds: Sequence[int]) -> str:

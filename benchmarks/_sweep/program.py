@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.errors import InvalidInput
-from eventprop.results import RESULTS
+from benchmarks.results import enumeration_of, message
 
 # Shares of what there is; the rest is for the data, for other processes, and for the model being a model.
 _DEVICE_SHARE = 0.7
@@ -41,7 +41,7 @@ class Program:
         padded = jax.tree.map(lambda leaf: np.pad(leaf, (0, self.size - count), mode="edge"), (seeds, values))
         outcome = jax.device_get(self._call(*jax.device_put(padded, self._sharding)))
         metrics, result = jax.tree.map(lambda leaf: leaf[:count], outcome)
-        reasons = [RESULTS[jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), result)] for i in range(count)]
+        reasons = [message(jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), result)) for i in range(count)]
         return metrics, [reason or _non_finite(metrics, i) for i, reason in enumerate(reasons)]
 
 
@@ -102,13 +102,9 @@ def _checked(outcome: Any) -> tuple[dict[str, jax.Array], Any]:
         raise InvalidInput(f"The experiment's metrics must be a dictionary from name to scalar, got {metrics!r}.")
     for name, value in metrics.items():
         if jnp.shape(value) != () or jnp.iscomplexobj(value):
-            kind = "complex number" if jnp.iscomplexobj(value) else f"shape {jnp.shape(value)}"
-            raise InvalidInput(f"The experiment's metric {name!r} must be a real scalar, got {kind}.")
-    if not isinstance(result, RESULTS):
-        raise InvalidInput(
-            "The third value that an experiment returns must be a benchmarks.RESULTS, "
-            f"such as RESULTS.successful, got {result!r}."
-        )
+            found = "complex number" if jnp.iscomplexobj(value) else f"shape {jnp.shape(value)}"
+            raise InvalidInput(f"The experiment's metric {name!r} must be a real scalar, got {found}.")
+    enumeration_of(result)  # refuses what is none
     return {name: jnp.asarray(value) for name, value in metrics.items()}, result
 
 

@@ -119,7 +119,7 @@ def test_padding_is_cut_off(precision):
             r"'a' must be a real scalar, got shape \(3,\)",
         ),
         (lambda metrics: ({"a": jnp.ones(()) * 1j}, None, RESULTS.successful), "a real scalar, got complex number"),
-        (lambda metrics: (metrics, None, 0), "must be a benchmarks.RESULTS"),
+        (lambda metrics: (metrics, None, 0), "must be from an eqx.Enumeration with `successful`"),
     ],
 )
 def test_wrong_outcomes_are_refused(outcome, message):

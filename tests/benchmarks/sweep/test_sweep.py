@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import eventprop as ep
 from benchmarks import RESULTS, Card
 from benchmarks._sweep import LogRange, merge, runner, sweep
 from benchmarks._sweep.records import Records
@@ -85,7 +86,7 @@ def test_failed_members_are_listed_and_left_out():
     result = quiet(loses_spikes, over={"momentum": "0.1,0.25,0.5,0.9"}, seeds=3)
     assert [(f.setting, f.seed, f.reason) for f in result.failures] == [
         *(({"momentum": 0.25}, seed, "Not finite: validation_accuracy.") for seed in range(3)),
-        *(({"momentum": 0.5}, seed, RESULTS[RESULTS.spikes_lost]) for seed in range(3)),
+        *(({"momentum": 0.5}, seed, ep.RESULTS[ep.RESULTS.spikes_lost]) for seed in range(3)),
     ]
     expected = sweep_values(toy, Toy(), result.grid)
     np.testing.assert_allclose(result.metrics["validation_accuracy"][[0, 3]], expected[[0, 3]], rtol=1e-6)

@@ -86,7 +86,7 @@ def test_an_experiment_object_in_a_file_is_swept(folder, capsys):
 
 def test_failed_members_are_printed(folder, capsys):
     assert run("my_file.py:experiment", "--over", "rate=1,6", "--seeds", "1", "--metric", "score") == 0
-    assert "rate = 6, seed 0: A value was NaN or infinite" in capsys.readouterr().out
+    assert "rate = 6, seed 0: The network or a metric is NaN or infinite" in capsys.readouterr().out
 
 
 def test_a_registered_experiment_is_swept_by_name(folder, capsys, monkeypatch):

@@ -10,8 +10,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks.datasets import DataSet, mnist1d
+from benchmarks.results import RESULTS
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
-from eventprop import RESULTS
 
 CLASSES = 10
 

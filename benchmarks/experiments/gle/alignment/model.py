@@ -12,7 +12,7 @@ import gle
 from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.model import CLASSES, DT, MNIST1DTraining, State, WithoutDelays
 from benchmarks.training import Metrics, Training, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 RULES = {"gle": gle.Step(), "instantaneous": gle.Instantaneous()}
 SAMPLES = 100

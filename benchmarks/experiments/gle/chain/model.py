@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
 from benchmarks.training import Metrics, outcome, scan_state
-from eventprop import RESULTS
+from gle import RESULTS
 
 TEACHER = {"weights": (1.0, 2.0), "tau_m": (1.0, 2.0)}
 TAU_R = 0.1
@@ -142,8 +142,7 @@ def learn(config: Chain, key: PRNGKeyArray, stepper: gle.AbstractStepper) -> tup
         return (learner, guide), (_record(learner.network, outputs, targets), result)
 
     (learner, _), (history, results) = scan_state(part, pair, jnp.arange(PARTS))
-    well = jnp.all(results == gle.RESULTS.successful)
-    return learner.network, history, gle.RESULTS.where(well, gle.RESULTS.successful, gle.RESULTS.non_finite)
+    return learner.network, history, outcome(results)
 
 
 def learn_by_bptt(config: Chain, key: PRNGKeyArray, window: float) -> tuple[gle.Network, History, gle.RESULTS]:

@@ -14,7 +14,7 @@ import gle
 from benchmarks import datasets
 from benchmarks.datasets import DataSet
 from benchmarks.training import Metrics, Training, count_batches, outcome, scan_state, shuffled_batches, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 DT = 0.1
 TAU = 1.0

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks.datasets import mackey_glass
 from benchmarks.training import Metrics, Training, averaged, outcome, scan_state, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 DT = 0.2
 WARM_UP = 500
@@ -108,7 +108,7 @@ class MackeyGlassTraining(Training):
         members = state.learner, state.average, self.learned, keys
         learner, average, costs, results = eqx.filter_vmap(self._learn)(*members)
         errors = smape(eqx.filter_vmap(self.predict)(average, self.learned), self.continued)
-        worst = gle.RESULTS.where(jnp.all(results == gle.RESULTS.successful), state.result, gle.RESULTS.non_finite)
+        worst = outcome(state.result, results)
         state = State(learner, average, jnp.minimum(state.best, errors), state.key, worst)
         return state, {"train_loss": jnp.mean(costs), "smape": jnp.mean(errors)}
 

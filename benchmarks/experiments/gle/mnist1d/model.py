@@ -14,7 +14,7 @@ from optax.contrib import reduce_on_plateau
 import gle
 from benchmarks.datasets import DataSet, mnist1d
 from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 DT = 0.2
 STEPS = 360

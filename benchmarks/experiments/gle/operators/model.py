@@ -9,7 +9,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
 from benchmarks.training import Metrics
-from eventprop import RESULTS
+from gle import RESULTS
 
 FREQUENCIES = tuple(10 ** (number / 20) for number in range(-40, 41))
 """Angular frequencies times tau_m."""

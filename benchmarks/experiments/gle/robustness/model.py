@@ -12,7 +12,7 @@ from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining, State
 from benchmarks.training import Metrics, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 
 @dataclasses.dataclass(frozen=True)

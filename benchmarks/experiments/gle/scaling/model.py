@@ -11,7 +11,7 @@ from benchmarks.datasets import DataSet
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import MNIST1D, POPULATIONS, MNIST1DTraining
 from benchmarks.training import Metrics, train
-from eventprop import RESULTS
+from gle import RESULTS
 
 
 @dataclasses.dataclass(frozen=True)

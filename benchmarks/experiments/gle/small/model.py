@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
 from benchmarks.training import Metrics, outcome, scan_state
-from eventprop import RESULTS
+from gle import RESULTS
 
 FREQUENCIES = (0.49, 1.07, 1.98)
 """Angular frequencies of the input."""
@@ -94,9 +94,7 @@ def learn(config: Small, key: PRNGKeyArray, *, by_adjoints: bool) -> tuple[gle.N
 
     windows = jnp.arange(round(config.duration / config.window))
     (learner, _), (history, results) = scan_state(window, pair, windows)
-    well = jnp.all(results == gle.RESULTS.successful)
-    result = gle.RESULTS.where(well, gle.RESULTS.successful, gle.RESULTS.non_finite)
-    return learner.network, history, result
+    return learner.network, history, outcome(results)
 
 
 def start(key: PRNGKeyArray, config: Small) -> gle.Network:

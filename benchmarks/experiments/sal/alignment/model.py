@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from benchmarks.training import Metrics, Training, train
-from eventprop import RESULTS
+from sal import RESULTS
 from sal.feedback import Connection, Fixed, with_feedback
 from sal.symmnet import SALNet, symmetrize
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
 from benchmarks.training import Metrics
-from eventprop import RESULTS
+from sal import RESULTS
 from sal.theory import expected_update, pair, steady_state
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import sal
 from benchmarks.training import Metrics
-from eventprop import RESULTS
+from sal import RESULTS
 from sal.phase_plane import attractor, deviation, relative_deviation, relaxation
 from sal.theory import SpikeTimingDifferences, pair, steady_state
 

@@ -10,8 +10,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import sal
-from benchmarks.training import Metrics, Training, train
-from eventprop import RESULTS
+from benchmarks.training import Metrics, Training, outcome, train
+from sal import RESULTS
 
 CHUNK = 20.0
 """Refractory periods that are simulated in one piece."""
@@ -177,8 +177,7 @@ class SamplingTraining(Training):
         return self._judge(state)
 
     def finish(self, state: State) -> tuple[Metrics, Parameters, RESULTS]:
-        well = state.result == sal.RESULTS.successful
-        return {}, state.parameters, RESULTS.where(well, RESULTS.successful, RESULTS.non_finite)
+        return {}, state.parameters, state.result
 
     def _cycle(self, state: State) -> State:
         key, run = jax.random.split(state.key)
@@ -192,7 +191,7 @@ class SamplingTraining(Training):
             state.parameters, state.wake_factor, state.sleep_factor, state.network, self.members
         )
         return dataclasses.replace(
-            state, parameters=parameters, network=network, key=key, result=_worst(state.result, results)
+            state, parameters=parameters, network=network, key=key, result=outcome(state.result, results)
         )
 
     def _judge(self, state: State) -> tuple[State, Metrics]:
@@ -216,7 +215,7 @@ class SamplingTraining(Training):
         for number, name in enumerate(self.names):
             metrics[f"kl_{name}"] = divergences[number]
             metrics[f"asymmetry_{name}"] = asymmetries[number]
-        state = dataclasses.replace(state, network=network, key=key, result=_worst(state.result, results))
+        state = dataclasses.replace(state, network=network, key=key, result=outcome(state.result, results))
         return state, metrics
 
 
@@ -276,11 +275,6 @@ def asymmetry(weights: Float[Array, "units units"]) -> Float[Array, ""]:
     """Var(W_ij - W_ji) over the pairs i < j."""
     upper = np.triu_indices(weights.shape[0], 1)
     return jnp.var((weights - weights.T)[upper])
-
-
-def _worst(before: sal.RESULTS, results: sal.RESULTS) -> sal.RESULTS:
-    well = jnp.all(results == sal.RESULTS.successful)
-    return sal.RESULTS.where(well, before, sal.RESULTS.non_finite)
 
 
 def sampling(config: SynapticNoise, key: PRNGKeyArray) -> tuple[Metrics, Parameters, RESULTS]:

@@ -14,7 +14,7 @@ from benchmarks import datasets
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments.sal.symmnet.network import BatchNorm, ConvNet
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
-from eventprop import RESULTS
+from sal import RESULTS
 from sal.feedback import (
     Fixed,
     KolenPollack,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import gle
-from benchmarks import RESULTS
 from benchmarks.experiments.gle.mackey_glass.model import MackeyGlass, MackeyGlassTraining, smape
 from benchmarks.training import train
+from gle import RESULTS
 
 SMALL = MackeyGlass(
     hidden=(10, 10), epochs=2, delay=1.0, ahead=2, streams=2, passes=2, learning_rate=3e-3, decay=0.1, averaging=0.5

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import gle
-from benchmarks import RESULTS
 from benchmarks._fit import Fit
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments.gle.mnist1d.figures import draw_curves
@@ -22,6 +21,7 @@ from benchmarks.experiments.gle.mnist1d.model import (
     judge,
 )
 from benchmarks.training import train
+from gle import RESULTS
 
 SMALL = MNIST1D(hidden=(4, 4, 4), layers=1, epochs=3, batch_size=20, learning_rate=3e-3, averaging=0.5)
 

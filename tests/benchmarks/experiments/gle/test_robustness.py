@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS
 from benchmarks._fit import fit
 from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining, build
 from benchmarks.experiments.gle.robustness.figures import draw_noise
 from benchmarks.experiments.gle.robustness.model import Robustness, RobustnessTraining, members, mismatched
+from gle import RESULTS
 from tests.benchmarks.experiments.gle.test_mnist1d import data as data
 
 SMALL = Robustness(

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sal
 from benchmarks.experiments.sal.sampling import model as sal_sampling
 from benchmarks.experiments.sal.sampling.figures import draw_decays, draw_noise
 
@@ -68,3 +69,23 @@ def test_figures_show_all_networks():
 def test_bad_input():
     with pytest.raises(ValueError, match="cycles must be a multiple of report_every = 150, got 200"):
         sal_sampling.SamplingTraining(sal_sampling.SynapticNoise(cycles=200))
+
+
+def test_a_saturated_rate_is_reported_as_that(monkeypatch):
+    """Of one network among several, in the first of two reports, by its name and not as a NaN."""
+
+    def build(parameters):
+        weights = sal.Dense(parameters["weights"])
+        return sal.Network(weights, parameters["bias"], 1.0, escape=sal.ExponentialEscape())
+
+    monkeypatch.setattr(sal_sampling, "build", build)
+    config = sal_sampling.SynapticNoise(levels=(0.8,), cycles=2, **{**TINY, "report_every": 1, "validation": 100.0})
+    training = sal_sampling.SamplingTraining(config)
+    state = training.init(jax.random.key(0))
+    bias = state.parameters["bias"].at[1].set(50.0)  # exp(50) spikes per refractory period
+    state = eqx.tree_at(lambda s: s.parameters["bias"], state, bias)
+    epoch = eqx.filter_jit(training.epoch)
+    state, _ = epoch(state, jnp.asarray(0))
+    state = eqx.tree_at(lambda s: s.parameters["bias"], state, jnp.zeros_like(bias))
+    state, _ = epoch(state, jnp.asarray(1))
+    assert bool(training.finish(state)[2] == sal.RESULTS.rate_saturated)
