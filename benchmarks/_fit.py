@@ -56,6 +56,16 @@ class Fit:
         failed = np.flatnonzero(~np.asarray(is_successful(self.result)))
         return {i: message(jax.tree.map(itemgetter(i), self.result)) for i in failed.tolist()}
 
+    def __repr__(self) -> str:
+        """How many seeds succeeded, why others failed, and the mean metrics of those that succeeded."""
+        failures, seeds = self.failures, np.size(is_successful(self.result))
+        good = [position for position in range(seeds) if position not in failures]
+        lines = [f"Fit: {len(good)} of {seeds} seeds successful"]
+        lines += [f"  position {position} failed: {reason}" for position, reason in failures.items()]
+        if good:
+            lines += [f"  {name}: {np.mean(values[good]):.6g}" for name, values in self.metrics.items()]
+        return "\n".join(lines)
+
     def recorded(self, position: int = 0) -> PyTree:
         """The record of one seed."""
         return jax.tree.map(lambda leaf: leaf[position] if eqx.is_array(leaf) else leaf, self.record)
