@@ -96,7 +96,6 @@ def expected(config: Pair, learns: Float[Array, "2"]) -> Float[Array, "records 2
 BOTH, ONE = (1.0, 1.0), (0.0, 1.0)
 
 
-@eqx.filter_jit
 def courses(config: Pair, key: PRNGKeyArray) -> tuple[Course, Course]:
     """Simulated in replicas, and expected."""
     keys = jax.random.split(key, config.replicas)

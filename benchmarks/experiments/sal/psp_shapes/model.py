@@ -59,7 +59,6 @@ def bias_grid(config: Shapes) -> Float[Array, " biases"]:
     return jnp.linspace(-config.largest_bias, config.largest_bias, config.biases)
 
 
-@eqx.filter_jit
 def attractors(config: Shapes, psp: sal.AbstractKernel) -> Float[Array, "biases biases weights"]:
     """W_12 at rest, at [b_1, b_2, W_21] (Fig. 10c)."""
     w21, dt = weight_grid(config), 1 / config.steps
@@ -78,7 +77,6 @@ def stdd(config: Shapes, psp: sal.AbstractKernel, weight: float, biases: tuple[f
     return steady_state(pair((weight, weight), biases, psp, 1.0), dt=1 / config.steps).differences
 
 
-@eqx.filter_jit
 def slowest_relaxation(config: Shapes, psp: sal.AbstractKernel) -> Float[Array, ""]:
     """The largest derivative of the update across the diagonal, over all biases: stable while negative."""
     biases, w21, dt = bias_grid(config), weight_grid(config), 1 / config.steps

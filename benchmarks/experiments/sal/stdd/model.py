@@ -3,7 +3,6 @@
 import dataclasses
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -87,7 +86,6 @@ def count_pairs(spikes: Float[Array, "time 2"], order: sal.AbstractOrder, settli
     return jnp.sum(jax.lax.scan(step, never, (spikes, jnp.arange(len(spikes))))[1], axis=0)
 
 
-@eqx.filter_jit
 def compare(
     config: STDD, psp: sal.AbstractKernel, order: sal.AbstractOrder, weights: Array, biases: Array, key: PRNGKeyArray
 ) -> Comparison:

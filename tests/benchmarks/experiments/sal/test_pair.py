@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from benchmarks.experiments.sal.pair.model import Pair, courses
 @pytest.mark.slow
 def test_weights_align_as_the_theory_says(key):
     config = Pair(duration=3000, replicas=8, learning_rate=1e-2)
-    found, theory = courses(config, key)
+    found, theory = eqx.filter_jit(courses)(config, key)
     for runs, course in zip(found, theory, strict=True):
         error = jnp.std(runs, axis=0) / np.sqrt(config.replicas)
         assert jnp.max(jnp.abs(jnp.mean(runs, axis=0) - course)) < 5 * jnp.max(error)

@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax.numpy as jnp
 import pytest
 
@@ -9,7 +10,7 @@ COARSE = Shapes(steps=4, weights=3, biases=2)
 
 @pytest.mark.slow
 def test_only_rectangular_psps_align_perfectly(key, x64):
-    metrics, _, _, found = sal_psp_shapes(COARSE, key)
+    metrics, _, _, found = eqx.filter_jit(sal_psp_shapes)(COARSE, key)
     assert metrics["rectangular_largest_deviation"] < 1e-4
     assert 1e-3 < metrics["short_largest_deviation"] < metrics["long_largest_deviation"]
     assert metrics["rectangular_slowest_relaxation"] < 0

@@ -1,5 +1,6 @@
 import dataclasses
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,16 +34,16 @@ def test_the_pairs_that_are_counted_are_the_nearest(order, rng):
 
 @pytest.mark.slow
 def test_simulated_differences_pass_the_test_and_others_do_not(key, x64):
-    found = comparisons(SMALL, key)
+    found = eqx.filter_jit(comparisons)(SMALL, key)
     assert len(found) == 4
     for comparison in found.values():
         assert 1e-3 < comparison.p_value[0] < 1 - 1e-3
     weights, biases = jnp.array([0.5, -0.5]), jnp.array([0.3, -0.2])
     alpha = sal.Alpha(1 / 3, 1.0)
     large = dataclasses.replace(SMALL, replicas=4 * SMALL.replicas)
-    honest = compare(large, alpha, sal.Sweep(), weights, biases, key)
+    honest = eqx.filter_jit(compare)(large, alpha, sal.Sweep(), weights, biases, key)
     # The power of the test: theory for weights that are off by 0.1.
-    moved = compare(SMALL, alpha, sal.Sweep(), weights + 0.1, biases, key)
+    moved = eqx.filter_jit(compare)(SMALL, alpha, sal.Sweep(), weights + 0.1, biases, key)
     theory = moved.expected.probabilities(LAGS) * moved.expected.rate
     off = (honest.counted - theory) / honest.error
     assert honest.p_value > 1e-3 and np.max(np.abs(off)) > 5
