@@ -7,6 +7,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.compiled import kept_programs
 from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.execute import execute
 from benchmarks.experiment import Experiment, find, precision
@@ -28,6 +29,8 @@ class Options:
     """Go on with the newest interrupted run that has these settings."""
     results: str = "results"
     """Folder for results."""
+    compilation_cache: bool = True
+    """Keep compiled programs in ~/.cache/credax/compiled, for a week, so that the next run compiles nothing."""
 
 
 def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Experiment] | None = None) -> int:
@@ -69,7 +72,13 @@ def _flags(experiment: Experiment) -> type:
 
 
 def _run(experiment: Experiment, config: Any, options: Options) -> int:
-    run, outcome = execute(experiment, config, **dataclasses.asdict(options))
+    settings = dataclasses.asdict(options)
+    with kept_programs(settings.pop("compilation_cache")):
+        return _execute(experiment, config, settings)
+
+
+def _execute(experiment: Experiment, config: Any, settings: dict[str, Any]) -> int:
+    run, outcome = execute(experiment, config, **settings)
     print(final_table(run.summary() or {}, experiment.published))
     if experiment.figures is not None:
         with precision(experiment.double):
