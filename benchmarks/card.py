@@ -12,7 +12,7 @@ from benchmarks.errors import InvalidInput
 from benchmarks.training import Training
 
 ALLOWED = (bool, int, float, str, tuple)
-RESERVED = ("seed", "seeds", "resume", "results")
+RESERVED = ("seed", "seeds", "resume", "results", "compilation_cache")
 """The options of every run, which no field may be called."""
 
 

@@ -12,6 +12,7 @@ from benchmarks._fit import explain
 from benchmarks._report import examine
 from benchmarks._sweep.cli import sweep_command
 from benchmarks.card import Card, find, precision
+from benchmarks.compiled import kept_programs
 from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.table import final_table
 from benchmarks.usage import COMMANDS, is_asked, usage
@@ -29,6 +30,8 @@ class Options:
     """Go on with the newest interrupted run that has these settings."""
     results: str = "results"
     """Folder for results."""
+    compilation_cache: bool = True
+    """Keep compiled programs in ~/.cache/credax/compiled, for a week, so that the next run compiles nothing."""
 
 
 def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card] | None = None) -> int:
@@ -77,7 +80,13 @@ def _flags(experiment: Card) -> type:
 
 
 def _run(experiment: Card, config: Any, options: Options) -> int:
-    run, outcome = execute(experiment, config, **dataclasses.asdict(options))
+    settings = dataclasses.asdict(options)
+    with kept_programs(settings.pop("compilation_cache")):
+        return _execute(experiment, config, settings)
+
+
+def _execute(experiment: Card, config: Any, settings: dict[str, Any]) -> int:
+    run, outcome = execute(experiment, config, **settings)
     if experiment.figures is not None:  # before anything is printed, so that a reader who leaves does not stop them
         with precision(experiment.double):
             experiment.figures(config, outcome, run.directory)

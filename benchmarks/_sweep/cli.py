@@ -12,6 +12,7 @@ from benchmarks._sweep.grid import Grid, check_seeds, parse_shard
 from benchmarks._sweep.result import DEFAULT_METRIC
 from benchmarks._sweep.runner import sweep
 from benchmarks._sweep.target import configure, find_target
+from benchmarks.compiled import kept_programs
 from benchmarks.errors import InvalidInput
 
 Repeated = tyro.conf.UseAppendAction[list[str]]
@@ -28,6 +29,7 @@ def sweep_command(
     results: Path | None = None,
     metric: str = DEFAULT_METRIC,
     chunk: int = 64,
+    compilation_cache: bool = True,
 ) -> None:
     """Run an experiment at many settings, with several seeds each.
 
@@ -42,6 +44,8 @@ def sweep_command(
             unless given.
         metric: What to rank the settings by; never a metric of the test set.
         chunk: How many members at once on a device, at most.
+        compilation_cache: Keep compiled programs in ~/.cache/credax/compiled, for a week, so that the next run
+            compiles nothing.
     """
     target = find_target(experiment)
     config = configure(target, set)
@@ -50,7 +54,8 @@ def sweep_command(
     part = parse_shard(shard) if shard is not None else None
     rest = {"seeds": seeds, "seed": seed, "results": folder, "shard": part, "metric": metric, "chunk": chunk}
     try:
-        outcome = sweep(target, config, over=grid.axes, **rest)
+        with kept_programs(compilation_cache):
+            outcome = sweep(target, config, over=grid.axes, **rest)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on with what is left.", file=sys.stderr)
         sys.exit(130)

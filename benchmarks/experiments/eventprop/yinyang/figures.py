@@ -53,29 +53,30 @@ def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequ
 
 def respond(training: YinYangTraining, weights: Weights, features: Float[np.ndarray, "samples 4"]) -> Response:
     """All hidden spikes and the first output spikes for each sample (ms; inf: none)."""
-    parts = []
+    config, parts = training.config, []
+    # Apart from the simulation: the encoder calls back to check its input, and programs that do are compiled anew in
+    # every process.
+    encode = jax.vmap(ep.Latency(config.t_min, config.t_max, config.t_bias))
     for start in range(0, len(features), BATCH):
         batch = features[start : start + BATCH]
         # All batches are of one size, so that one program does for samples and maps.
         padded = np.pad(batch, ((0, BATCH - len(batch)), (0, 0)))
-        response = _respond(training, weights, jnp.asarray(padded, dtype=float))
+        response = _respond(training, weights, encode(jnp.asarray(padded, dtype=float)))
         parts.append([np.asarray(times)[: len(batch)] for times in response])
     hidden, output = zip(*parts, strict=True)
     return np.concatenate(hidden), np.concatenate(output)
 
 
 @eqx.filter_jit
-def _respond(training: YinYangTraining, weights: Weights, features: Array) -> tuple[Array, Array]:
-    config = training.config
-    encode = ep.Latency(config.t_min, config.t_max, config.t_bias)
+def _respond(training: YinYangTraining, weights: Weights, spikes: ep.Spikes) -> tuple[Array, Array]:
     network = training.network(weights)
 
-    def trial(features):
-        solution = training.simulate(network, encode(features))
+    def trial(spikes):
+        solution = training.simulate(network, spikes)
         hidden, output = (layer for layer in solution.spikes if layer is not None)
         return hidden.times, output.first()
 
-    return jax.vmap(trial)(features)
+    return jax.vmap(trial)(spikes)
 
 
 def _decide(first: Float[np.ndarray, "samples 3"]) -> Int[np.ndarray, " samples"]:
