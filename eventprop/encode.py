@@ -36,14 +36,12 @@ class Latency(eqx.Module):
 
         A feature outside [0, 1], or NaN, is an error when the values are known.
         """
-        features = as_float("features", features)
-        if jnp.ndim(features) != 1:
-            shape = jnp.shape(features)
+        x: Array = as_float("features", features)
+        if jnp.ndim(x) != 1:
+            shape = jnp.shape(x)
             raise ValueError(f"features must be those of one trial, a vector, got shape {shape}; use jax.vmap")
-        features = eqx.error_if(
-            features, ~((features >= 0) & (features <= 1)), "Latency: features must lie in [0, 1]; rescale the data"
-        )
-        times = self.t_min + features * (self.t_max - self.t_min)
+        x = eqx.error_if(x, ~((x >= 0) & (x <= 1)), "Latency: features must lie in [0, 1]; rescale the data")
+        times = self.t_min + x * (self.t_max - self.t_min)
         if self.t_bias is not None:
             times = jnp.append(times, jnp.asarray(self.t_bias, times.dtype))
         order = sorted_positions(lax.stop_gradient(times), lax.iota(jnp.int32, times.size))

@@ -53,9 +53,9 @@ def weight_bump(bump: AnyScalar, allowed: Sequence[AnyScalar]) -> optax.Gradient
                     "and neurons"
                 )
             too_silent = jnp.asarray(missing) > jnp.asarray(ratio)
-            amount = jnp.where(too_silent & ~waiting, bump, 0.0)
+            amount = jnp.where(too_silent & ~waiting, jnp.asarray(bump, weight.dtype), 0)
             waiting |= too_silent
-            return amount.astype(weight.dtype)
+            return amount
 
         return _add_to_weights(updates, increment, silent=silent, allowed=allowed), state
 
@@ -84,9 +84,9 @@ def spike_count_regulariser(
     def increment(weight: Array, count: Float[Array, "neurons"], least: AnyScalar, most: AnyScalar) -> Array:
         if np.shape(count) != weight.shape[:1]:
             raise ValueError(f"counts must hold one value for each of {weight.shape[0]} neurons, got {np.shape(count)}")
-        count = jnp.asarray(count, weight.dtype)
-        slope = strength * (jnp.maximum(count - most, 0) - jnp.maximum(least - count, 0))
-        return slope[:, None].astype(weight.dtype)
+        factor, count, least, most = (jnp.asarray(x, weight.dtype) for x in (strength, count, least, most))
+        slope = factor * (jnp.maximum(count - most, 0) - jnp.maximum(least - count, 0))
+        return slope[:, None]
 
     def update(updates, state, params=None, *, counts: Sequence[Any], **extra):
         del params, extra
