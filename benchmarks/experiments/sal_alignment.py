@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from benchmarks.errors import InvalidInput
 from benchmarks.experiment import Experiment
 from benchmarks.experiments.sal_symmnet_figures import figure_8
 from benchmarks.training import Metrics, Training, train
@@ -48,7 +49,7 @@ class AlignmentTraining(Training):
 
     def __init__(self, config: Alignment):
         if len(config.layers) != 4:
-            raise ValueError(f"layers must be four numbers of neurons, but are {config.layers}.")
+            raise InvalidInput(f"layers must be four numbers of neurons, but are {config.layers}.")
         self.config, self.epochs, self.steps_per_epoch = config, config.epochs, round(config.duration)
 
     def init(self, key: PRNGKeyArray) -> State:
