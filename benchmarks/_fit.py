@@ -112,7 +112,7 @@ def fit(
         current, rows = store.resume(start) if resume else store.start(start)
         current = _loop(training, programs, current, rows, store, progress)
     metrics, network, result = jax.block_until_ready(programs.finish(training, *current))
-    seconds = [row["epoch_s"] for row in rows if row["epoch_s"] is not None]  # None: lost in a power cut
+    seconds = [row["epoch_s"] for row in rows if row.get("epoch_s") is not None]  # None: lost in a power cut
     outcome = Fit(
         metrics={name: np.asarray(value) for name, value in metrics.items()},
         network=network,
