@@ -106,12 +106,13 @@ class LIF(AbstractNeuron):
         return (spike, recovery)
 
     def valid(self, y: LIFState) -> Bool[Array, ""]:
-        """Times are positive, and potentials and resets lie below the threshold."""
+        """Times are positive, resets lie below the threshold, and so do potentials in the refractory period."""
         threshold = jnp.asarray(self.threshold, y.v.dtype)
         refractory = jnp.inf if self.refractory is None else self.refractory
         below = threshold - self.reset(threshold, threshold)
-        positive = all_positive(self.tau_mem, self.tau_syn, refractory, below, threshold - y.v)
-        return positive & jnp.all(y.refractory >= 0)
+        positive = all_positive(self.tau_mem, self.tau_syn, refractory, below)
+        held_below = (y.refractory == 0) & (y.v >= threshold) | (y.refractory >= 0) & (y.v < threshold)
+        return positive & jnp.all(held_below)
 
     def receive(self, y: LIFState, port: int, charge: Float[Array, " neurons"]) -> LIFState:
         """I += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""
