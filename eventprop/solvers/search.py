@@ -82,9 +82,9 @@ def search(
         v=reset,
         i=trial.i,
         hold=jnp.minimum(released, trial.end),
-        fired=jnp.zeros(trial.neurons, jnp.int32),
-        times=jnp.full((max_spikes + 1, trial.neurons), jnp.inf, trial.v.dtype),
-        currents=jnp.zeros((max_spikes + 1, trial.neurons), trial.v.dtype),
+        fired=jnp.zeros_like(trial.v, jnp.int32),
+        times=jnp.full_like(trial.v, jnp.inf, shape=(max_spikes + 1, trial.neurons)),
+        currents=jnp.zeros_like(trial.v, shape=(max_spikes + 1, trial.neurons)),
     )
     alone = times.shape[0] == 1
 

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.closed_form import Membrane
+from eventprop.loops import vary_alike
 from eventprop.network import Dense
 from eventprop.neurons.li import LI, LIState
 from eventprop.neurons.lif import LIF, LIFState
@@ -84,7 +85,7 @@ def layer_trial(
         v = jnp.where(v - threshold > rounding(threshold, reset, bias), threshold, v)
     else:
         threshold, reset, refractory = jnp.asarray(jnp.inf, dtype), jnp.asarray(0, dtype), None
-    return LayerTrial(
+    trial = LayerTrial(
         membrane=membrane,
         threshold=threshold,
         reset=reset,
@@ -100,6 +101,7 @@ def layer_trial(
         end=end,
         once=isinstance(neuron, LIF) and isinstance(neuron.refractory, float) and neuron.refractory == math.inf,
     )
+    return vary_alike(trial)
 
 
 def _finite_end(times: Array, t1: Array, membrane: Membrane) -> Array:
