@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from eventprop.parameters import check_positive
+from eventprop.parameters import as_float, check_not_negative, check_positive, check_scalars, numeric
 from eventprop.spikes import Spikes, sorted_positions
 
 _Scalar = float | Float[Array, ""]
@@ -20,13 +20,14 @@ class Latency(eqx.Module):
     negative times and for t_max <= t_min.
     """
 
-    t_min: _Scalar
-    t_max: _Scalar
-    t_bias: _Scalar | None = None
+    t_min: _Scalar = eqx.field(converter=numeric("t_min"))
+    t_max: _Scalar = eqx.field(converter=numeric("t_max"))
+    t_bias: _Scalar | None = eqx.field(converter=numeric("t_bias"), default=None)
 
     def __check_init__(self):
-        _check_not_negative("t_min", self.t_min)
-        _check_not_negative("t_bias", self.t_bias)
+        check_scalars(t_min=self.t_min, t_max=self.t_max, t_bias=self.t_bias)
+        check_not_negative("t_min", self.t_min, "times start at 0")
+        check_not_negative("t_bias", self.t_bias, "times start at 0")
         check_positive("t_max - t_min", self.t_max, "let the latest spike come after the earliest", minus=self.t_min)
 
     def __call__(self, features: Float[Array, "features"]) -> Spikes:
@@ -34,8 +35,10 @@ class Latency(eqx.Module):
 
         A feature outside [0, 1], or NaN, is an error when the values are known.
         """
-        if features.ndim != 1:
-            raise ValueError(f"features must be those of one trial, a vector, got shape {features.shape}; use jax.vmap")
+        features = as_float("features", features)
+        if jnp.ndim(features) != 1:
+            shape = jnp.shape(features)
+            raise ValueError(f"features must be those of one trial, a vector, got shape {shape}; use jax.vmap")
         features = eqx.error_if(
             features, ~((features >= 0) & (features <= 1)), "Latency: features must lie in [0, 1]; rescale the data"
         )
@@ -59,13 +62,14 @@ class Poisson(eqx.Module):
       the mean. Events that do not fit are an error, never dropped.
     """
 
-    rate: _Scalar
+    rate: _Scalar = eqx.field(converter=numeric("rate"))
     sources: int = eqx.field(static=True)
-    t_max: _Scalar
+    t_max: _Scalar = eqx.field(converter=numeric("t_max"))
     capacity: int = eqx.field(static=True)
 
     def __check_init__(self):
-        _check_not_negative("rate", self.rate)
+        check_scalars(rate=self.rate, t_max=self.t_max)
+        check_not_negative("rate", self.rate, "it counts spikes")
         check_positive("t_max", self.t_max)
         check_positive("sources", self.sources)
         check_positive("capacity", self.capacity)
@@ -82,9 +86,3 @@ class Poisson(eqx.Module):
         present = times < self.t_max
         index = jax.random.randint(index_key, (self.capacity,), 0, self.sources, jnp.int32)
         return Spikes(jnp.where(present, times, jnp.inf), jnp.where(present, index, 0))
-
-
-def _check_not_negative(name: str, value: _Scalar | None) -> None:
-    # Traced values and the placeholders of pytree transformations tell nothing yet.
-    if isinstance(value, float | int) and not value >= 0:
-        raise ValueError(f"{name} must not be negative, got {value}; times and rates start at 0")

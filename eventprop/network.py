@@ -9,18 +9,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.neurons.base import AbstractNeuron
+from eventprop.parameters import numeric
 
 
 class Dense(eqx.Module):
     """All-to-all synapses: a spike of source i adds weight[j, i] to the current of neuron j.
 
     Rows are postsynaptic as in the paper's Table 1, whose columns of W are presynaptic; its w_ij elsewhere is i -> j.
+
+    Lists and whole numbers become floats. Raises ValueError for other shapes, and for precisions other than float32 and
+    float64.
     """
 
-    weight: Float[Array, "neurons sources"]
+    weight: Float[Array, "neurons sources"] = eqx.field(converter=numeric("weight"))
 
     def __check_init__(self):
-        if hasattr(self.weight, "ndim") and self.weight.ndim != 2:
+        if hasattr(self.weight, "shape") and len(self.weight.shape) != 2:
             raise ValueError(f"weight must be [neurons, sources], but has shape {self.weight.shape}.")
 
     @classmethod

@@ -158,7 +158,7 @@ class YinYangTraining(Training):
     def network(self, weights: tuple[Array, Array]) -> ep.FeedForward:
         """The 5-hidden-3 network with these weights. Its outputs fire at most once."""
         hidden = ep.LIF(self.config.tau_mem, self.config.tau_syn)
-        output = ep.LIF(self.config.tau_mem, self.config.tau_syn, refractory=jnp.inf)
+        output = ep.LIF(self.config.tau_mem, self.config.tau_syn, refractory=ep.FiresOnce())
         return ep.FeedForward([(ep.Dense(weights[0]), hidden), (ep.Dense(weights[1]), output)])
 
     def simulate(self, network: ep.FeedForward, spikes: ep.Spikes, **options: Any) -> ep.Solution:

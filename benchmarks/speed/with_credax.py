@@ -1,5 +1,7 @@
 """The training step in Credax."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ GENEROUS = ep.Exact(max_spikes=(16, 32))
 def build(problem: Problem, *, refire: bool) -> Contender:
     """`refire`: outputs fire as often as they are driven to; else once, which leaves the first-spike loss the same."""
     neuron = ep.LIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, threshold=THRESHOLD)
-    output = neuron if refire else eqx.tree_at(lambda n: n.refractory, neuron, jnp.inf, is_leaf=lambda x: x is None)
+    output = neuron if refire else dataclasses.replace(neuron, refractory=ep.FiresOnce())
     network = ep.FeedForward([(ep.Dense(problem.hidden.T), neuron), (ep.Dense(problem.output.T), output)])
 
     def run(network, spikes, solver):

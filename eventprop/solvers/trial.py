@@ -1,7 +1,6 @@
 """One layer in one trial: everything that its closed-form solution depends on."""
 
 import dataclasses
-import math
 
 import equinox as eqx
 import jax
@@ -13,7 +12,8 @@ from eventprop.closed_form import Membrane
 from eventprop.loops import vary_alike
 from eventprop.network import Dense
 from eventprop.neurons.li import LI, LIState
-from eventprop.neurons.lif import LIF, LIFState
+from eventprop.neurons.lif import LIF, FiresOnce, LIFState
+from eventprop.solvers.weight_rows import rows
 
 
 class LayerTrial(eqx.Module):
@@ -80,7 +80,7 @@ def layer_trial(
         # Only the potential itself tells: less the bias it may be rounded across the threshold.
         due = state.v >= threshold
         reset = neuron.reset(threshold, threshold) - bias
-        refractory = None if neuron.refractory is None else jnp.asarray(neuron.refractory, dtype)
+        refractory = None if neuron.refractory is None else jnp.asarray(neuron.period, dtype)
         threshold = threshold - bias
         v = jnp.where(v - threshold > rounding(threshold, reset, bias), threshold, v)
     else:
@@ -94,12 +94,12 @@ def layer_trial(
         i=state.i,
         hold=state.refractory if isinstance(state, LIFState) else jnp.zeros_like(state.v),
         due=due,
-        charge=connection.weight.T,
+        charge=rows(connection.weight),
         times=jnp.where(present, times, end),
         index=index,
         present=present.astype(dtype),
         end=end,
-        once=isinstance(neuron, LIF) and isinstance(neuron.refractory, float) and neuron.refractory == math.inf,
+        once=isinstance(neuron, LIF) and isinstance(neuron.refractory, FiresOnce),
     )
     return vary_alike(trial)
 
