@@ -71,7 +71,7 @@ def expand(parameter: Array, ndim: int) -> Array:
 
 
 def _saturating_ramp(t: Array, rate: Array) -> Array:
-    """(1 - exp(-rate t)) / rate, and t at rate 0, for rates that are not negative; with derivatives in both arguments."""
+    """(1 - exp(-rate t)) / rate, and t at rate 0, for rates >= 0, with accurate derivatives in both arguments."""
     x = rate * t
     small = _is_small(x)
     far = (1 - jnp.exp(-jnp.where(small, jnp.ones_like(x), x))) / jnp.where(small, jnp.ones_like(x), rate)

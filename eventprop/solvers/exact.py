@@ -71,23 +71,24 @@ class Exact(AbstractSolver):
         spiking = sum(isinstance(neuron, LIF) for _, neuron in network.layers)
         max_spikes = _per_layer("max_spikes", self.max_spikes, spiking)
         max_events = _per_layer("max_events", self.max_events, len(network.layers) - 1)
-        trains, ys, states, lost = [], [], [], jnp.zeros((), jnp.int32)
+        trains, ys, states, lost = [], [], [], []
         for number, ((connection, neuron), initial) in enumerate(zip(network.layers, state, strict=True)):
             if not isinstance(neuron, LIF | LI):
                 raise ValueError(f"Exact has no closed form for {type(neuron).__name__}; it solves LIF and LI.")
             trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
             times, occupied, due = jnp.zeros((0, connection.neurons), spikes.times.dtype), None, None
+            beyond = overflow = jnp.zeros((), jnp.int32)
             if isinstance(neuron, LIF):
                 bounds = {"max_spikes": max_spikes[number], "max_events": (*max_events, None)[number]}
                 times, _, fired, occupied, due = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
-                lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
+                beyond = jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
             trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
             ys.append(None if ts is None else _potentials(trial, neuron, times, ts))
             states.append(_final_state(trial, neuron, times, due))
             if number + 1 < len(network.layers):
                 spikes, overflow = SpikeTrains(times.T).merge(max_events[number], occupied)
-                lost = lost + overflow
-        return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), lost)
+            lost.append(jnp.stack([beyond, overflow]))
+        return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), jnp.stack(lost))
 
 
 def _per_layer(name: str, value: int | tuple[int, ...] | None, layers: int) -> tuple[Any, ...]:
