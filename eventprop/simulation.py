@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
+from eventprop.failures import raise_unless_successful
 from eventprop.network import FeedForward
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
 from eventprop.results import RESULTS
@@ -82,8 +83,9 @@ def simulate(
 def _simulate(network, spikes, t1, ts, state, *, solver, adjoint, throw) -> Solution:
     found = solver.run(network, spikes, t1, adjoint=adjoint, ts=ts, state=state)
     result = _judge(network, spikes, t1, ts, state, found)
-    solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": found.lost}, result)
-    return result.error_if(solution, result != RESULTS.successful) if throw else solution
+    lost = jnp.sum(found.lost, dtype=jnp.int32)
+    solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": lost}, result)
+    return raise_unless_successful(solution, result, found.lost) if throw else solution
 
 
 def _check_types(network: FeedForward, spikes: Spikes, solver: AbstractSolver) -> None:
@@ -161,7 +163,7 @@ def _judge(
     previous = jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
     valid = [neuron.valid(y) for (_, neuron), y in zip(network.layers, state, strict=True)]
     conditions = [
-        (found.lost == 0, RESULTS.spikes_lost),
+        (jnp.all(found.lost == 0), RESULTS.spikes_lost),
         (_is_finite(network, found.state), RESULTS.non_finite),
         (jnp.all(jnp.stack(valid)), RESULTS.invalid_parameters),
         (jnp.all((spikes.index >= 0) & (spikes.index < sources)), RESULTS.unknown_source),

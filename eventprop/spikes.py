@@ -230,7 +230,7 @@ def _merge_order(
     # `lax.cond` would always pay for both branches; it reads its carry, or XLA would move the sort out of the loop.
     def sort_all(carry):
         spikes = jnp.where(carry[1], flat, jnp.inf)
-        return sorted_positions(spikes, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.array(False)
+        return sorted_positions(spikes, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.zeros_like(carry[1])
 
     order, _ = lax.while_loop(lambda carry: carry[1], sort_all, (order, lost > 0))
     return order, lost

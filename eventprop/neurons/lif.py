@@ -121,13 +121,14 @@ class LIF(AbstractNeuron):
         return (spike, recovery)
 
     def valid(self, y: LIFState) -> Bool[Array, ""]:
-        """Times are positive, and potentials and resets lie below the threshold."""
+        """Times are positive, resets lie below the threshold, and so do potentials in the refractory period."""
         threshold = jnp.asarray(self.threshold, y.v.dtype)
         below = threshold - self.reset(threshold, threshold)
-        positive = all_positive(self.tau_mem, self.tau_syn, below, threshold - y.v)
+        positive = all_positive(self.tau_mem, self.tau_syn, below)
         if self.refractory is not None:
             positive &= all_positive(self.period)
-        return positive & jnp.all(y.refractory >= 0)
+        held_below = (y.refractory == 0) & (y.v >= threshold) | (y.refractory >= 0) & (y.v < threshold)
+        return positive & jnp.all(held_below)
 
     def receive(self, y: LIFState, port: int, charge: Float[Array, " neurons"]) -> LIFState:
         """I += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""

@@ -12,12 +12,15 @@ from eventprop.spikes import Spikes, SpikeTrains
 
 
 class Trajectory(NamedTuple):
-    """What a solver found, one entry per layer; `lost` counts the spikes that found no place."""
+    """What a solver found, one entry per layer.
+
+    `lost` counts the spikes of each layer that found no place in the bounds `max_spikes` and `max_events`.
+    """
 
     spikes: tuple[SpikeTrains | None, ...]
     ys: tuple[Float[Array, "times _"], ...] | None
     state: tuple[Any, ...]
-    lost: Int[Array, ""]
+    lost: Int[Array, "layers 2"]
 
 
 class AbstractSolver(eqx.Module):

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from eventprop.adjoint import Implicit
@@ -20,7 +21,7 @@ from eventprop.solvers.implicit import (
     spike_times,
     windows,
 )
-from eventprop.solvers.trial import LayerTrial, layer_trial
+from eventprop.solvers.trial import LayerTrial, layer_trial, rounding
 from eventprop.spikes import Spikes, SpikeTrains
 
 
@@ -70,23 +71,24 @@ class Exact(AbstractSolver):
         spiking = sum(isinstance(neuron, LIF) for _, neuron in network.layers)
         max_spikes = _per_layer("max_spikes", self.max_spikes, spiking)
         max_events = _per_layer("max_events", self.max_events, len(network.layers) - 1)
-        trains, ys, states, lost = [], [], [], jnp.zeros((), jnp.int32)
+        trains, ys, states, lost = [], [], [], []
         for number, ((connection, neuron), initial) in enumerate(zip(network.layers, state, strict=True)):
             if not isinstance(neuron, LIF | LI):
                 raise ValueError(f"Exact has no closed form for {type(neuron).__name__}; it solves LIF and LI.")
             trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
-            times, occupied = jnp.zeros((0, connection.neurons), spikes.times.dtype), None
+            times, occupied, due = jnp.zeros((0, connection.neurons), spikes.times.dtype), None, None
+            beyond = overflow = jnp.zeros((), jnp.int32)
             if isinstance(neuron, LIF):
                 bounds = {"max_spikes": max_spikes[number], "max_events": (*max_events, None)[number]}
-                times, _, fired, occupied = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
-                lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
+                times, _, fired, occupied, due = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
+                beyond = jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
             trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
             ys.append(None if ts is None else _potentials(trial, neuron, times, ts))
-            states.append(_final_state(trial, neuron, times))
+            states.append(_final_state(trial, neuron, times, due))
             if number + 1 < len(network.layers):
                 spikes, overflow = SpikeTrains(times.T).merge(max_events[number], occupied)
-                lost = lost + overflow
-        return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), lost)
+            lost.append(jnp.stack([beyond, overflow]))
+        return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), jnp.stack(lost))
 
 
 def _per_layer(name: str, value: int | tuple[int, ...] | None, layers: int) -> tuple[Any, ...]:
@@ -101,15 +103,22 @@ def _potentials(trial: LayerTrial, neuron: LIF | LI, spikes: Array, ts: Array) -
     return v + jnp.reshape(jnp.asarray(neuron.bias, v.dtype), (1, -1))
 
 
-def _final_state(trial: LayerTrial, neuron: LIF | LI, spikes: Array) -> LIFState | LIState:
+def _final_state(trial: LayerTrial, neuron: LIF | LI, spikes: Array, due: Array | None) -> LIFState | LIState:
     v, i, refractory = (x[0] for x in _state_at(trial, spikes, trial.end[None]))
     v = v + neuron.bias
-    return LIFState(v, i, refractory) if isinstance(neuron, LIF) else LIState(v, i)
+    if due is None or not isinstance(neuron, LIF):
+        return LIState(v, i)
+    # The next trial must see what this one has found: only who is due is at the threshold. Derivatives stay those of v.
+    threshold = lax.stop_gradient(jnp.asarray(neuron.threshold, v.dtype))
+    above = (v >= threshold) & (v - threshold <= rounding(trial.threshold, trial.reset, jnp.asarray(neuron.bias)))
+    nearest = jnp.where(due, threshold, jnp.nextafter(threshold, -jnp.inf))
+    moved = v - lax.stop_gradient(v) + nearest
+    return LIFState(jnp.where(jnp.where(due, v < threshold, above), moved, v), i, refractory)
 
 
 def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array, Array]:
     """(v, i, refractory time left) at `ts`, just after spikes at these times and just before inputs."""
-    at = jnp.broadcast_to(jnp.minimum(ts, trial.end)[:, None], (ts.shape[0], trial.neurons))
+    at = jnp.broadcast_to(jnp.where(ts <= trial.end, ts, trial.end)[:, None], (ts.shape[0], trial.neurons))
     # Behind the last spike one more window is open, and empty slots open none.
     closing = jnp.broadcast_to(trial.end, (1, trial.neurons))
     times = jnp.concatenate([jnp.where(jnp.isfinite(spikes), spikes, trial.end), closing])
@@ -120,4 +129,8 @@ def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array
 
     v_begin = select(begin_potential(trial, times.shape[0]))
     v = potential_in_window(trial, select(windows(trial, times)), v_begin, at)
-    return v, current_before(trial, at), jnp.maximum(select(releases(trial, times)) - at, 0)
+    return v, current_before(trial, at), _remaining(select(releases(trial, times)), at)
+
+
+def _remaining(release: Array, at: Array) -> Array:
+    return jnp.where(release > at, release - at, 0)

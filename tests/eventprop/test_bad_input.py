@@ -17,10 +17,10 @@ RUNTIME_ERRORS = (RuntimeError, ValueError)
 
 
 @eqx.filter_jit
-def simulate(times=TIMES, weights=1.0, v=0.0, bias=0.0, tau_mem=20.0, throw=True):
+def simulate(times=TIMES, weights=1.0, v=0.0, refractory=0.0, bias=0.0, tau_mem=20.0, throw=True):
     lif = ep.LIF(tau_mem, 5.0, bias=bias)
     network = ep.FeedForward([(ep.Dense(jnp.full((2, 3), weights)), lif)])
-    state = (ep.LIFState(jnp.full(2, v), jnp.zeros(2), jnp.zeros(2)),)
+    state = (ep.LIFState(jnp.full(2, v), jnp.zeros(2), jnp.full(2, refractory)),)
     spikes, solver = ep.Spikes(jnp.asarray(times), jnp.asarray(INDEX)), ep.Exact(max_spikes=4)
     return ep.simulate(network, spikes, 50.0, solver=solver, state=state, throw=throw)
 
@@ -86,9 +86,12 @@ def test_traced_time_constant_that_is_negative():
     assert simulate(tau_mem=jnp.asarray(-20.0), throw=False).result == ep.RESULTS.invalid_parameters
 
 
-def test_initial_potential_above_threshold():
-    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)threshold"):
-        simulate(v=1.5)
+@pytest.mark.parametrize("arguments", [{"v": np.nan}, {"v": 1.5, "refractory": 2.0}, {"refractory": -1.0}])
+def test_initial_states_that_cannot_be(arguments):
+    """A potential above the threshold fires at 0, unless the neuron is held (tests/eventprop/test_windows.py)."""
+    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)threshold.*refractory"):
+        simulate(**arguments)
+    assert simulate(**arguments, throw=False).result == ep.RESULTS.invalid_parameters
 
 
 def test_lost_spikes_are_counted():
@@ -102,6 +105,26 @@ def test_lost_spikes_are_counted():
     assert solution.stats["spikes_lost"] == 2 * (expected - 4)
     kept = 20 * np.log(1.5) * np.arange(1, 5)
     np.testing.assert_allclose(solution.spikes[0].times, np.stack([kept, kept]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"max_spikes": (1, 9)}, r"layer 0 .* lost 8 spike.*`max_spikes`"),
+        ({"max_spikes": (3, 2)}, r"layer 1 .* lost 6 spike.*`max_spikes`"),
+        ({"max_spikes": (3, 9), "max_events": 10}, r"layer 0 .* lost 2 spike.*`max_events`"),
+    ],
+)
+def test_the_error_for_lost_spikes_names_the_layer_the_number_and_the_bound(bounds, message):
+    """Four neurons fire three times each, two neurons downstream five times each; the worst of two trials counts."""
+    layers = [(ep.Dense(jnp.full((4, 1), 15.0)), ep.LIF(20.0, 5.0)), (ep.Dense(jnp.full((2, 4), 2.0)), ep.LIF(20.0, 5.0))]
+
+    def run(time):
+        solver = ep.Exact(**bounds)
+        return ep.simulate(ep.FeedForward(layers), ep.Spikes(time, jnp.zeros(1, int)), 30.0, solver=solver).spikes
+
+    with pytest.raises(RUNTIME_ERRORS, match=message):
+        eqx.filter_jit(jax.vmap(run))(jnp.array([[1.0], [jnp.inf]]))
 
 
 def test_exactly_full_is_not_lost():
