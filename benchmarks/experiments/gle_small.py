@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
 from benchmarks.experiment import Experiment, Published
+from benchmarks.experiments.gle_chain import coupling
 from benchmarks.training import Metrics, outcome, scan_state
 from eventprop import RESULTS
 
@@ -52,7 +53,7 @@ def network(bottom: Float[Array, "2"], config: Small, *, beta: float = 1.0) -> g
         gle.Layer(dense(MIDDLE), tau_m, tau_r, jnp.tanh, plastic=False),
         gle.Layer(dense((TOP,)), 1.0, 1.0, gle.linear, plastic=False),
     ]
-    return gle.Network(layers, gle.MeanSquaredError(), beta=beta, gamma=config.gamma)
+    return gle.Network(layers, gle.MeanSquaredError(), beta=beta, coupling=coupling(config.gamma))
 
 
 def waves(t: Float[Array, " time"]) -> Float[Array, "time 1"]:
