@@ -1,6 +1,8 @@
 """Rate neurons that learn online through space and time: Generalized Latent Equilibrium."""
 
 # Other gradients to compare with
+# Networks
+from gle.activations import linear as linear
 from gle.adjoint import adjoint_method as adjoint_method
 from gle.adjoint import adjoint_variables as adjoint_variables
 from gle.adjoint import algorithm2 as algorithm2
@@ -9,8 +11,6 @@ from gle.adjoint import bptt as bptt
 # Prediction
 from gle.autoregression import autoregress as autoregress
 from gle.autoregression import delayed as delayed
-
-# Networks
 from gle.connections import AbstractConnection as AbstractConnection
 from gle.connections import Conv2d as Conv2d
 from gle.connections import Dense as Dense
@@ -18,30 +18,33 @@ from gle.connections import Identity as Identity
 from gle.costs import AbstractCost as AbstractCost
 from gle.costs import CrossEntropy as CrossEntropy
 from gle.costs import MeanSquaredError as MeanSquaredError
+from gle.coupling import AbstractCoupling as AbstractCoupling
+from gle.coupling import Coupled as Coupled
+from gle.coupling import DampedNewton as DampedNewton
+from gle.coupling import Decoupled as Decoupled
 from gle.feedback import AbstractFeedback as AbstractFeedback
 from gle.feedback import FeedbackAlignment as FeedbackAlignment
 from gle.feedback import KolenPollack as KolenPollack
 from gle.feedback import Transpose as Transpose
-from gle.feedback import alignment as alignment
+from gle.feedback import feedback_angle as feedback_angle
 from gle.feedback import random_like as random_like
 from gle.forward_mode import RFLO as RFLO
 from gle.forward_mode import RTRL as RTRL
 from gle.inference import infer as infer
+
+# Learning
+from gle.learning import Learner as Learner
+from gle.learning import largest_step as largest_step
+from gle.learning import online as online
+from gle.learning import output_potentials as output_potentials
+from gle.learning import settle as settle
+from gle.learning import start as start
 from gle.network import Drive as Drive
 from gle.network import Layer as Layer
 from gle.network import Network as Network
 from gle.network import Signals as Signals
 from gle.network import State as State
-from gle.network import linear as linear
 from gle.noise import NoisyRates as NoisyRates
-
-# Learning
-from gle.online import Learner as Learner
-from gle.online import largest_step as largest_step
-from gle.online import online as online
-from gle.online import output_potentials as output_potentials
-from gle.online import settle as settle
-from gle.online import start as start
 
 # Operators
 from gle.operators import AbstractCausal as AbstractCausal

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from gle.activations import pull_back
+from gle.arrays import jit_over_numbers
 from gle.connections import over_batch
-from gle.network import Layer, Network, Rates, Signals, slope
+from gle.network import Layer, Network, Rates, Signals
 
 
 class Trajectory(NamedTuple):
@@ -47,7 +49,7 @@ def run(
     return Trajectory(inputs, *steps, last)
 
 
-@eqx.filter_jit
+@jit_over_numbers
 def bptt(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -79,7 +81,7 @@ def bptt(
     return eqx.filter_value_and_grad(total)(network)
 
 
-@eqx.filter_jit
+@jit_over_numbers
 def adjoint_method(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -100,7 +102,7 @@ def adjoint_method(
     return _gradient(network, run(network, inputs, dt, u), targets, dt, _exact_adjoint)
 
 
-@eqx.filter_jit
+@jit_over_numbers
 def algorithm2(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -116,7 +118,7 @@ def algorithm2(
     return _gradient(network, run(network, inputs, dt, u), targets, dt, _algorithm2_adjoint)
 
 
-@eqx.filter_jit
+@jit_over_numbers
 def adjoint_variables(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -139,7 +141,7 @@ def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: float | A
         else:
             above = network.layers[number + 1]
             arriving = above.connection.transpose(adjoints[-1], trial.rate[number])
-            instant = slope(layer.activation, trial.potential[number]) * arriving
+            instant = pull_back(layer.activation, trial.potential[number], arriving)
         instants.append(instant)
         adjoints.append(adjoint(layer, instant, dt))
     return tuple(adjoints[::-1]), tuple(instants[::-1])
@@ -148,7 +150,7 @@ def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: float | A
 def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
     adjoints, instants = _adjoints(network, trial, targets, dt, adjoint)
     dv = tuple(jnp.zeros_like(x) for x in trial.du)
-    signals = Signals(trial.input, trial.potential, trial.rate, trial.du, dv, adjoints, instants)
+    signals = Signals(trial.input, trial.potential, trial.rate, trial.du, dv, adjoints, instants, targets)
     # Time is one more batch axis, over which `plasticity` takes the mean instead of the integral.
     duration = dt * targets.shape[0]
     gradient = jax.tree.map(lambda x: duration * x, network.plasticity(signals))

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from gle.online import Learner, examine
+from gle.arrays import jit_over_numbers
+from gle.learning import Learner, examine
 from gle.results import RESULTS, all_finite
 from gle.steppers import AbstractStepper, Step
 
@@ -22,7 +22,7 @@ def delayed(series: Float[Array, "time *batch channels"], delays: Sequence[int])
     return jnp.concatenate([series[longest - delay : stop - delay] for delay in delays], axis=-1)
 
 
-@eqx.filter_jit
+@jit_over_numbers
 def autoregress(
     learner: Learner,
     past: Float[Array, "window *batch channels"],

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from gle.arrays import as_float
+
 
 class AbstractConnection(eqx.Module):
     """W r + b. Errors go back through its transpose, and its gradients are local, whatever W looks like."""
@@ -40,16 +42,24 @@ class AbstractConnection(eqx.Module):
     ) -> "AbstractConnection":
         """dE/dW = -e r^T and dE/db = -e (Eqs. 21, 22), averaged over the batch."""
         arrays, rest = eqx.partition(self, eqx.is_inexact_array)
-        size = max(1, int(np.prod(errors.shape[:-1])))
+        size = int(np.prod(errors.shape[:-1]))
         _, pullback = jax.vjp(lambda arrays: eqx.combine(arrays, rest)(rates), arrays)
         return pullback(-errors / size)[0]
+
+
+def _weight(value: Any) -> Any:
+    return as_float("weight", value)
+
+
+def _bias(value: Any) -> Any:
+    return as_float("bias", value)
 
 
 class Dense(AbstractConnection):
     """All-to-all synapses; weight[i, j] leads from source j to neuron i, as in the paper."""
 
-    weight: Float[Array, "neurons sources"]
-    bias: Float[Array, " neurons"] | None
+    weight: Float[Array, "neurons sources"] = eqx.field(converter=_weight)
+    bias: Float[Array, " neurons"] | None = eqx.field(converter=_bias)
 
     def __check_init__(self):
         if jnp.ndim(self.weight) != 2:
@@ -95,8 +105,8 @@ class Conv2d(AbstractConnection):
     `pool` x `pool` windows is part of the (linear) synapses.
     """
 
-    weight: Float[Array, "out in kh kw"]
-    bias: Float[Array, " out"] | None
+    weight: Float[Array, "out in kh kw"] = eqx.field(converter=_weight)
+    bias: Float[Array, " out"] | None = eqx.field(converter=_bias)
     shape: tuple[int, int, int] = eqx.field(static=True)
     pool: int = eqx.field(static=True)
 

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gle.activations import is_softmax
+
 
 class AbstractCost(eqx.Module):
     """C(y, target), one value per sample."""
@@ -20,6 +22,10 @@ class AbstractCost(eqx.Module):
         activation: Callable[[Array], Array],
     ) -> Float[Array, "*batch"]:
         """The cost; the output rates are activation(potentials)."""
+
+    def check(self, activation: Callable[[Array], Array]) -> None:
+        """Raise ValueError for outputs that this cost is not made for."""
+        del activation
 
     def gradient(self, potentials: Array, target: Array, activation: Callable[[Array], Array]) -> Array:
         """dC / dy of every sample."""
@@ -36,10 +42,14 @@ class MeanSquaredError(AbstractCost):
 class CrossEntropy(AbstractCost):
     """C = -sum_i target_i log r_i for softmax outputs r (Eqs. 53, 54)."""
 
-    def __call__(self, potentials: Array, target: Array, activation: Callable[[Array], Array]) -> Array:
-        if activation is not jax.nn.softmax:
+    def check(self, activation: Callable[[Array], Array]) -> None:
+        if not is_softmax(activation):
             raise ValueError("CrossEntropy needs outputs with activation jax.nn.softmax; set it in the last layer.")
+
+    def __call__(self, potentials: Array, target: Array, activation: Callable[[Array], Array]) -> Array:
+        self.check(activation)
         return -jnp.sum(target * jax.nn.log_softmax(potentials), axis=-1)
 
     def gradient(self, potentials: Array, target: Array, activation: Callable[[Array], Array]) -> Array:
+        self.check(activation)
         return jax.nn.softmax(potentials) * jnp.sum(target, axis=-1, keepdims=True) - target

@@ -26,6 +26,10 @@ class AbstractFeedback(eqx.Module):
     def gradient(self, forward: AbstractConnection) -> "AbstractFeedback":
         """The gradient of its own parameters, given that of the connection it belongs to."""
 
+    def check(self, connection: AbstractConnection) -> None:
+        """Raise ValueError for a connection that it cannot belong to."""
+        del connection
+
 
 class Transpose(AbstractFeedback):
     """Exact weight transport: errors see the transpose of the forward weights."""
@@ -38,31 +42,59 @@ class Transpose(AbstractFeedback):
 
 
 class FeedbackAlignment(AbstractFeedback):
-    """Random, fixed backward weights (Lillicrap et al. 2016), here as a connection of the forward one's shape."""
+    """Random backward weights (Lillicrap et al. 2016): any connection from as many sources to as many neurons.
 
-    weights: AbstractConnection
+    They keep the shape of the forward weights, errors see their transpose, and their gradient is zero; learning rules
+    that prescribe increments (`sal.align`) may move them.
+    """
+
+    connection: AbstractConnection
 
     def backward(self, connection: AbstractConnection, errors: Array, rates: Array) -> Array:
-        return self.weights.transpose(errors, rates)
+        return self.connection.transpose(errors, rates)
 
     def gradient(self, forward: AbstractConnection) -> "FeedbackAlignment":
-        return FeedbackAlignment(jax.tree.map(jnp.zeros_like, forward))
+        return jax.tree.map(jnp.zeros_like, eqx.filter(self, eqx.is_inexact_array))
+
+    def check(self, connection: AbstractConnection) -> None:
+        _check_size("FeedbackAlignment", self.connection, connection)
 
 
 class KolenPollack(AbstractFeedback):
     """Backward weights that learn by the same local product as the forward ones (Kolen & Pollack 1994).
 
     Both get the gradient -e r^T. With a weight decay on both (`optax.add_decayed_weights`) their difference decays,
-    whatever they started from.
+    whatever they started from. The backward weights may lack a bias, which errors do not pass.
     """
 
-    weights: AbstractConnection
+    connection: AbstractConnection
 
     def backward(self, connection: AbstractConnection, errors: Array, rates: Array) -> Array:
-        return self.weights.transpose(errors, rates)
+        return self.connection.transpose(errors, rates)
 
     def gradient(self, forward: AbstractConnection) -> "KolenPollack":
-        return KolenPollack(forward)
+        known = dict(jax.tree_util.tree_leaves_with_path(forward))
+        own = eqx.filter(self.connection, eqx.is_inexact_array)
+        return KolenPollack(jax.tree_util.tree_map_with_path(lambda path, x: known.get(path, jnp.zeros_like(x)), own))
+
+    def check(self, connection: AbstractConnection) -> None:
+        _check_size("KolenPollack", self.connection, connection)
+        theirs = {path: jnp.shape(x) for path, x in jax.tree_util.tree_leaves_with_path(connection)}
+        for path, x in jax.tree_util.tree_leaves_with_path(eqx.filter(self.connection, eqx.is_inexact_array)):
+            if theirs.get(path, jnp.shape(x)) != jnp.shape(x):
+                raise ValueError(
+                    f"KolenPollack: backward weights learn as the forward ones do, so both need one shape, but "
+                    f"{jax.tree_util.keystr(path)} has {jnp.shape(x)} and {theirs[path]}; see gle.random_like."
+                )
+
+
+def _check_size(name: str, backward: AbstractConnection, forward: AbstractConnection) -> None:
+    ours, theirs = (backward.neurons, backward.sources), (forward.neurons, forward.sources)
+    if ours != theirs:
+        raise ValueError(
+            f"{name}: backward weights stand in for the transpose of the forward ones and keep their shape, [neurons, "
+            f"sources] = {theirs}, but lead from {ours[1]} sources to {ours[0]} neurons; see gle.random_like."
+        )
 
 
 def random_like(connection: AbstractConnection, key: PRNGKeyArray) -> AbstractConnection:
@@ -73,7 +105,7 @@ def random_like(connection: AbstractConnection, key: PRNGKeyArray) -> AbstractCo
     return eqx.combine(jax.tree.unflatten(structure, drawn), connection)
 
 
-def alignment(
+def feedback_angle(
     connection: AbstractConnection, feedback: AbstractFeedback, *, key: PRNGKeyArray, samples: int = 256
 ) -> Float[Array, ""]:
     """The angle in degrees between W^T e and what the feedback makes of it, over normally distributed errors."""

@@ -19,18 +19,18 @@ from gle.steppers import AbstractStepper, Instantaneous
 
 
 class Sensitive(NamedTuple):
-    """Potentials, their derivatives by the parameters of each sample, and the gradient of the step before."""
+    """Potentials, their derivatives by the parameters of each sample, and the layers' gradients of the step before."""
 
     state: State
     sensitivity: Any
-    gradient: Network
+    gradient: tuple[Layer, ...]
 
 
 class _ForwardMode(AbstractStepper):
     """Forward Euler steps whose state holds the gradient."""
 
     def gradient(self, network: Network, state: Sensitive, signals: Signals) -> PyTree:
-        return state.gradient
+        return eqx.tree_at(lambda network: network.layers, _zeros(network), state.gradient)
 
     def limit(self) -> float:
         return 2.0
@@ -48,7 +48,7 @@ class RTRL(_ForwardMode):
         parameters, _ = ravel_pytree(_arrays(network.layers))
         batch = state.u[0].shape[:-1]
         sensitivity = tuple(jnp.zeros((*batch, parameters.size, u.shape[-1]), u.dtype) for u in state.u)
-        return Sensitive(state, sensitivity, _zeros(network))
+        return Sensitive(state, sensitivity, _zeros(network).layers)
 
     def step(self, network: Network, state: Sensitive, input: Rates, target: Rates | None, dt: float | Array):
         parameters, unravel = ravel_pytree(_arrays(network.layers))
@@ -86,7 +86,7 @@ class RFLO(_ForwardMode):
         for layer, u in zip(network.layers, state.u, strict=True):
             parameters, _ = ravel_pytree(_arrays(layer))
             traces.append(jnp.zeros((*u.shape[:-1], parameters.size, u.shape[-1]), u.dtype))
-        return Sensitive(state, tuple(traces), _zeros(network))
+        return Sensitive(state, tuple(traces), _zeros(network).layers)
 
     def step(self, network: Network, state: Sensitive, input: Rates, target: Rates | None, dt: float | Array):
         traces, gradients = [], []
@@ -121,12 +121,10 @@ def _along_parameters(function: Callable[..., Any], u: Any, parameters: Array, s
     return jax.vmap(along)(sensitivity, jnp.eye(parameters.size, dtype=parameters.dtype))
 
 
-def _of_plastic(network: Network, gradients: Sequence[Layer]) -> Network:
-    """A network of gradients: those of the plastic layers, zero elsewhere."""
-    zeros = _zeros(network)
-    layers = zip(network.layers, gradients, zeros.layers, strict=True)
-    kept = tuple(gradient if layer.plastic else zero for layer, gradient, zero in layers)
-    return eqx.tree_at(lambda network: network.layers, zeros, kept)
+def _of_plastic(network: Network, gradients: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The gradients of the plastic layers, zero elsewhere."""
+    layers = zip(network.layers, gradients, _zeros(network).layers, strict=True)
+    return tuple(gradient if layer.plastic else zero for layer, gradient, zero in layers)
 
 
 def _arrays(tree: Any) -> Any:

@@ -7,16 +7,16 @@ With constant weights a layer is a diagonal linear state-space model followed by
 so its potentials over the trial are one matrix product and one associative scan, instead of a loop over time.
 """
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gle.arrays import jit_over_numbers
 from gle.connections import over_batch
 from gle.network import Network, Rates
 from gle.operators import leaky_integral
 
 
-@eqx.filter_jit
+@jit_over_numbers
 def infer(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -34,9 +34,9 @@ def infer(
     for layer, start in zip(network.layers, u, strict=True):
         drive = layer.connection(rates)
         step = over_batch(dt / layer.tau_m, drive)
-        kept = jnp.broadcast_to(1 - step, drive.shape)
+        lost = jnp.broadcast_to(step, drive.shape)
         added = (step * drive).at[0].add((1 - step[0]) * start)
-        after = leaky_integral(kept, added)
+        after = leaky_integral(lost, added)
         before = jnp.concatenate([start[None], after[:-1]])
         potentials = before + over_batch(layer.tau_r / layer.tau_m, drive) * (drive - before)
         rates = layer.activation(potentials)

@@ -11,12 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from gle.activations import as_activation, pull_back
+from gle.arrays import as_float
 from gle.connections import AbstractConnection, over_batch
 from gle.costs import AbstractCost
+from gle.coupling import AbstractCoupling, Decoupled
 from gle.feedback import AbstractFeedback, Transpose
 
 Rates = Float[Array, "... _"]
@@ -27,7 +29,8 @@ class Layer(eqx.Module):
     """Neurons and the synapses onto them.
 
     tau_m, tau_r: membrane and prospective time constants of each neuron, from one number or an array [neurons].
-    activation: the elementwise rate function phi; `jax.nn.softmax` in an output layer with a `CrossEntropy`.
+    activation: the rate function phi, a function or a module; `jax.nn.softmax` in an output layer with a
+        `CrossEntropy`. The arrays of a module are parameters that learn, like weights. phi may mix the neurons.
     feedback: how errors reach the layer below.
     plastic: whether the layer learns. Errors pass no further down than to the lowest plastic layer.
     """
@@ -36,7 +39,7 @@ class Layer(eqx.Module):
     tau_m: Float[Array, " neurons"]
     tau_r: Float[Array, " neurons"]
     feedback: AbstractFeedback
-    activation: Callable[[Array], Array] = eqx.field(static=True)
+    activation: Callable[[Array], Array]
     plastic: bool = eqx.field(static=True)
 
     def __init__(
@@ -52,8 +55,9 @@ class Layer(eqx.Module):
         self.connection = connection
         self.tau_m = _per_neuron("tau_m", tau_m, connection.neurons)
         self.tau_r = _per_neuron("tau_r", tau_r, connection.neurons)
-        self.activation = activation
+        self.activation = as_activation(activation)
         self.feedback = Transpose() if feedback is None else feedback
+        self.feedback.check(connection)
         self.plastic = plastic
 
 
@@ -69,7 +73,8 @@ class Signals(NamedTuple):
 
     - `rate`: r = phi(potential); `potential`: the prospective one, D+ u with tau_r;
     - `du`: u', and `dv`: v';
-    - `error`: e (Eq. 19), and `instant`: e_inst (Eqs. 16-18). Zero below the lowest plastic layer.
+    - `error`: e (Eq. 19), and `instant`: e_inst (Eqs. 16-18). Zero below the lowest plastic layer;
+    - `input` and `target` are those of the moment.
     """
 
     input: Rates
@@ -79,6 +84,7 @@ class Signals(NamedTuple):
     dv: tuple[Rates, ...]
     error: tuple[Rates, ...]
     instant: tuple[Rates, ...]
+    target: Rates | None = None
 
     @property
     def below(self) -> tuple[Rates, ...]:
@@ -93,18 +99,17 @@ class Network(eqx.Module):
         tau_r v' = -v + e_inst                           e = v + tau_m v'
         e_inst = phi' * (W_above^T e_above), and -beta dC/dD+u at the top
 
-    beta: nudging strength. gamma: coupling of errors into the membrane; unless it is the number 0, errors and rates
-    depend on each other at every moment and are iterated to `tolerance` (default: 100 times the machine's precision).
+    beta: nudging strength. coupling: whether and how errors enter the membrane, `Decoupled()` (gamma = 0) or
+    `Coupled(gamma)`, with which errors and rates depend on each other at every moment.
 
-    Raises ValueError for layers that do not fit together, time constants that are not positive, and tau_r = 0 in a
-    layer that errors pass through.
+    Raises ValueError for layers that do not fit together, time constants that are not positive, tau_r = 0 in a layer
+    that errors pass through, and a cost that does not fit the outputs.
     """
 
     layers: tuple[Layer, ...]
     cost: AbstractCost
     beta: float | Float[Array, ""]
-    gamma: float | Float[Array, ""]
-    tolerance: float | None = eqx.field(static=True)
+    coupling: AbstractCoupling
 
     def __init__(
         self,
@@ -112,12 +117,12 @@ class Network(eqx.Module):
         cost: AbstractCost,
         *,
         beta: float | Array = 1.0,
-        gamma: float | Array = 0.0,
-        tolerance: float | None = None,
+        coupling: AbstractCoupling = Decoupled(),
     ):
         self.layers = tuple(layers)
-        self.cost, self.beta, self.gamma, self.tolerance = cost, beta, gamma, tolerance
+        self.cost, self.beta, self.coupling = cost, beta, coupling
         _check(self.layers)
+        cost.check(self.layers[-1].activation)
 
     @property
     def lowest(self) -> int:
@@ -135,7 +140,7 @@ class Network(eqx.Module):
         for number, (layer, membrane) in enumerate(zip(self.layers, u, strict=True)):
             drive = layer.connection(rates)
             if errors is not None:
-                drive = drive + self.gamma * errors[number]
+                drive = drive + self.coupling.gamma * errors[number]
             change = drive - membrane
             potential = membrane + over_batch(layer.tau_r / layer.tau_m, membrane) * change
             rates = layer.activation(potential)
@@ -174,13 +179,17 @@ class Network(eqx.Module):
             if target is None:
                 return jnp.zeros_like(potential)
             return -self.beta * self.cost.gradient(potential, target, layer.activation)
+        return pull_back(layer.activation, potential, self.arriving(number, rate, above))
+
+    def arriving(self, number: int, rate: Rates, above: Rates) -> Rates:
+        """What stands for W_above^T e_above: the errors of the layer above as they reach the rates of a layer."""
         upper = self.layers[number + 1]
-        return slope(layer.activation, potential) * upper.feedback.backward(upper.connection, above, rate)
+        return upper.feedback.backward(upper.connection, above, rate)
 
     def signals(self, state: State, input: Rates, target: Rates | None = None, *, throw: bool = True) -> Signals:
         """Everything at this moment. Without a target there are no errors at the top.
 
-        If rates and errors do not settle (gamma is too large), raises, or with throw=False holds NaN.
+        Where rates and errors have no common solution (see `Coupled`), raises, or with throw=False holds NaN.
         """
         _check_signal("input", input, state.u[0], self.layers[0].connection.sources)
         if target is not None:
@@ -189,18 +198,9 @@ class Network(eqx.Module):
         def sweep(errors):
             du, potentials, rates = self.forward(state.u, input, errors)
             dv, errors, instants = self.backward(state.v, potentials, rates, target)
-            return Signals(input, potentials, rates, du, dv, errors, instants)
+            return Signals(input, potentials, rates, du, dv, errors, instants, target)
 
-        if isinstance(self.gamma, float | int) and self.gamma == 0:
-            return sweep(None)
-        # Errors are differences of potentials times tau_m / tau_r, so their last digits never come to rest.
-        tolerance = 100 * float(jnp.finfo(state.u[0].dtype).eps) if self.tolerance is None else self.tolerance
-        iteration = optimistix.FixedPointIteration(rtol=tolerance, atol=tolerance)
-        fixed = optimistix.fixed_point(
-            lambda errors, _: sweep(errors).error, iteration, state.v, max_steps=1000, throw=throw
-        )
-        settled = fixed.result == optimistix.RESULTS.successful
-        return sweep(jax.tree.map(lambda error: jnp.where(settled, error, jnp.nan), fixed.value))
+        return sweep(self.coupling.settle(lambda errors: sweep(errors).error, state.v, throw))
 
     def without_lags(self) -> "Network":
         """The same network with tau_r = tau_m: its rates and errors follow at once, whatever u and v are."""
@@ -225,7 +225,10 @@ class Network(eqx.Module):
         return State(signals.du, signals.dv)
 
     def plasticity(self, signals: Signals) -> "Network":
-        """dE/dtheta for W, b, tau_m, tau_r (minus the right-hand sides of Eqs. 21-24), as a network of gradients."""
+        """dE/dtheta for W, b, tau_m, tau_r (minus the right-hand sides of Eqs. 21-24), as a network of gradients.
+
+        Parameters of an activation learn likewise, by -(W_above^T e_above) dphi/dtheta.
+        """
         zeros = jax.tree.map(jnp.zeros_like, eqx.filter(self, eqx.is_inexact_array))
         layers = list(zeros.layers)
         for number, layer in enumerate(self.layers):
@@ -233,9 +236,42 @@ class Network(eqx.Module):
                 du, error, instant = signals.du[number], signals.error[number], signals.instant[number]
                 connection = layer.connection.gradient(error, signals.below[number])
                 tau_m, tau_r = _batch_mean(error * du), _batch_mean(-instant * du)
-                gradients = (connection, tau_m, tau_r, layer.feedback.gradient(connection))
-                layers[number] = eqx.tree_at(_parameters, layer, gradients)
+                activation = self._activation_gradient(number, signals)
+                gradients = (connection, tau_m, tau_r, layer.feedback.gradient(connection), activation)
+                layers[number] = eqx.tree_at(_parameters, layers[number], gradients)
         return eqx.tree_at(lambda network: network.layers, zeros, tuple(layers))
+
+    def _activation_gradient(self, number: int, signals: Signals) -> PyTree:
+        potential, rate, target = signals.potential[number], signals.rate[number], signals.target
+        arrays, rest = eqx.partition(self.layers[number].activation, eqx.is_inexact_array)
+        if not jax.tree.leaves(arrays):
+            return arrays
+        size = int(np.prod(potential.shape[:-1]))
+        if number + 1 < len(self.layers):
+            arriving = self.arriving(number, rate, signals.error[number + 1])
+            return jax.vjp(lambda arrays: eqx.combine(arrays, rest)(potential), arrays)[1](-arriving / size)[0]
+        if target is None:
+            return jax.tree.map(jnp.zeros_like, arrays)
+        cost = lambda arrays: self.beta * jnp.sum(self.cost(potential, target, eqx.combine(arrays, rest))) / size  # noqa: E731
+        return jax.grad(cost)(arrays)
+
+    def synapses(self, signals: Signals) -> dict[str, PyTree]:
+        """The signals `pre`, `post` and `error` of learning rules: at each weight those of its synapses, else None.
+
+        Trees with the structure of the network's parameters. At a weight [neurons, sources] stand the rates of the
+        sources `pre` [*batch, sources], and the rates `post` and errors of the neurons [*batch, neurons]. Backward
+        weights have the shape of the forward weights, and their signals.
+        """
+
+        def at_weights(values: tuple[Rates, ...]) -> PyTree:
+            def put(path: Any, _: Any) -> Rates | None:
+                of_layer = getattr(path[0], "name", None) == "layers"
+                return values[path[1].idx] if of_layer and getattr(path[-1], "name", None) == "weight" else None
+
+            return jax.tree_util.tree_map_with_path(put, eqx.filter(self, eqx.is_inexact_array))
+
+        signals_of = {"pre": signals.below, "post": signals.rate, "error": signals.error}
+        return {name: at_weights(values) for name, values in signals_of.items()}
 
     def energy(self, signals: Signals, target: Rates) -> Float[Array, "*batch"]:
         """E = 1/2 sum |D+ u - W r - b|^2 + beta C per sample (Eq. 3), the mismatches taken from u and u'.
@@ -258,16 +294,6 @@ class Drive(NamedTuple):
     target: Callable[[Any], Rates] | None = None
 
 
-def linear(potential: Array) -> Array:
-    """The activation phi(x) = x."""
-    return potential
-
-
-def slope(activation: Callable[[Array], Array], potential: Array) -> Array:
-    """phi'(potential) of an elementwise activation."""
-    return jax.jvp(activation, (potential,), (jnp.ones_like(potential),))[1]
-
-
 def _check_signal(name: str, signal: Array, like: Array, size: int) -> None:
     wanted = (*like.shape[:-1], size)
     if signal.shape != wanted:
@@ -275,7 +301,7 @@ def _check_signal(name: str, signal: Array, like: Array, size: int) -> None:
 
 
 def _parameters(layer: Layer) -> tuple[Any, ...]:
-    return layer.connection, layer.tau_m, layer.tau_r, layer.feedback
+    return layer.connection, layer.tau_m, layer.tau_r, layer.feedback, layer.activation
 
 
 def _batch_mean(x: Array) -> Array:
@@ -283,7 +309,7 @@ def _batch_mean(x: Array) -> Array:
 
 
 def _per_neuron(name: str, value: ArrayLike, neurons: int) -> Array:
-    array = jnp.asarray(value, jnp.result_type(float))
+    array = jnp.asarray(as_float(name, value), jnp.result_type(float))
     if array.shape not in ((), (neurons,)):
         raise ValueError(f"{name} must be a number or [{neurons}], one per neuron, but has shape {array.shape}.")
     return jnp.broadcast_to(array, (neurons,))
@@ -313,4 +339,4 @@ def _check(layers: tuple[Layer, ...]) -> None:
 
 def _smallest(tau: Array) -> float:
     """The smallest entry; infinite, thus above every bound, while its value is traced."""
-    return np.inf if isinstance(tau, Tracer) else float(np.min(tau))
+    return np.inf if isinstance(tau, Tracer) else float(np.min(np.asarray(tau)))

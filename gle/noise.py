@@ -101,6 +101,9 @@ class _DisturbedCost(AbstractCost):
     cost: AbstractCost
     noise: Rates
 
+    def check(self, activation: Callable[[Array], Array]) -> None:
+        self.cost.check(activation)
+
     def __call__(self, potentials: Array, target: Array, activation: Callable[[Array], Array]) -> Array:
         return self.cost(potentials + self.noise, target, activation)
 
@@ -110,7 +113,7 @@ def _disturbed(network: Network, of_input: Rates, of_layers: list[Rates]) -> Net
     below = zip(network.layers, (of_input, *of_layers[:-1]), strict=True)
     layers = [eqx.tree_at(lambda x: x.connection, layer, _Disturbed(layer.connection, x)) for layer, x in below]
     cost = _DisturbedCost(network.cost, of_layers[-1])
-    return Network(layers, cost, beta=network.beta, gamma=network.gamma, tolerance=network.tolerance)
+    return Network(layers, cost, beta=network.beta, coupling=network.coupling)
 
 
 def _units(network: Network) -> list[int]:

@@ -46,21 +46,24 @@ class AbstractCausal(AbstractOperator):
         """One step: the next value of the signal gives (new state, the operator's next value)."""
 
 
-def _kept(tau: ArrayLike, dt: TimeStep, like: Array) -> Array:
-    """What a leaky integrator keeps over a step; nothing at tau = 0."""
+def _lost(tau: ArrayLike, dt: TimeStep, like: Array) -> Array:
+    """1 - exp(-dt / tau), what a leaky integrator loses over a step, also where that is tiny; everything at tau = 0."""
     tau = jnp.broadcast_to(jnp.asarray(tau, jnp.result_type(float)), like.shape)
-    return jnp.where(tau > 0, jnp.exp(-dt / jnp.where(tau > 0, tau, 1)), 0)
+    return jnp.where(tau > 0, -jnp.expm1(-dt / jnp.where(tau > 0, tau, 1)), 1)
 
 
 def leaky_integral(
-    kept: Float[Array, "time *shape"], added: Inexact[Array, "time *shape"]
+    lost: Float[Array, "time *shape"], added: Inexact[Array, "time *shape"]
 ) -> Inexact[Array, "time *shape"]:
-    """y_t = kept_t y_{t-1} + added_t from y = 0, by an associative scan."""
+    """y_t = (1 - lost_t) y_{t-1} + added_t from y = 0, by an associative scan.
+
+    It carries what is lost, not what is kept: next to 1, float32 holds no steps below 6e-8.
+    """
 
     def then(first, second):
-        return first[0] * second[0], second[0] * first[1] + second[1]
+        return first[0] + second[0] - first[0] * second[0], first[1] + second[1] - second[0] * first[1]
 
-    return lax.associative_scan(then, (kept, added))[1]
+    return lax.associative_scan(then, (lost, added))[1]
 
 
 def _shift(x: Array) -> Array:
@@ -76,13 +79,12 @@ class Retrospective(AbstractCausal):
         return x
 
     def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
-        kept = _kept(self.tau, dt, x)
-        state = kept * state + (1 - kept) * x
+        state = state + _lost(self.tau, dt, x) * (x - state)
         return state, state
 
     def trajectory(self, x: Array, dt: TimeStep) -> Array:
-        kept = _kept(self.tau, dt, x)
-        return leaky_integral(kept, (1 - kept) * x)
+        lost = _lost(self.tau, dt, x)
+        return leaky_integral(lost, lost * x)
 
     def transfer(self, omega: ArrayLike) -> Array:
         return 1 / (1 + 1j * jnp.asarray(omega) * self.tau)
@@ -97,8 +99,7 @@ class Prospective(AbstractCausal):
         return x
 
     def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
-        kept = _kept(self.tau, dt, x)
-        return x, (x - kept * state) / (1 - kept)
+        return x, state + (x - state) / _lost(self.tau, dt, x)
 
     def trajectory(self, x: Array, dt: TimeStep) -> Array:
         return self.update(_shift(x), x, dt)[1]

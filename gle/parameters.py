@@ -7,13 +7,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from gle.network import Network
 
 
 def labels(network: Network) -> PyTree:
-    """For `optax.partition`: each parameter's name, "connection", "tau_m", "tau_r", "feedback", "coupling" or "frozen".
+    """For `optax.partition`: each parameter's name, "connection", "tau_m", "tau_r", "feedback", "activation",
+    "coupling" or "frozen".
 
         optax.partition({"connection": optax.adam(1e-3), "tau_m": optax.sgd(1e-4), ...}, labels)
 
@@ -23,7 +24,7 @@ def labels(network: Network) -> PyTree:
     names = jax.tree.map(lambda _: "coupling", eqx.filter(network, eqx.is_inexact_array))
 
     def label(layer: Any) -> Any:
-        parts = ("connection", "tau_m", "tau_r", "feedback")
+        parts = ("connection", "tau_m", "tau_r", "feedback", "activation")
 
         def name(part):
             return jax.tree.map(lambda _: part if layer.plastic else "frozen", getattr(layer, part))
@@ -36,7 +37,10 @@ def labels(network: Network) -> PyTree:
 
 def only(**optimisers: optax.GradientTransformation) -> optax.GradientTransformation:
     """An optimiser for each of these `labels`, as in `only(connection=optax.adam(1e-3))`; the rest stays as it is."""
-    names = ("connection", "tau_m", "tau_r", "feedback", "coupling", "frozen")
+    names = ("connection", "tau_m", "tau_r", "feedback", "activation", "coupling", "frozen")
+    unknown = sorted(set(optimisers) - set(names))
+    if unknown:
+        raise ValueError(f"only: there are no parameters {', '.join(unknown)}; choose among {', '.join(names)}.")
     transforms: dict[Hashable, optax.GradientTransformation] = dict.fromkeys(names, optax.set_to_zero())
     return optax.partition(transforms | optimisers, labels)
 
@@ -54,9 +58,19 @@ def at_least(tau_m: float, tau_r: float) -> optax.GradientTransformation:
             raise ValueError(f"{name} must be positive, like all time constants, but is {bound}.")
 
     def bounded(update, parameter, label):
-        return jnp.maximum(update, bounds[label] - parameter) if label in bounds else update
+        return _no_lower_than(bounds[label], update, parameter) if label in bounds else update
 
     def transform(updates, parameters):
         return jax.tree.map(bounded, updates, parameters, labels(parameters))
 
     return optax.stateless(transform)
+
+
+def _no_lower_than(bound: float, update: Array, parameter: Array) -> Array:
+    """The update, or the smallest one after which parameter + update, as it is rounded, is at least the bound."""
+    bound = jnp.asarray(bound, parameter.dtype)
+    least = bound - parameter
+    # The sum may round to below the bound by half a unit in the last place of the largest of the three numbers.
+    unit = jnp.finfo(parameter.dtype).eps * jnp.maximum(jnp.abs(least), bound)
+    least = jnp.where(parameter + least < bound, least + unit, least)
+    return jnp.where(parameter + update < bound, jnp.maximum(update, least), update)

@@ -14,8 +14,12 @@ class RESULTS(eqx.Enumeration):
         "dt is above the stability limit of the solver for the smallest time constant: lower dt, raise tau_m and "
         "tau_r, or keep learned time constants up with gle.at_least. See gle.largest_step."
     )
+    invalid_step = "dt must be positive: it is the time between two entries of the stream."
     invalid_input = "The inputs or targets hold NaN or infinity: clean them. Nothing was learned from this stream."
-    non_finite = "The network or its state became NaN or infinite: lower the learning rate, beta or gamma."
+    non_finite = (
+        "The network or its state became NaN or infinite: lower the learning rate, beta or gamma. Nothing was learned "
+        "from this stream."
+    )
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

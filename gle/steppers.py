@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix
 from jaxtyping import Array, Float, PyTree
 
 from gle.connections import over_batch
@@ -41,6 +42,15 @@ class Step(AbstractStepper):
     """One step of a diffrax solver on the vector field, in which rates and errors have no delay."""
 
     solver: diffrax.AbstractSolver = diffrax.Euler()
+
+    def __check_init__(self):
+        finder = getattr(self.solver, "root_finder", None)
+        if finder is not None and not isinstance(finder, optimistix.AbstractRootFinder):
+            name = type(self.solver).__name__
+            raise ValueError(
+                f"solver: {name}() takes the tolerances of its root finder from a step size controller, and fixed "
+                f"steps have none; give it one: diffrax.{name}(root_finder=diffrax.VeryChord(rtol=1e-5, atol=1e-5))."
+            )
 
     def init(self, network: Network, state: State) -> State:
         return state
@@ -106,7 +116,8 @@ class Algorithm1(AbstractStepper):
             tau_m, tau_r = over_batch(layer.tau_m, u), over_batch(layer.tau_r, u)
             dv = (entering[number] - v) / tau_r if number >= network.lowest else jnp.zeros_like(v)
             error = v + tau_m * dv
-            du = (layer.connection(below) + network.gamma * (error if fresh else state.error[number]) - u) / tau_m
+            acting = network.coupling.gamma * (error if fresh else state.error[number])
+            du = (layer.connection(below) + acting - u) / tau_m
             errors.append(error)
             potentials.append(u + tau_r * du)
             dus.append(du)
@@ -115,7 +126,7 @@ class Algorithm1(AbstractStepper):
         if fresh:
             instants = _instants(network, potentials, _rates(network, potentials), errors, target)
         used = errors if fresh else state.error
-        signals = Signals(input, state.potential, rates, tuple(dus), tuple(dvs), used, entering)
+        signals = Signals(input, state.potential, rates, tuple(dus), tuple(dvs), used, entering, target)
         u = tuple(u + dt * du for u, du in zip(state.u, dus, strict=True))
         v = tuple(v + dt * dv for v, dv in zip(state.v, dvs, strict=True))
         return AlgorithmState(u, v, potentials, errors, instants), signals
@@ -155,7 +166,7 @@ class Instantaneous(AbstractStepper):
     def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
         du, potentials, rates = network.forward(state.u, input)
         _, errors, instants = network.without_lags().backward(state.v, potentials, rates, target)
-        signals = Signals(input, potentials, rates, du, state.v, errors, instants)
+        signals = Signals(input, potentials, rates, du, state.v, errors, instants, target)
         return State(tuple(u + dt * x for u, x in zip(state.u, du, strict=True)), state.v), signals
 
     def limit(self) -> float:

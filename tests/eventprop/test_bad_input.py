@@ -117,7 +117,10 @@ def test_lost_spikes_are_counted():
 )
 def test_the_error_for_lost_spikes_names_the_layer_the_number_and_the_bound(bounds, message):
     """Four neurons fire three times each, two neurons downstream five times each; the worst of two trials counts."""
-    layers = [(ep.Dense(jnp.full((4, 1), 15.0)), ep.LIF(20.0, 5.0)), (ep.Dense(jnp.full((2, 4), 2.0)), ep.LIF(20.0, 5.0))]
+    layers = [
+        (ep.Dense(jnp.full((4, 1), 15.0)), ep.LIF(20.0, 5.0)),
+        (ep.Dense(jnp.full((2, 4), 2.0)), ep.LIF(20.0, 5.0)),
+    ]
 
     def run(time):
         solver = ep.Exact(**bounds)

@@ -147,7 +147,9 @@ def test_windows_that_end_within_six_numbers_of_a_spike(precision):
         refused += np.sum(at_threshold)
         for layer in (0, 1):
             assert np.all(before.spikes[layer].times[before.spikes[layer].times < np.inf] < ends.max())
-            joined = np.concatenate([before.spikes[layer].times, after.spikes[layer].times + ends[:, None, None]], axis=2)
+            joined = np.concatenate(
+                [before.spikes[layer].times, after.spikes[layer].times + ends[:, None, None]], axis=2
+            )
             expected = np.pad(whole.spikes[layer].times, ((0, 0), (0, 0), (0, 32)), constant_values=np.inf)
             tolerance = 1e-3 if precision == np.float32 else 1e-11
             np.testing.assert_allclose(np.sort(joined, axis=2), expected, rtol=0, atol=tolerance)

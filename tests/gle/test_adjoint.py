@@ -80,8 +80,8 @@ def test_online_errors_point_along_the_exact_gradient(key, x64, rng):
     slow = jnp.sin(0.3 * 0.05 * jnp.arange(800))[:, None, None] * jnp.ones((1, 2, 2))
     targets = 0.5 * jnp.cos(0.3 * 0.05 * jnp.arange(800))[:, None, None] * jnp.ones((1, 2, 3))
     gradients = gle.online(
-        gle.start(net, batch=(2,)), slow, targets, dt=0.05, observe=lambda net, signals: net.plasticity(signals)
+        gle.start(net, batch=(2,)), slow, targets, dt=0.05, observe=lambda net, signals: net.plasticity(signals).layers
     )[1]
     online = vector(jax.tree.map(lambda x: 0.05 * x.sum(0), eqx.filter(gradients, eqx.is_inexact_array)))
-    exact = vector(gle.adjoint_method(net, slow, targets, dt=0.05)[1])
+    exact = vector(gle.adjoint_method(net, slow, targets, dt=0.05)[1].layers)
     assert online @ exact / np.linalg.norm(online) / np.linalg.norm(exact) > 0.9

@@ -19,7 +19,7 @@ def with_feedback(net, make, key):
 
 
 def angle(net, number, key):
-    measure = eqx.filter_jit(gle.alignment)
+    measure = eqx.filter_jit(gle.feedback_angle)
     return float(measure(net.layers[number].connection, net.layers[number].feedback, key=key))
 
 
@@ -36,7 +36,7 @@ def test_errors_pass_through_the_feedback_weights(feedback, key, x64):
         net = with_feedback(net, feedback, key)
     state = net.init((4,))
     signals = eqx.filter_jit(gle.Network.signals)(net, state, jnp.ones((4, 2)), jnp.ones((4, 3)))
-    back = net.layers[2].connection if feedback is Transpose else net.layers[2].feedback.weights
+    back = net.layers[2].connection if feedback is Transpose else net.layers[2].feedback.connection
     slope = 1 - jnp.tanh(signals.potential[1]) ** 2
     np.testing.assert_allclose(signals.error[1], slope * (signals.error[2] @ back.weight), rtol=1e-12)
 
@@ -57,8 +57,8 @@ def test_kolen_pollack_aligns_at_the_rate_of_its_decay(key, x64, rng):
         learner, _, _ = gle.online(gle.start(net, chain, batch=(2,)), inputs, targets, dt=0.05, optimiser=chain)
         for old, new in zip(net.layers[1:], learner.network.layers[1:], strict=True):
             if feedback is FeedbackAlignment:
-                np.testing.assert_array_equal(new.feedback.weights.weight, old.feedback.weights.weight)
+                np.testing.assert_array_equal(new.feedback.connection.weight, old.feedback.connection.weight)
                 continue
-            before = old.connection.weight - old.feedback.weights.weight
-            after = new.connection.weight - new.feedback.weights.weight
+            before = old.connection.weight - old.feedback.connection.weight
+            after = new.connection.weight - new.feedback.connection.weight
             np.testing.assert_allclose(after, before * (1 - 0.005) ** 100, rtol=1e-9)

@@ -10,6 +10,10 @@ from gle import Dense, Layer, Network
 from tests.gle.networks import arrays, network, stream
 
 
+def exactly(gamma):
+    return gle.Coupled(gamma, gle.DampedNewton(1e-14, 1e-14))
+
+
 def random_state(key, net, batch):
     return jax.tree.map(lambda x: 0.5 * jax.random.normal(key, x.shape), net.init((batch,)))
 
@@ -47,7 +51,7 @@ def test_without_lags_the_errors_are_backpropagation(cost, key, x64):
 
 def test_plasticity_is_the_gradient_of_the_energy(key, x64):
     """Eqs. 21-24 at gamma = 1, with u and u' fixed; the batch is averaged."""
-    net = network(key, gamma=1.0, beta=0.3, tolerance=1e-14)
+    net = network(key, coupling=exactly(1.0), beta=0.3)
     x, target = jax.random.normal(key, (4, 2)), 0.3 * jnp.ones((4, 3))
     state = random_state(key, net, 4)
     signals = signals_of(net, state, x, target)
@@ -70,7 +74,7 @@ def test_plasticity_is_the_gradient_of_the_energy(key, x64):
 
 def test_with_gamma_the_error_is_the_mismatch(key, x64):
     """e = D+ u - W r - b exactly if gamma = 1 (the two forms of e in Eq. 6)."""
-    net = network(key, gamma=1.0, beta=0.3, tolerance=1e-14)
+    net = network(key, coupling=exactly(1.0), beta=0.3)
     state = random_state(key, net, 4)
     signals = signals_of(net, state, jnp.ones((4, 2)), jnp.zeros((4, 3)))
     for layer, below, u, du, error in zip(net.layers, signals.below, state.u, signals.du, signals.error, strict=True):
@@ -81,7 +85,7 @@ def test_with_gamma_the_error_is_the_mismatch(key, x64):
 def test_weak_coupling_tends_to_none(key, x64):
     state = random_state(key, network(key), 4)
     errors = [
-        signals_of(network(key, gamma=gamma), state, jnp.ones((4, 2)), jnp.zeros((4, 3))).error[0]
+        signals_of(network(key, coupling=gle.Coupled(gamma)), state, jnp.ones((4, 2)), jnp.zeros((4, 3))).error[0]
         for gamma in (0.0, 1e-7)
     ]
     np.testing.assert_allclose(errors[0], errors[1], rtol=1e-5)
@@ -167,22 +171,25 @@ def test_bad_networks_are_refused(key):
         Network([layer(), layer(sources=3)], gle.MeanSquaredError())
     with pytest.raises(ValueError, match=r"tau_m must be a number or \[2\]"):
         layer(tau_m=jnp.ones(3))
-    net = Network([layer()], gle.CrossEntropy())
+    net = Network([layer()], gle.MeanSquaredError())
     with pytest.raises(ValueError, match=r"target must have the shape \(1, 2\)"):
         net.signals(net.init((1,)), jnp.ones((1, 2)), jnp.ones((1, 3)))
     with pytest.raises(ValueError, match=r"needs outputs with activation jax\.nn\.softmax"):
-        net.cost(jnp.ones((1, 2)), jnp.ones((1, 2)), jnp.tanh)
+        Network([layer()], gle.CrossEntropy())
+    for wrong in (gle.CrossEntropy().__call__, gle.CrossEntropy().gradient):
+        with pytest.raises(ValueError, match=r"needs outputs with activation jax\.nn\.softmax"):
+            wrong(jnp.ones((1, 2)), jnp.ones((1, 2)), jax.nn.relu)
 
 
 def test_a_stream_of_the_wrong_width_is_refused(key, rng):
     inputs, targets = stream(rng, 5, 2, 4, 3)
-    with pytest.raises(ValueError, match=r"input must have the shape \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"inputs must have the shape \(5, 2, 2\)"):
         gle.online(gle.start(network(key), batch=(2,)), inputs, targets, dt=0.1)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_nothing_moves_in_equilibrium(gamma, key, rng, x64):
-    net = network(key, gamma=gamma, beta=0.3, tolerance=1e-12)
+    net = network(key, coupling=exactly(gamma) if gamma else gle.Decoupled(), beta=0.3)
     inputs, targets = stream(rng, 1, 4, 2, 3)
     state = net.equilibrium(inputs[0], targets[0])
     rates = [jnp.tanh(u) for u in state.u]

@@ -22,7 +22,7 @@ def learn(net, inputs, targets, optimiser, stepper, dt=DT):
 @pytest.mark.parametrize(("fresh_errors", "gamma"), [(False, 0.4), (True, 0.4)])
 def test_algorithm_1_step_by_step(fresh_errors, gamma, key, x64, rng):
     """Outputs and all learned parameters, against NumPy; one rate per kind of parameter."""
-    net = network(key, beta=0.7, gamma=gamma)
+    net = network(key, beta=0.7, coupling=gle.Coupled(gamma))
     inputs, targets = stream(rng, 60, 1, 2, 3)
     rates = {"connection": 0.03, "tau_m": 0.02, "tau_r": 0.01}
     optimiser = optax.partition(
@@ -121,15 +121,29 @@ def test_instantaneous_errors_are_those_of_gle_without_lags(key, x64, rng):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
 
 
+def is_none(x):
+    return x is None
+
+
 def test_an_optimiser_sees_the_signals(key, rng):
-    def update(updates, state, params=None, *, pre, post, error, **extra):
-        assert [x.shape for x in (pre[0], post[0], error[2])] == [(2, 2), (2, 5), (2, 3)]
+    def update(updates, state, params=None, *, pre, post, error, value, **extra):
+        """At each weight, and nowhere else; with the network's own structure."""
+        for signal in (pre, post, error):
+            assert jax.tree.structure(signal, is_leaf=is_none) == jax.tree.structure(updates, is_leaf=is_none)
+            assert signal.layers[0].connection.bias is None and signal.layers[0].tau_m is None
+        assert [x.shape for x in jax.tree.leaves(pre)] == [(2, 2), (2, 5), (2, 4), (2, 4)]
+        assert [x.shape for x in jax.tree.leaves(post)] == [(2, 5), (2, 4), (2, 3), (2, 3)]
+        assert [x.shape for x in jax.tree.leaves(error)] == [(2, 5), (2, 4), (2, 3), (2, 3)]
+        assert value.shape == ()
         return jax.tree.map(jnp.zeros_like, updates), state
 
     optimiser = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
     inputs, targets = (x.astype(jnp.float32) for x in stream(rng, 3, 2, 2, 3))
-    learner, _, _ = learn(network(key), inputs, targets, optimiser, Step())
-    for a, b in zip(arrays(learner.network), arrays(network(key)), strict=True):
+    first, second, last = network(key).layers
+    last = gle.Layer(last.connection, last.tau_m, last.tau_r, jnp.tanh, feedback=gle.FeedbackAlignment(last.connection))
+    net = gle.Network([first, second, last], gle.MeanSquaredError())
+    learner, _, _ = learn(net, inputs, targets, optimiser, Step())
+    for a, b in zip(arrays(learner.network), arrays(net), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -207,9 +221,9 @@ def test_seeds_and_streams_vmap(key, rng):
 
 def test_rates_and_errors_that_never_agree_are_a_result(key, rng):
     """gamma far too large: what is iterated explodes."""
-    net = network(key, gamma=100.0)
+    net = network(key, coupling=gle.Coupled(100.0))
     inputs, targets = stream(rng, 5, 2, 2, 3)
     *_, result = gle.online(gle.start(net, batch=(2,)), inputs, targets, dt=DT, throw=False)
     assert result == RESULTS.non_finite
-    with pytest.raises(Exception, match="nonlinear"):
+    with pytest.raises(Exception, match="no common solution"):
         net.signals(net.init((2,)), inputs[0], targets[0])

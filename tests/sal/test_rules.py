@@ -151,7 +151,7 @@ def test_adam_and_sal_share_a_gle_network(key):
     start = gle.Network(layers, gle.MeanSquaredError())
 
     def backward(network):
-        return network.layers[1].feedback.weights.weight
+        return network.layers[1].feedback.connection.weight
 
     params = eqx.filter(start, eqx.is_inexact_array)
     aligned = eqx.tree_at(backward, jax.tree.map(lambda _: False, params), True)

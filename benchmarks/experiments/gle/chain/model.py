@@ -51,7 +51,12 @@ def chain(weights: Float[Array, "2"], tau_m: Float[Array, "2"], config: Chain) -
         gle.Layer(gle.Dense(weight[None, None], None), tau, TAU_R, jax.nn.softplus)
         for weight, tau in zip(weights, tau_m, strict=True)
     ]
-    return gle.Network(layers, gle.MeanSquaredError(), beta=config.beta, gamma=config.gamma)
+    return gle.Network(layers, gle.MeanSquaredError(), beta=config.beta, coupling=coupling(config.gamma))
+
+
+def coupling(gamma: float) -> gle.AbstractCoupling:
+    """Of errors to membranes; a network with gamma = 0 is another program than one with any other number."""
+    return gle.Decoupled() if isinstance(gamma, float) and gamma == 0 else gle.Coupled(gamma)
 
 
 def square_wave(t: Float[Array, "..."], config: Chain) -> Float[Array, "..."]:

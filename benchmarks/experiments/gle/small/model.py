@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 import gle
+from benchmarks.experiments.gle.chain.model import coupling
 from benchmarks.training import Metrics, outcome, scan_state
 from gle import RESULTS
 
@@ -51,7 +52,7 @@ def network(bottom: Float[Array, "2"], config: Small, *, beta: float = 1.0) -> g
         gle.Layer(dense(MIDDLE), tau_m, tau_r, jnp.tanh, plastic=False),
         gle.Layer(dense((TOP,)), 1.0, 1.0, gle.linear, plastic=False),
     ]
-    return gle.Network(layers, gle.MeanSquaredError(), beta=beta, gamma=config.gamma)
+    return gle.Network(layers, gle.MeanSquaredError(), beta=beta, coupling=coupling(config.gamma))
 
 
 def waves(t: Float[Array, " time"]) -> Float[Array, "time 1"]:

@@ -1,0 +1,224 @@
+"""Learning while the network runs: an optimiser step at every time step, inside one scan."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from gle.arrays import as_float, split_numbers
+from gle.network import Network, Signals
+from gle.results import RESULTS, all_finite
+from gle.steppers import AbstractStepper, Step
+
+
+class Learner(NamedTuple):
+    """A network in the middle of a stream. Pass the last one to `online` again to go on to the same result."""
+
+    network: Network
+    state: Any
+    optimiser: optax.OptState | None
+
+
+def start(
+    network: Network,
+    optimiser: optax.GradientTransformation | None = None,
+    *,
+    stepper: AbstractStepper = Step(),
+    batch: tuple[int, ...] = (),
+) -> Learner:
+    """A network at rest, before its first input, with one stream for each element of the `batch` axes."""
+    if 0 in batch:
+        raise ValueError(f"batch must have at least one sample, but is {batch}.")
+    memory = None if optimiser is None else optimiser.init(eqx.filter(network, eqx.is_inexact_array))
+    return Learner(network, stepper.init(network, network.init(batch, network.layers[0].tau_m.dtype)), memory)
+
+
+def settle(
+    learner: Learner,
+    input: Float[Array, "*batch sources"],
+    target: Float[Array, "*batch outputs"] | None = None,
+    *,
+    stepper: AbstractStepper = Step(),
+) -> Learner:
+    """The learner at rest under a constant input and target, as if they had been there for ever.
+
+    Between unrelated streams this spares the errors the jump of the target, which every layer would differentiate.
+    """
+    network, _, memory = learner
+    return Learner(network, stepper.init(network, network.equilibrium(input, target)), memory)
+
+
+def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batch outputs"]:
+    """The prospective potentials of the output neurons: with softmax outputs the logits."""
+    return signals.potential[-1]
+
+
+def online(
+    learner: Learner,
+    inputs: Float[ArrayLike, "time *batch sources"],
+    targets: Float[ArrayLike, "time *batch outputs"] | None = None,
+    *,
+    dt: float | Float[Array, ""],
+    optimiser: optax.GradientTransformation | None = None,
+    stepper: AbstractStepper = Step(),
+    observe: Callable[[Network, Signals], PyTree] = output_potentials,
+    throw: bool = True,
+) -> tuple[Learner, PyTree, RESULTS]:
+    """Run a network on a stream, and let it learn at every step.
+
+    - `inputs`, `targets`: one entry per time step, constant over the step. Without targets there are no errors.
+    - `optimiser`: any optax transformation of the gradients dE/dtheta (Eqs. 21-24). It is given extra arguments: `pre`,
+        `post` and `error` at each weight (`Network.synapses`), and `value`, the mean cost of the step. None: nothing is
+        learned.
+    - `stepper`: `Step(solver)` with a fixed-step diffrax solver, or `Algorithm1()`.
+    - `observe`: what to keep of each step.
+    - `throw`: raise for NaN in the stream, a dt that is not positive or above the stability limit, and a network that
+        diverges; with False the caller has to look at the result, and whoever failed is returned as it was.
+
+    Returns the learner after the stream, the observations [time, ...] and a result.
+
+    Compiled once per shape of the stream and per object `optimiser` and `observe`: make these once, and not in the
+    loop that calls `online`. Numbers such as `dt` may change freely, and a learning rate by
+    `optax.inject_hyperparams`, which keeps it in the optimiser's state.
+
+    Raises ValueError for streams whose shapes do not fit the learner, and for a learner that was started without this
+    optimiser or stepper.
+    """
+    inputs, targets = as_float("inputs", inputs), as_float("targets", targets)
+    original = learner.network
+    numbers, rest = split_numbers(original)
+    learner = Learner(rest, learner.state, learner.optimiser)
+    _check_stream(eqx.combine(numbers, rest), inputs, targets)
+    _check_learner(eqx.combine(numbers, rest), learner, inputs, optimiser, stepper)
+    after, observed, result = _online(
+        learner, numbers, inputs, targets, jnp.asarray(dt, inputs.dtype), optimiser, stepper, observe, throw
+    )
+    return Learner(eqx.combine(after.network, original), after.state, after.optimiser), observed, result
+
+
+@eqx.filter_jit
+def _online(
+    learner: Learner,
+    numbers: PyTree,
+    inputs: Float[Array, "time *batch sources"],
+    targets: Float[Array, "time *batch outputs"] | None,
+    dt: Float[Array, ""],
+    optimiser: optax.GradientTransformation | None,
+    stepper: AbstractStepper,
+    observe: Callable[[Network, Signals], PyTree],
+    throw: bool,
+) -> tuple[Learner, PyTree, RESULTS]:
+    """`online` for a network whose Python numbers stand apart, as arrays: they are no parameters."""
+    result = examine(eqx.combine(learner.network, numbers), stepper, (inputs, targets), dt)
+    if throw:
+        inputs = result.error_if(inputs, result != RESULTS.successful)
+    update = None if optimiser is None else optax.with_extra_args_support(optimiser).update
+    before, static = eqx.partition(learner, eqx.is_array)
+
+    def step(dynamic, stream):
+        own, state, memory = eqx.combine(dynamic, static)
+        network = eqx.combine(own, numbers)
+        input, target = stream
+        state, signals = stepper.step(network, state, input, target, dt)
+        observed = observe(network, signals)
+        if update is not None:
+            gradients = _without(numbers, stepper.gradient(network, state, signals))
+            extra = {name: _without(numbers, signal) for name, signal in network.synapses(signals).items()}
+            extra["value"] = _mean_cost(network, signals)
+            updates, memory = update(gradients, memory, eqx.filter(own, eqx.is_inexact_array), **extra)
+            own = eqx.apply_updates(own, updates)
+        return eqx.filter(Learner(own, state, memory), eqx.is_array), observed
+
+    after, observed = lax.scan(step, before, (inputs, targets))
+    finite = all_finite(after) | (result != RESULTS.successful)
+    result = RESULTS.where(finite, result, RESULTS.non_finite)
+    well = result == RESULTS.successful
+    # Whoever failed is returned as it was. (With throw=True nobody is.)
+    after = jax.tree.map(lambda new, old: jnp.where(well, new, old), after, before)
+    if throw:
+        floats, others = eqx.partition(after, eqx.is_inexact_array)  # error_if knows nothing of typed keys
+        after = eqx.combine(result.error_if(floats, ~well), others)
+    return eqx.combine(after, static), observed, result
+
+
+def _without(numbers: PyTree, tree: PyTree) -> PyTree:
+    """None where a network has plain numbers, which are no parameters."""
+    return jax.tree.map(lambda number, x: x if number is None else None, numbers, tree, is_leaf=lambda x: x is None)
+
+
+def _mean_cost(network: Network, signals: Signals) -> Float[Array, ""]:
+    """The cost of this moment, averaged over the batch; zero without a target."""
+    potential = signals.potential[-1]
+    if signals.target is None:
+        return jnp.zeros((), potential.dtype)
+    return jnp.mean(network.cost(potential, signals.target, network.layers[-1].activation))
+
+
+def _check_stream(network: Network, inputs: Array, targets: Array | None) -> None:
+    if inputs.ndim < 2 or 0 in inputs.shape[1:-1]:
+        raise ValueError(
+            f"inputs must be [time, *batch, sources] with at least one sample, but have shape {inputs.shape}."
+        )
+    for name, stream, width in (
+        ("inputs", inputs, network.layers[0].connection.sources),
+        ("targets", targets, network.layers[-1].connection.neurons),
+    ):
+        if stream is None:
+            continue
+        wanted = (*inputs.shape[:-1], width)
+        if stream.shape != wanted:
+            raise ValueError(f"{name} must have the shape {wanted}, [time, *batch, neurons], but has {stream.shape}.")
+
+
+def _check_learner(
+    network: Network,
+    learner: Learner,
+    inputs: Array,
+    optimiser: optax.GradientTransformation | None,
+    stepper: AbstractStepper,
+) -> None:
+    """Whether the learner was started for this batch, stepper and optimiser."""
+    batch, dtype = inputs.shape[1:-1], network.layers[0].tau_m.dtype
+    wanted = jax.eval_shape(lambda: stepper.init(network, network.init(batch, dtype)))
+    if _shapes(learner.state) != _shapes(wanted):
+        raise ValueError(
+            f"learner.state does not fit {type(stepper).__name__} and a batch of {batch}: start the learner with the "
+            "same stepper and batch, gle.start(network, optimiser, stepper=..., batch=...)."
+        )
+    if optimiser is None:
+        return
+    wanted = jax.eval_shape(optimiser.init, eqx.filter(learner.network, eqx.is_inexact_array))
+    if learner.optimiser is None or _shapes(learner.optimiser) != _shapes(wanted):
+        raise ValueError(
+            "learner.optimiser is not the state of this optimiser: start the learner with it, "
+            "gle.start(network, optimiser)."
+        )
+
+
+def _shapes(tree: PyTree) -> Any:
+    arrays = eqx.filter(tree, lambda x: eqx.is_array(x) or isinstance(x, jax.ShapeDtypeStruct))
+    leaves, structure = jax.tree.flatten(arrays)
+    return str(structure), [np.shape(x) for x in leaves]
+
+
+def examine(network: Network, stepper: AbstractStepper, stream: PyTree, dt: float | Float[Array, ""]) -> RESULTS:
+    """What is wrong with a stream or its time step, before anything is run on it."""
+    dt = jnp.asarray(dt)
+    result = RESULTS.where(all_finite(stream), RESULTS.successful, RESULTS.invalid_input)
+    # Bounds that time constants keep (`at_least`) are rounded, and so is their product with the limit.
+    largest = largest_step(network, stepper) * (1 + 4 * jnp.finfo(dt.dtype).eps)
+    result = RESULTS.where(dt <= largest, result, RESULTS.unstable_step)
+    return RESULTS.where(dt > 0, result, RESULTS.invalid_step)
+
+
+def largest_step(network: Network, stepper: AbstractStepper = Step()) -> Float[Array, ""]:
+    """The largest stable dt: the limit of the solver for the fastest leaky integrator, membrane or error neuron."""
+    taus = [jnp.min(layer.tau_m) for layer in network.layers]
+    taus += [jnp.min(layer.tau_r) for layer in network.layers[network.lowest :]]
+    return stepper.limit() * jnp.min(jnp.stack(taus))
