@@ -13,7 +13,7 @@ from benchmarks.experiments.sal_pair import Course, Pair, courses, network
 from benchmarks.fit import seed_keys
 from benchmarks.run import Run
 from sal import plot
-from sal.phase_plane import attractor, phase_plane
+from sal.two_weights import attractor, phase_plane
 
 BOTH, ONE = "tab:red", "0.25"
 GRID = 17

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.experiments.sal_psp_shapes import Shapes, attractors, bias_grid, deviations, kernels, stdd, weight_grid
 from sal import plot
-from sal.phase_plane import relative_deviation
+from sal.two_weights import relative_deviation
 
 BIASES = (((0.0, 0.0), "tab:blue"), ((-1.0, 1.0), "tab:orange"), ((1.0, 1.0), "tab:green"))
 """Biases (b_1, b_2) whose time differences are shown."""
