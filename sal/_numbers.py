@@ -28,7 +28,7 @@ def as_parameter(name: str, x: Any) -> float | Array:
 def as_static(name: str, x: Any) -> float:
     """A number that decides a shape, such as a number of steps, and so has to be known when a program is compiled."""
     if isinstance(x, Tracer):
-        raise ValueError(
+        raise TypeError(
             f"{name} decides the shape of an array (a number of steps, or of spikes to remember), so it must be a "
             f"plain number, got the traced {x}; take it out of what jit, vmap or grad act on"
         )

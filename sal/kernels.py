@@ -274,7 +274,7 @@ def _finite(where: str, tau: Any, longest: float | None) -> tuple[Time, float | 
 
 def _known(kernel: Rectangular | Triangular) -> float:
     if kernel.longest is None:
-        raise ValueError(
+        raise TypeError(
             f"{type(kernel).__name__}: tau is traced, so its duration, which decides how many spikes are remembered, "
             f"is not known; give the longest one, {type(kernel).__name__}(tau, longest=...)"
         )

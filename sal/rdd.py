@@ -80,7 +80,7 @@ class RDDNet(AbstractTwin):
         layers = [weight.shape[1] for weight in forward]
         windows = max(1, round(self.duration / (self.window * self.replicas)))
         start = jnp.full((self.replicas, sum(layers)), self.mean, forward[0].dtype)
-        _, observed = lax.scan(self._window, start, jax.random.split(key, windows))
+        _, observed = lax.scan(lambda drive, key: self._window(drive, key), start, jax.random.split(key, windows))
         cuts = np.cumsum(layers)[:-1]
         drives, counts = (jnp.split(x.reshape(-1, sum(layers)), cuts, axis=1) for x in observed)
         learned = [

@@ -166,7 +166,7 @@ def test_bad_layers_are_refused(key):
             symmetrize(with_feedback(chain, kind, key=key), Recorder(), key=key)
     with pytest.raises(ValueError, match=r"shape \(12, 20\) after weights of shape \(4, 12\)"):
         symmetrize(chain, Recorder(), key=key, where=lambda m: m[::-1])
-    with pytest.raises(ValueError, match="t1 must be a positive multiple of dt"):
+    with pytest.raises(ValueError, match="duration must be a positive multiple of dt"):
         symmetrize(chain, SALNet(dt=0.3), key=key)
     with pytest.raises(ValueError, match="replicas must be at least 1, got 0"):
         SALNet(replicas=0)

@@ -232,7 +232,7 @@ def test_saturated_rates_and_autapses_are_errors():
     fast = two_neurons(WEIGHTS, (3.0, 0.0), sal.Rectangular(4.0), 4.0, escape=sal.ExponentialEscape())
     with pytest.raises(Exception, match="rate of neuron 1 exceeds 1 / dt"):
         steady_state(fast, dt=1.0)
-    looped = sal.Network(sal.Recurrent(jnp.eye(2)), jnp.zeros(2), 4.0)
+    looped = sal.Network(sal.Recurrent(jnp.eye(2), jnp.ones((2, 2), bool)), jnp.zeros(2), 4.0)
     with pytest.raises(Exception, match="connected to themselves"):
         steady_state(looped, dt=1.0)
 
