@@ -112,8 +112,8 @@ def steady_state(network: Network, *, dt: float, states: int | None = None) -> S
 
     Raises `ValueError` for a network that has not two neurons, or whose PSPs add up (`two_neurons` makes one where only
     the last spike counts), for a dt that is not positive, a tau_ref that is no multiple of it, or fewer `states` than
-    tau_ref / dt; `TypeError` for traced numbers that decide a shape; an error at run time for rates that exceed 1 / dt or are not finite, and for neurons connected to
-    themselves.
+    tau_ref / dt; `TypeError` for traced numbers that decide a shape; an error at run time for rates that exceed 1 / dt
+    or are not finite, and for neurons connected to themselves.
     """
     dt, count = as_static("dt", dt), count_states(network, dt, states)
     refractory, psp = count_steps("tau_ref", network.tau_ref, dt), psp_of_last_spike(network)
@@ -266,7 +266,7 @@ def _differences(
 
 def _longest(name: str, kernel: AbstractKernel) -> float:
     if isinstance(kernel.duration, Tracer):
-        raise ValueError(
+        raise TypeError(
             f"{name} must be given, as {type(kernel).__name__} has a traced duration, which would decide it"
         )
     return float(np.max(kernel.duration))

@@ -181,7 +181,7 @@ def test_bad_input(key):
         sal.simulate(network, 1.2, dt=0.5, key=key)
     with pytest.raises(ValueError, match=r"drive must have the shape \(2,\) or \(4, 2\)"):
         sal.simulate(network, 2.0, dt=0.5, key=key, drive=jnp.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"mask must be bools in the shape of the weight, \(2, 2\), got bool in the shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"in the shape of the weight, \(2, 2\), got bool in the shape \(2, 3\)"):
         sal.Recurrent(jnp.zeros((2, 2)), jnp.ones((2, 3), bool))
     with pytest.raises(ValueError, match="backward weights of the same shape"):
         sal.Layered([jnp.zeros((2, 3))], [jnp.zeros((3, 2))])

@@ -3,10 +3,10 @@ import csv
 import numpy as np
 import pytest
 
+from benchmarks._sweep.grid import Grid
+from benchmarks._sweep.records import Records
+from benchmarks._sweep.result import collect, merge
 from benchmarks.run import write_json
-from benchmarks.sweep.grid import Grid
-from benchmarks.sweep.records import Records
-from benchmarks.sweep.result import collect, merge
 
 GRID = Grid({"width": (2, 4), "rate": (0.1, 0.2)}, (0, 1, 2))
 VALUES = np.array([1.0, 2.0, 3.0, 5.0, 5.0, 8.0, 7.0, np.nan, 9.0, 0.0, 0.0, 0.0])
