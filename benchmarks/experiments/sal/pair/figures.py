@@ -12,7 +12,7 @@ import sal
 from benchmarks._fit import Fit
 from benchmarks.experiments.sal.pair.model import Course, Pair, network
 from sal import plot
-from sal.phase_plane import attractor, phase_plane
+from sal.two_weights import attractor, phase_plane
 
 BOTH, ONE = "tab:red", "0.25"
 GRID = 17

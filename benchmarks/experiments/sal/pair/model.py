@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import sal
 from benchmarks.training import Metrics
 from sal import RESULTS
-from sal.theory import expected_update, pair, steady_state
+from sal.theory import expected_update, steady_state, two_neurons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Course(NamedTuple):
 
 def network(config: Pair) -> sal.Network:
     """In refractory periods, with the paper's rectangular PSP."""
-    return pair((config.w12, config.w21), (config.b1, config.b2), sal.Rectangular(1.0), 1.0)
+    return two_neurons((config.w12, config.w21), (config.b1, config.b2), sal.Rectangular(1.0), 1.0)
 
 
 def simulated(config: Pair, key: PRNGKeyArray, learns: Float[Array, "2"]) -> Float[Array, "records 2"]:
@@ -61,7 +61,7 @@ def simulated(config: Pair, key: PRNGKeyArray, learns: Float[Array, "2"]) -> Flo
 
     def period(carry, _):
         weights, state, memory = carry
-        moved = eqx.tree_at(lambda net: net.connectivity.weights, start, weights)
+        moved = eqx.tree_at(lambda net: net.connectivity.weight, start, weights)
         run = sal.simulate(moved, 1.0, dt=dt, key=key, state=state, throw=False)
         change, memory = rule.update(jnp.zeros_like(weights), memory, pre=run.spikes, post=run.spikes)
         return (weights + jnp.asarray(change) * mask, run.state, memory), None
@@ -81,7 +81,7 @@ def expected(config: Pair, learns: Float[Array, "2"]) -> Float[Array, "records 2
     span = config.learning_rate * config.duration / RECORDS
 
     def slope(weights: Array) -> Array:
-        moved = pair(weights, (config.b1, config.b2), sal.Rectangular(1.0), 1.0)
+        moved = two_neurons(weights, (config.b1, config.b2), sal.Rectangular(1.0), 1.0)
         differences = steady_state(moved, dt=dt).differences
         return learns * differences.rate * expected_update(differences, sal.Exponential(1.0))
 

@@ -20,7 +20,7 @@ from benchmarks.experiments.sal.psp_shapes.model import (
     weight_grid,
 )
 from sal import plot
-from sal.phase_plane import relative_deviation
+from sal.two_weights import relative_deviation
 
 BIASES = (((0.0, 0.0), "tab:blue"), ((-1.0, 1.0), "tab:orange"), ((1.0, 1.0), "tab:green"))
 """Biases (b_1, b_2) whose time differences are shown."""

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import sal
 from benchmarks.training import Metrics
 from sal import RESULTS
-from sal.phase_plane import attractor, deviation, relative_deviation, relaxation
-from sal.theory import SpikeTimingDifferences, pair, steady_state
+from sal.theory import SpikeTimingDifferences, steady_state, two_neurons
+from sal.two_weights import attractor, deviation, relative_deviation, relaxation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def attractors(config: Shapes, psp: sal.AbstractKernel) -> Float[Array, "biases 
     w21, dt = weight_grid(config), 1 / config.steps
 
     def rest(b1, b2):
-        alone = pair((0.0, 0.0), jnp.stack([b1, b2]), psp, 1.0)
+        alone = two_neurons((0.0, 0.0), jnp.stack([b1, b2]), psp, 1.0)
         return attractor(alone, w21, WINDOW, dt=dt, tolerance=1e-5)
 
     biases = bias_grid(config)
@@ -74,7 +74,7 @@ def attractors(config: Shapes, psp: sal.AbstractKernel) -> Float[Array, "biases 
 @eqx.filter_jit
 def stdd(config: Shapes, psp: sal.AbstractKernel, weight: float, biases: tuple[float, float]) -> SpikeTimingDifferences:
     """The time differences of two neurons with equal weights (Fig. 10b)."""
-    return steady_state(pair((weight, weight), biases, psp, 1.0), dt=1 / config.steps).differences
+    return steady_state(two_neurons((weight, weight), biases, psp, 1.0), dt=1 / config.steps).differences
 
 
 def slowest_relaxation(config: Shapes, psp: sal.AbstractKernel) -> Float[Array, ""]:
@@ -82,7 +82,7 @@ def slowest_relaxation(config: Shapes, psp: sal.AbstractKernel) -> Float[Array, 
     biases, w21, dt = bias_grid(config), weight_grid(config), 1 / config.steps
 
     def at(b1, b2, weight):
-        alone = pair((0.0, 0.0), jnp.stack([b1, b2]), psp, 1.0)
+        alone = two_neurons((0.0, 0.0), jnp.stack([b1, b2]), psp, 1.0)
         return relaxation(alone, jnp.stack([weight, weight]), WINDOW, dt=dt)
 
     grid = jnp.stack(jnp.meshgrid(biases, biases, w21, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -92,7 +92,7 @@ def slowest_relaxation(config: Shapes, psp: sal.AbstractKernel) -> Float[Array, 
 @eqx.filter_jit
 def deviations(config: Shapes, weight: float, lags: int) -> tuple[Array, Array]:
     """delta and Delta for a rectangular PSP at W_12 = W_21 = `weight` (Fig. 11), per unit of epsilon."""
-    alone = pair((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0)
+    alone = two_neurons((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0)
     found = deviation(alone, jnp.full(2, weight), lags, dt=1 / config.steps)
     return found.density, found.integral
 
@@ -111,4 +111,4 @@ def sal_psp_shapes(config: Shapes, key: PRNGKeyArray) -> tuple[Metrics, sal.Netw
             f"{name}_signs_agree": jnp.mean(agree),
             f"{name}_slowest_relaxation": slowest_relaxation(config, psp),
         }
-    return metrics, pair((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful, found
+    return metrics, two_neurons((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful, found

@@ -224,7 +224,7 @@ class SamplingTraining(Training):
 
 def build(parameters: Parameters) -> sal.Network:
     """A network whose refractory period is the unit of time."""
-    return sal.Network(sal.Dense(parameters["weights"]), parameters["bias"], 1.0)
+    return sal.Network(sal.Recurrent(parameters["weights"]), parameters["bias"], 1.0)
 
 
 def cycle(
@@ -240,7 +240,7 @@ def cycle(
     shape = (config.units,)
     network, (wake_factor, sleep_factor) = build(parameters), factors
     chunks = round(config.sleep / CHUNK)
-    overlap = sal.overlap(network.tau_ref)
+    overlap = sal.overlap_stdp(network.tau_ref)
     window = sal.Exponential(network.tau_ref)
     stdp = sal.STDP(window, window, network.tau_ref, sal.AllPairs(), sal.one_by_one(config.units))
     align = sal.align(settings.sal_rate / config.sleep, stdp)
@@ -260,10 +260,10 @@ def cycle(
     )
     rules = optax.chain(
         sal.wake_sleep(config.learning_rate, wake_factor=wake_factor, sleep_factor=sleep_factor),
-        optax.masked(sal.kolen_pollack(settings.decay), {"weights": True, "bias": False}),
+        optax.masked(sal.weight_decay(settings.decay), {"weights": True, "bias": False}),
     )
     updates = {"weights": aligned * sleep_factor["weights"] * off_diagonal, "bias": jnp.zeros(shape)}
-    phases = {name: {"weights": m.weights, "bias": m.bias} for name, m in (("wake", wake), ("sleep", sleep))}
+    phases = {name: {"weights": m.weight, "bias": m.bias} for name, m in (("wake", wake), ("sleep", sleep))}
     updates, _ = rules.update(updates, rules.init(parameters), parameters, **phases)
     return jax.tree.map(jnp.add, parameters, updates), state, result
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import sal
 from benchmarks.training import Metrics
 from sal import RESULTS
-from sal.theory import SpikeTimingDifferences, pair, steady_state
+from sal.theory import SpikeTimingDifferences, steady_state, two_neurons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def compare(
     config: STDD, psp: sal.AbstractKernel, order: sal.AbstractOrder, weights: Array, biases: Array, key: PRNGKeyArray
 ) -> Comparison:
     """Simulates one pair of neurons, and tests its counts of differences."""
-    network, dt = pair(weights, biases, psp, 1.0, order=order), 1 / config.steps
+    network, dt = two_neurons(weights, biases, psp, 1.0, order=order), 1 / config.steps
 
     def replica(key):
         spikes = sal.simulate(network, float(SETTLING + config.duration), dt=dt, key=key, throw=False).spikes.spikes
@@ -136,7 +136,7 @@ def sal_stdd(config: STDD, key: PRNGKeyArray) -> tuple[Metrics, sal.Network, RES
     metrics["p_smallest_of_all"] = 1 - (1 - jnp.min(every)) ** every.size
     worst = [jnp.max(jnp.abs(c.counted - _rates(c.expected)) / c.error) for c in found.values()]
     metrics["largest_deviation_in_errors"] = jnp.max(jnp.stack(worst))
-    return metrics, pair((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful, found
+    return metrics, two_neurons((0.0, 0.0), (0.0, 0.0), sal.Rectangular(1.0), 1.0), RESULTS.successful, found
 
 
 def _rates(expected: SpikeTimingDifferences) -> Float[Array, "pairs 2 lags"]:

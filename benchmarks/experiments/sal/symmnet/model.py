@@ -22,7 +22,7 @@ from sal.feedback import (
     SignConcordant,
     Transpose,
     dense_layers,
-    plastic,
+    plastic_leaves,
     with_feedback,
 )
 from sal.rdd import RDDNet
@@ -123,7 +123,7 @@ class SymmNetTraining(Training):
         network = ConvNet(self.train_set[0].shape[1:], network_key)
         network = with_feedback(network, convolutions, key=feedback_key)
         network = with_feedback(network, dense, key=dense_key, where=dense_layers)
-        return State(network, self._optimiser().init(eqx.filter(network, plastic(network))), key)
+        return State(network, self._optimiser().init(eqx.filter(network, plastic_leaves(network))), key)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         del number
@@ -143,7 +143,7 @@ class SymmNetTraining(Training):
 
     def _step(self, state: State, batch: Int[Array, " batch"]) -> tuple[State, Float[Array, ""]]:
         images, labels = (x[batch] for x in self.train_set)
-        parameters, rest = eqx.partition(state.network, plastic(state.network))
+        parameters, rest = eqx.partition(state.network, plastic_leaves(state.network))
 
         def loss(parameters: ConvNet) -> tuple[Float[Array, ""], list[BatchNorm]]:
             logits, norms = eqx.combine(parameters, rest).measure(jnp.moveaxis(images, 0, -1))

@@ -75,7 +75,7 @@ def test_a_saturated_rate_is_reported_as_that(monkeypatch):
     """Of one network among several, in the first of two reports, by its name and not as a NaN."""
 
     def build(parameters):
-        weights = sal.Dense(parameters["weights"])
+        weights = sal.Recurrent(parameters["weights"])
         return sal.Network(weights, parameters["bias"], 1.0, escape=sal.ExponentialEscape())
 
     monkeypatch.setattr(sal_sampling, "build", build)

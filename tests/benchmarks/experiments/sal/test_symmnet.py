@@ -8,7 +8,7 @@ from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments.sal.symmnet.model import TRANSPORTS, SymmNet, SymmNetTraining
 from benchmarks.experiments.sal.symmnet.network import BatchNorm, ConvNet, Convolution, pool
 from benchmarks.training import train
-from sal.feedback import layers
+from sal.feedback import affine_layers
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def test_every_method_learns(method, data, key):
     angles = [float(metrics[f"angle_{n}"]) for n in (1, 2, 3)]
     assert np.allclose(angles, 0, atol=1e-2) == (method in ("bp", "bp_fa"))
     changed = [
-        not np.array_equal(new.backward, old.backward) for new, old in zip(layers(network), layers(before), strict=True)
+        not np.array_equal(new.backward, old.backward)
+        for new, old in zip(affine_layers(network), affine_layers(before), strict=True)
     ]
     assert changed == [method == "bp"] * 2 + [method != "fa"] * 3
 
@@ -65,7 +66,7 @@ def test_batch_normalisation_leaves_zero_mean_and_unit_variance(rng, x64):
 def test_the_network_is_that_of_table_3(key):
     def shapes(size):
         network = ConvNet(size, key)
-        return [layer.weight for layer in layers(network)], network(jnp.zeros((*size, 2)))
+        return [layer.weight for layer in affine_layers(network)], network(jnp.zeros((*size, 2)))
 
     weights, outputs = jax.eval_shape(lambda: shapes((1, 28, 28)))
     assert [weight.shape for weight in weights] == [

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Float
 
-from sal.connectivity import Dense
+from sal._numbers import as_arrays
+from sal.connectivity import Recurrent
 from sal.kernels import AbstractKernel
 from sal.network import Network
-from sal.theory import expected_update, steady_state
+from sal.theory import count_lags, count_states, expected_update, steady_state
 
 
 def phase_plane(
@@ -22,24 +23,37 @@ def phase_plane(
     *,
     dt: float,
     states: int | None = None,
+    lags: int | None = None,
 ) -> Float[Array, "rows columns 2"]:
     """SAL's expected update of (W_12, W_21), per pair of spikes, for all combinations of weights (Figs. 2e, 10c).
 
     Biases, PSP and the rest are those of `network`. Rows are calculated one after the other, so memory grows with
-    the columns only. See `steady_state` for `dt`, `states` and the errors, and `expected_update` for `window`.
+    the columns only. See `steady_state` for `dt`, `states` and the errors, and `expected_update` for `window`, `lags`.
     """
+    counts = count_states(network, dt, states), count_lags(window, dt, lags)
+    return _phase_plane(*as_arrays((network, window)), jnp.asarray(w12), jnp.asarray(w21), dt, *counts)
 
+
+@eqx.filter_jit
+def _phase_plane(network, window, w12, w21, dt, states, lags):
     def point(first: Float[Array, ""], second: Float[Array, ""]) -> Float[Array, "2"]:
-        return update(network, jnp.stack([first, second]), window, dt=dt, states=states)
+        return update(network, jnp.stack([first, second]), window, dt=dt, states=states, lags=lags)
 
     return jax.lax.map(lambda first: jax.vmap(lambda second: point(first, second))(w21), w12)
 
 
 def update(
-    network: Network, weights: Float[Array, "2"], window: AbstractKernel, *, dt: float, states: int | None = None
+    network: Network,
+    weights: Float[Array, "2"],
+    window: AbstractKernel,
+    *,
+    dt: float,
+    states: int | None = None,
+    lags: int | None = None,
 ) -> Float[Array, "2"]:
     """SAL's expected update of (W_12, W_21), per pair of spikes, where these are `weights`."""
-    return expected_update(steady_state(_weighted(network, weights), dt=dt, states=states).differences, window)
+    differences = steady_state(_weighted(network, weights), dt=dt, states=states).differences
+    return expected_update(differences, window, lags=lags)
 
 
 def attractor(
@@ -49,6 +63,7 @@ def attractor(
     *,
     dt: float,
     states: int | None = None,
+    lags: int | None = None,
     bound: float = 16.0,
     tolerance: float = 1e-6,
 ) -> Float[Array, " columns"]:
@@ -59,16 +74,28 @@ def attractor(
     depend on a grid. Where SAL drives W_12 beyond the bound, g is infinite: with PSPs about as long as tau_ref there
     need not be a stable point. Derivatives, also with respect to `network`, are those of the implicit function theorem.
     """
+    counts = count_states(network, dt, states), count_lags(window, dt, lags)
+    return _attractor(*as_arrays((network, window)), jnp.asarray(w21), dt, *counts, bound, tolerance)
+
+
+@eqx.filter_jit
+def _attractor(network, window, w21, dt, states, lags, bound, tolerance):
     solver = optx.Bisection(rtol=0.0, atol=tolerance, flip=True)
     bracket = {"lower": -bound, "upper": bound}
 
-    def residual(first: Float[Array, ""], arguments: tuple[Network, Array]) -> Float[Array, ""]:
-        network, second = arguments
-        return update(network, jnp.stack([first, second]), window, dt=dt, states=states)[0]
+    def residual(first: Float[Array, ""], arguments: tuple[Network, AbstractKernel, Array]) -> Float[Array, ""]:
+        network, window, second = arguments
+        return update(network, jnp.stack([first, second]), window, dt=dt, states=states, lags=lags)[0]
 
     def rest(second: Float[Array, ""]) -> Float[Array, ""]:
         found = optx.root_find(
-            residual, solver, jnp.zeros_like(second), (network, second), options=bracket, max_steps=64, throw=False
+            residual,
+            solver,
+            jnp.zeros_like(second),
+            (network, window, second),
+            options=bracket,
+            max_steps=64,
+            throw=False,
         ).value
         return jnp.where(jnp.abs(found) > bound - 2 * tolerance, jnp.sign(found) * jnp.inf, found)
 
@@ -95,7 +122,13 @@ def relative_deviation(
 
 
 def relaxation(
-    network: Network, weights: Float[Array, "2"], window: AbstractKernel, *, dt: float, states: int | None = None
+    network: Network,
+    weights: Float[Array, "2"],
+    window: AbstractKernel,
+    *,
+    dt: float,
+    states: int | None = None,
+    lags: int | None = None,
 ) -> Float[Array, ""]:
     """The derivative of SAL's update of W_21 - W_12, per pair of spikes, with respect to W_21 - W_12 at constant sum.
 
@@ -103,7 +136,7 @@ def relaxation(
     """
 
     def drift(difference: Float[Array, ""]) -> Float[Array, ""]:
-        change = update(network, weights + difference * jnp.array([-0.5, 0.5]), window, dt=dt, states=states)
+        change = update(network, weights + difference * jnp.array([-0.5, 0.5]), window, dt=dt, states=states, lags=lags)
         return change[1] - change[0]
 
     return jax.jacfwd(drift)(jnp.zeros((), weights.dtype))
@@ -135,4 +168,4 @@ def deviation(
 def _weighted(network: Network, weights: Float[Array, "2"]) -> Network:
     zero = jnp.zeros_like(weights[0])
     matrix = jnp.stack([jnp.stack([zero, weights[0]]), jnp.stack([weights[1], zero])])
-    return eqx.tree_at(lambda network: network.connectivity, network, Dense(matrix))
+    return eqx.tree_at(lambda network: network.connectivity, network, Recurrent(matrix))

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 
 import sal
-from sal.phase_plane import attractor, deviation, phase_plane, relative_deviation, relaxation, update
-from sal.theory import expected_update, pair, steady_state
+from sal.theory import expected_update, steady_state, two_neurons
+from sal.two_weights import attractor, deviation, phase_plane, relative_deviation, relaxation, update
 
 WINDOW = sal.Exponential(4.0)
 NUMBERS = st.floats(-2.0, 2.0, width=32)
 
 
 def network(biases, psp=sal.Rectangular(4.0)):
-    return pair((0.0, 0.0), jnp.asarray(biases, float), psp, 4.0)
+    return two_neurons((0.0, 0.0), jnp.asarray(biases, float), psp, 4.0)
 
 
 @eqx.filter_jit
@@ -37,7 +37,7 @@ def test_the_plane_holds_the_update_of_every_pair_of_weights(precision):
     w12, w21 = jnp.linspace(-1, 2, 3), jnp.linspace(-2, 2, 4)
     plane = eqx.filter_jit(phase_plane)(network((-1, 1)), w12, w21, WINDOW, dt=1.0)
     assert plane.shape == (3, 4, 2) and plane.dtype == precision
-    alone = eqx.filter_jit(steady_state)(pair((w12[2], w21[1]), (-1.0, 1.0), sal.Rectangular(4.0), 4.0), dt=1.0)
+    alone = eqx.filter_jit(steady_state)(two_neurons((w12[2], w21[1]), (-1.0, 1.0), sal.Rectangular(4.0), 4.0), dt=1.0)
     tolerance = 1e-12 if precision == np.float64 else 1e-6
     np.testing.assert_allclose(plane[2, 1], expected_update(alone.differences, WINDOW), atol=tolerance)
     # Both weights move by the same amount, towards each other.
@@ -71,7 +71,7 @@ def test_relaxation_and_deviation_are_derivatives(x64):
     alone = network((-1, 1), sal.Alpha(1.5, 4.0))
 
     def asymmetry(weights):
-        differences = steady_state(pair(weights, (-1.0, 1.0), sal.Alpha(1.5, 4.0), 4.0), dt=1.0).differences
+        differences = steady_state(two_neurons(weights, (-1.0, 1.0), sal.Alpha(1.5, 4.0), 4.0), dt=1.0).differences
         return differences.probabilities(100)[1] - differences.probabilities(100)[0]
 
     up, down = (weights.at[1].add(sign * epsilon) for sign in (1, -1))
