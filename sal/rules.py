@@ -52,10 +52,9 @@ def align(
         the shape of the weight that it is to follow: B beside W. Its presynaptic spikes are `post`, its postsynaptic
         ones `pre`, and `stdp` is what it sees (coincidences per synapse in its own shape, [sources, neurons]).
 
-    Every parameter must be a weight [neurons, sources]; mask others, `optax.masked(sal.align(...), mask)`. `update`
-    takes the signals `pre` and `post`, of the sources and of the neurons: pytrees in the structure of the parameters
-    with one of the following in the place of each weight that the mask leaves (the rest does not matter, None say), or
-    one of them bare, for all of these weights.
+    `update` takes the signals `pre` and `post`, of the sources and of the neurons: pytrees in the structure of the
+    parameters with one of the following in the place of each weight [neurons, sources], and None where nothing is to be
+    learned; or one of them bare, for all parameters that the mask, `optax.masked(sal.align(...), mask)`, leaves.
 
     - A `Raster` with the axes [time, *replicas, neurons]: a part of a stream of any length, down to one step. Pairs
         that span two of them are not lost.
@@ -64,23 +63,18 @@ def align(
     - Spike times, whole trials, with any leading axes of replicas: `times` and `index` [*replicas, events], as in
         `eventprop.Spikes`, or `times` [*replicas, neurons, slots], as in `eventprop.SpikeTrains`.
 
-    Raises `ValueError` for parameters that are no matrices and for signals that are missing or do not fit them.
+    Raises `ValueError` for signals at parameters that are no matrices, for signals that are nowhere, or at one side of
+    a weight only, and for those that do not fit it.
     """
     dt = None if dt is None else as_static("align: dt", dt)
 
     def init(params):
-        def traces(path, weight):
-            shape = np.shape(weight)
-            if len(shape) != 2:
-                raise ValueError(
-                    f"align: the parameter {_name(path)} must be a weight [neurons, sources], got the shape {shape}; "
-                    "leave it out with optax.masked(sal.align(...), mask)"
-                )
-            post, pre = shape[::-1] if transposed else shape
+        def traces(weight):
+            post, pre = np.shape(weight)[::-1] if transposed else np.shape(weight)
             return stdp.init((*replicas, pre), (*replicas, post), dt)
 
-        leaves, structure = jax.tree.flatten_with_path(params, is_leaf=_absent)
-        made = [x if _absent(x) else traces(path, x) for path, x in leaves]
+        leaves, structure = jax.tree.flatten(params, is_leaf=_absent)
+        made = [x if _absent(x) else (traces(x) if np.ndim(x) == 2 else None) for x in leaves]
         return AlignState(jnp.zeros((), jnp.int32), structure.unflatten(made))
 
     def update(updates, state, params=None, *, pre=None, post=None, **signals):
@@ -88,12 +82,12 @@ def align(
         rate = _at(learning_rate, state)
         leaves, structure = jax.tree.flatten_with_path(updates, is_leaf=_absent)
         spikes = {name: _placed(name, value, leaves, structure) for name, value in (("pre", pre), ("post", post))}
-        new, memory = [], []
+        new, memory, learning = [], [], False
         for (path, x), traces, *pair in zip(
             leaves, structure.flatten_up_to(state.traces), *spikes.values(), strict=True
         ):
-            if not _absent(x):
-                shape = np.shape(x)
+            if not _absent(x) and any(signal is not None for signal in pair):
+                shape, learning = _shape(x, pair, path), True
                 pair = [_signal(*each, path, dt) for each in zip(spikes, pair, shape[::-1], strict=True)]
                 pair, shape = (pair[::-1], shape[::-1]) if transposed else (pair, shape)
                 sums, traces = _sums(stdp, traces, *pair, shape)
@@ -101,9 +95,26 @@ def align(
                 x = x + rate * (causal * forth + anticausal * back)
             new.append(x)
             memory.append(traces)
+        if not learning and not all(_absent(x) for _, x in leaves):
+            raise ValueError(
+                "align: pre and post are None at every parameter; give them at the weights that shall learn"
+            )
         return structure.unflatten(new), AlignState(state.count + 1, structure.unflatten(memory))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _shape(parameter: Array, signals: list[Any], path: Any) -> tuple[int, int]:
+    """[neurons, sources] of a weight that has both signals."""
+    shape = np.shape(parameter)
+    if len(shape) != 2:
+        raise ValueError(
+            f"align: the parameter {_name(path)} must be a weight [neurons, sources], got the shape {shape}; give no "
+            "signals there, or leave it out with optax.masked(sal.align(...), mask)"
+        )
+    if any(signal is None for signal in signals):
+        raise ValueError(f"align: the weight {_name(path)} has only one of pre and post; give both, or none")
+    return shape
 
 
 def _absent(x: Any) -> bool:
