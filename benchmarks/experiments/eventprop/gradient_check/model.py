@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import eventprop as ep
+from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics
 
 STEPS = (1e-4, 2e-5, 4e-6)
@@ -74,7 +75,7 @@ def check(config: GradientCheck, key: PRNGKeyArray) -> Check:
     Raises `ValueError` in single precision, where central differences are no measure of anything.
     """
     if jnp.result_type(float) != jnp.float64:
-        raise ValueError("The gradient check needs float64: set the environment variable JAX_ENABLE_X64=1.")
+        raise InvalidInput("The gradient check needs float64: set the environment variable JAX_ENABLE_X64=1.")
     inputs_key, weights_key = jax.random.split(key)
     mean_count = config.inputs * config.rate * config.duration
     # Eight standard deviations of a Poisson count above its mean.

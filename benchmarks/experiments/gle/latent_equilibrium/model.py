@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import gle
 from benchmarks import datasets
 from benchmarks.datasets import DataSet
+from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics, Training, count_batches, outcome, scan_state, shuffled_batches, train
 from gle import RESULTS
 
@@ -82,7 +83,7 @@ class LatentEquilibriumTraining(Training):
 
     def __init__(self, config: Dense, data: DataSet | None = None):
         if config.presentation < 1:
-            raise ValueError(f"presentation must be at least 1 step, but is {config.presentation}.")
+            raise InvalidInput(f"presentation must be at least 1 step, but is {config.presentation}.")
         data = datasets.load(config.dataset) if data is None else data
         self.config, self.epochs = config, config.epochs
         self.shape = data.train.maps().shape[1:]

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
 from benchmarks.datasets import mackey_glass
+from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics, Training, averaged, outcome, scan_state, train
 from gle import RESULTS
 
@@ -87,7 +88,7 @@ class MackeyGlassTraining(Training):
         self.learned, self.continued = jnp.asarray(series[:, :half], float), jnp.asarray(series[:, half:], float)
         samples = half - max(self.delays) - config.ahead
         if not 1 <= config.streams <= samples:
-            raise ValueError(f"streams must be 1..{samples}, the samples to learn from, but is {config.streams}.")
+            raise InvalidInput(f"streams must be 1..{samples}, the samples to learn from, but is {config.streams}.")
         self.steps_per_epoch = config.passes * (samples // config.streams)
 
     @property

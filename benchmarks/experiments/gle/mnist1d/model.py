@@ -13,6 +13,7 @@ from optax.contrib import reduce_on_plateau
 
 import gle
 from benchmarks.datasets import DataSet, mnist1d
+from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches, train
 from gle import RESULTS
 
@@ -144,7 +145,9 @@ class MNIST1DTraining(Training):
 
     def __init__(self, config: MNIST1D, data: DataSet | None = None, *, noise: float = 0.0):
         if config.algorithm1 and not config.prospective_errors:
-            raise ValueError("algorithm1 = True has prospective errors: set prospective_errors = True too, or neither.")
+            raise InvalidInput(
+                "algorithm1 = True has prospective errors: set prospective_errors = True too, or neither."
+            )
         data = mnist1d.load(STEPS) if data is None else data
         self.config, self.epochs, self.noise = config, config.epochs, noise
         self.train_set, self.validation_set, self.test_set = (

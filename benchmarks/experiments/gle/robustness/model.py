@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
 from benchmarks.datasets import DataSet
+from benchmarks.errors import InvalidInput
 from benchmarks.experiments.gle.mnist1d.family import Family
 from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining, State
 from benchmarks.training import Metrics, train
@@ -47,7 +48,7 @@ class RobustnessTraining(Family):
     def __init__(self, config: Robustness, data: DataSet | None = None):
         for name in ("time_constants", "rates"):
             if min(getattr(config, name), default=0) < 0:
-                raise ValueError(f"noise must not be negative, but {name} is {getattr(config, name)}.")
+                raise InvalidInput(f"noise must not be negative, but {name} is {getattr(config, name)}.")
         first, levels = MNIST1DTraining(config, data), members(config)
         # The data are held once.
         super().__init__({name: eqx.tree_at(lambda x: x.noise, first, rates) for name, (_, rates) in levels.items()})

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics, Training, train
 from sal import RESULTS
 from sal.feedback import Connection, Fixed, with_feedback
@@ -46,7 +47,7 @@ class AlignmentTraining(Training):
 
     def __init__(self, config: Alignment):
         if len(config.layers) != 4:
-            raise ValueError(f"layers must be four numbers of neurons, but are {config.layers}.")
+            raise InvalidInput(f"layers must be four numbers of neurons, but are {config.layers}.")
         self.config, self.epochs, self.steps_per_epoch = config, config.epochs, round(config.duration)
 
     def init(self, key: PRNGKeyArray) -> State:

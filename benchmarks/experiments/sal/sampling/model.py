@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import sal
+from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics, Training, outcome, train
 from sal import RESULTS
 
@@ -143,7 +144,9 @@ class SamplingTraining(Training):
 
     def __init__(self, config: SynapticNoise):
         if config.cycles % config.report_every:
-            raise ValueError(f"cycles must be a multiple of report_every = {config.report_every}, got {config.cycles}.")
+            raise InvalidInput(
+                f"cycles must be a multiple of report_every = {config.report_every}, got {config.cycles}."
+            )
         self.config = config
         self.epochs, self.steps_per_epoch = config.cycles // config.report_every, config.report_every
         self.names, self.members = members(config)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks import datasets
 from benchmarks.datasets import DataSet, Split
+from benchmarks.errors import InvalidInput
 from benchmarks.experiments.sal.symmnet.network import BatchNorm, ConvNet
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from sal import RESULTS
@@ -104,7 +105,7 @@ class SymmNetTraining(Training):
 
     def __init__(self, config: SymmNet, data: DataSet | None = None):
         if config.method not in TRANSPORTS:
-            raise ValueError(f"method must be one of {', '.join(TRANSPORTS)}, but is {config.method!r}.")
+            raise InvalidInput(f"method must be one of {', '.join(TRANSPORTS)}, but is {config.method!r}.")
         data = datasets.load(config.dataset) if data is None else data
         mean, deviation = np.mean(data.train.features), np.std(data.train.features)
 
