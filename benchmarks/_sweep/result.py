@@ -17,6 +17,8 @@ from benchmarks.errors import InvalidInput
 from benchmarks.table import plain_table
 
 DEFAULT_METRIC = "validation_accuracy"
+SMALL = {"angle", "asymmetry", "deviation", "difference", "distance", "divergence", "kl", "lost", "smape"}
+"""Words of metrics that are to be made small, besides losses and errors."""
 _ROWS = 20
 
 
@@ -209,8 +211,10 @@ def merge(results: str | Path, metric: str | None = None) -> SweepResult:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a metric is one to be made small: a loss, an error, a time."""
-    return any(word in metric for word in ("loss", "error")) or metric.endswith(("_ms", "_s"))
+    """Whether a metric is one to be made small, by the words in its name: a loss, an error, a distance, a time."""
+    if any(word in metric for word in ("loss", "error")) or metric.endswith(("_ms", "_s")):
+        return True
+    return not SMALL.isdisjoint(metric.split("_"))
 
 
 def refuse_test_metric(metric: str) -> None:
