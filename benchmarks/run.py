@@ -200,7 +200,9 @@ class Run:
 
     def _is_whole(self, row: dict[str, Any], metrics: Sequence[str]) -> bool:
         values = [row.get(name) for name in metrics]
-        return type(row.get("epoch")) is int and all(isinstance(value, list) and len(value) == len(self.record["seeds"]) for value in values)
+        return type(row.get("epoch")) is int and all(
+            isinstance(value, list) and len(value) == len(self.record["seeds"]) for value in values
+        )
 
     @property
     def _metrics(self) -> Path:
