@@ -15,7 +15,7 @@ NON_FINITE = "The network or a metric is NaN or infinite."
 class RESULTS(eqx.Enumeration):
     """How an experiment ended, for those that use no package with a `RESULTS` of its own."""
 
-    successful = ""
+    successful = "successful"  # so that it does not print as nothing
     non_finite = NON_FINITE
 
 

@@ -16,6 +16,7 @@ class RESULTS(eqx.Enumeration):
         "tau_mem, tau_syn and refractory of every neuron must be positive, and its reset and initial potential must "
         "lie below the threshold."
     )
-    unknown_source = "spikes.index must name sources of the network's first layer: 0 to weights.shape[0] - 1."
+    unknown_source = "spikes.index must name sources of the network's first layer: 0 to weight.shape[1] - 1."
     unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
+    invalid_time = "t1 and saveat.ts must not be negative or NaN."
     non_finite = "A value was NaN or infinite where only finite values make sense."

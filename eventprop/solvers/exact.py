@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from eventprop.adjoint import Implicit
@@ -22,6 +24,13 @@ from eventprop.solvers.trial import LayerTrial, layer_trial
 from eventprop.spikes import Spikes, SpikeTrains
 
 
+def _bound(value: Any) -> Any:
+    """Bounds of any integer type, and lists of them, as what jit can take for a part of the program."""
+    if isinstance(value, list | tuple):
+        return tuple(_bound(x) for x in value)
+    return int(value) if isinstance(value, np.integer) else value
+
+
 class Exact(AbstractSolver):
     """Closed form: spike times to rounding, for layers of `LIF` and a last layer of `LIF` or `LI`.
 
@@ -36,15 +45,16 @@ class Exact(AbstractSolver):
     chunk: input events that are searched together.
     """
 
-    max_spikes: int | tuple[int, ...]
-    max_events: int | tuple[int, ...] | None = None
-    chunk: int = 64
+    max_spikes: int | tuple[int, ...] = eqx.field(static=True, converter=_bound)
+    max_events: int | tuple[int, ...] | None = eqx.field(static=True, converter=_bound, default=None)
+    chunk: int = eqx.field(static=True, converter=_bound, default=64)
 
     def __check_init__(self):
         for name in ("max_spikes", "max_events", "chunk"):
             value = getattr(self, name)
-            if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
-                raise ValueError(f"{name} must be at least 1, but is {value}.")
+            bounds = value if isinstance(value, tuple) else (value,)
+            if value is not None and not all(isinstance(x, int) and x >= 1 for x in bounds):
+                raise ValueError(f"{name} sets the size of arrays: it must be a whole number from 1, but is {value}.")
 
     def run(
         self,

@@ -194,7 +194,7 @@ def _sum_over_events(trial: LayerTrial, kernel: Callable[..., Array], seen: tupl
 
     def add(total, part):
         times, index, present = part
-        charges = trial.connection.charges(index) * present[:, None]
+        charges = trial.charges(index) * present[:, None]
         times, charges = (times[None, None], charges.T[None]) if axis else (times[:, None, None], charges[:, None])
         return total + jnp.sum(kernel(membrane, times, *seen) * charges, axis=axis), None
 

@@ -88,7 +88,7 @@ def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Array
 
     def advance(carry):
         number, progress = carry
-        charges = trial.connection.charges(index[number]) * present[number][:, None]
+        charges = trial.charges(index[number]) * present[number][:, None]
         return number + 1, _advance(trial, progress, times[number], charges, alone)
 
     if alone:

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS, Experiment, Published, Run, report, sweep
+from benchmarks import RESULTS, Card, Published, Run, report, sweep
+from benchmarks._report import compare_runs, judge
 from benchmarks.cli import main
-from benchmarks.report import compare_runs, judge
 from benchmarks.table import final_table, markdown_table, plain_table, quantity
 
 
@@ -18,7 +18,7 @@ class Config:
 
 
 FIGURE = Published("test_accuracy", mean=0.90, std=0.03, seeds=9, source="Table 1")
-KNOWN = Experiment("known", Config, lambda config, key: ({}, None, None), published=(FIGURE,))
+KNOWN = Card("known", Config, lambda config, key: ({}, None, None), published=(FIGURE,))
 
 
 def write(results, values, *, config=Config(), seed=0, name="known", failures=None):

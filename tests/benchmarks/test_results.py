@@ -11,7 +11,7 @@ import eventprop
 import gle
 import sal
 from benchmarks import seed_keys, sweep, train
-from benchmarks.fit import fit, fit_in_one_piece, seed_number
+from benchmarks._fit import fit, fit_in_one_piece, seed_number
 from benchmarks.results import enumeration_of, is_successful, message, outcome
 from tests.benchmarks.toy import Toy, ToyTraining
 

@@ -8,7 +8,7 @@ import pytest
 
 import eventprop as ep
 from benchmarks import RESULTS, Training, fit, seed_keys, train
-from benchmarks.fit import _Programs, fit_in_one_piece
+from benchmarks._fit import _Programs, fit_in_one_piece
 from tests.benchmarks.toy import TOY, Toy, ToyTraining
 
 

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.sweep import LinearRange, LogRange
-from benchmarks.sweep.axes import expand, parse_value, sweepable_fields
+from benchmarks._sweep import LinearRange, LogRange
+from benchmarks._sweep.axes import expand, parse_value, sweepable_fields
 
 
 @dataclasses.dataclass(frozen=True)

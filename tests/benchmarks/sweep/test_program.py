@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import RESULTS
-from benchmarks.sweep import program
-from benchmarks.sweep.program import Program, build, chunk_size, even_chunk, fit, host_memory, trace
+from benchmarks._sweep import program
+from benchmarks._sweep.program import Program, build, chunk_size, even_chunk, fit, host_memory, trace
 from tests.benchmarks.sweep.toy import Toy, toy
 
 

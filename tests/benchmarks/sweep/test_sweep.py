@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import eventprop as ep
-from benchmarks import RESULTS, Experiment
-from benchmarks.sweep import LogRange, merge, runner, sweep
-from benchmarks.sweep.records import Records
+from benchmarks import RESULTS, Card
+from benchmarks._sweep import LogRange, merge, runner, sweep
+from benchmarks._sweep.records import Records
 from tests.benchmarks.sweep.toy import (
     Toy,
     loses_spikes,
@@ -70,7 +70,7 @@ def test_static_values_are_python_values_and_numeric_ones_are_traced():
 
 
 def test_an_experiment_is_swept_from_its_defaults():
-    result = quiet(Experiment("toy", Toy, toy), over={"momentum": "0.1,0.2"}, seeds=1)
+    result = quiet(Card("toy", Toy, toy), over={"momentum": "0.1,0.2"}, seeds=1)
     np.testing.assert_allclose(result.metrics["validation_accuracy"], sweep_values(toy, Toy(), result.grid), rtol=1e-6)
 
 
@@ -287,7 +287,7 @@ def test_chunks_keep_the_values_of_every_dtype(tmp_path):
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
-    from benchmarks.sweep import records
+    from benchmarks._sweep import records
 
     arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 4, "results": tmp_path, "chunk": 4}
     write, written = records.write_bytes, []
@@ -366,6 +366,6 @@ def test_an_experiment_that_needs_float64_is_swept_in_it():
     def third(config: Toy, key):
         return {"validation_accuracy": jnp.ones(()) / 3 * config.momentum}, None, RESULTS.successful
 
-    experiment = Experiment(name="third", config=Toy, function=third, double=True)
+    experiment = Card(name="third", config=Toy, function=third, double=True)
     result = quiet(experiment, over={"momentum": (1.0,)}, seeds=1)
     assert result.metrics["validation_accuracy"].item() == 1 / 3

@@ -3,17 +3,17 @@ import sys
 
 import pytest
 
-from benchmarks import Experiment
+from benchmarks import Card
+from benchmarks._sweep import cli
+from benchmarks._sweep.target import find_target, source
 from benchmarks.cli import main
-from benchmarks.sweep import cli
-from benchmarks.sweep.target import find_target, source
 from tests.benchmarks.sweep.toy import Toy, toy
 
 USER_FILE = '''
 from __future__ import annotations
 import dataclasses
 import jax.numpy as jnp
-from benchmarks import Experiment, RESULTS
+from benchmarks import Card, RESULTS
 from neighbour import optimum
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ def experiment(config: Config, key):
     score = -config.scale * (config.rate - optimum) ** 2 / config.width
     return {"score": score}, None, RESULTS.where(config.rate > 5.0, RESULTS.non_finite, RESULTS.successful)
 
-registered = Experiment("theirs", Config, experiment)
+registered = Card("theirs", Config, experiment)
 
 @dataclasses.dataclass
 class Thawed:
@@ -90,7 +90,7 @@ def test_failed_members_are_printed(folder, capsys):
 
 
 def test_a_registered_experiment_is_swept_by_name(folder, capsys, monkeypatch):
-    monkeypatch.setattr("benchmarks.experiments.EXPERIMENTS", {"toy": Experiment("toy", Toy, toy)})
+    monkeypatch.setattr("benchmarks.experiments.EXPERIMENTS", {"toy": Card("toy", Toy, toy)})
     assert run("toy", "--over", "learning_rate=1e-4:1e-2:log3", "--seeds", "2") == 0
     assert "Best (highest mean validation_accuracy): learning_rate = 0.001" in capsys.readouterr().out
 
