@@ -49,9 +49,11 @@ def execute(
                 outcome = fit_in_one_piece(experiment.function, config, keys)
             else:
                 outcome = fit(training, keys, run=run, resume=resume, progress=progress, throw=False)
-        except Exception:
+        except Exception as error:
             if not resume:
                 run.discard_if_empty()
+            if not isinstance(error, CredaxError):
+                error.add_note(_settings(experiment, config))
             raise
     settings = {"config": dataclasses.asdict(config), "seed": seed, "seeds": seeds}
     save(run.directory / MODEL, outcome.network, settings)
@@ -71,6 +73,13 @@ def _training(experiment: Card, config: Any) -> Training | None:
         raise
     except ValueError as error:
         raise InvalidInput(f"{experiment.name} cannot be run with these settings: {error}") from error
+
+
+def _settings(experiment: Card, config: Any) -> str:
+    """What was run, as far as it is not the default: errors from deep inside do not tell which setting led there."""
+    usual = plain(experiment.config())
+    changed = [f"{name} = {value}" for name, value in plain(config).items() if value != usual.get(name)]
+    return f"This was {experiment.name} with {', '.join(changed) or 'its default settings'}."
 
 
 def load_networks(experiment: Card, run: Run) -> PyTree:

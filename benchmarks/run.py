@@ -200,9 +200,8 @@ class Run:
 
     def _is_whole(self, row: dict[str, Any], metrics: Sequence[str]) -> bool:
         values = [row.get(name) for name in metrics]
-        return type(row.get("epoch")) is int and all(
-            isinstance(value, list) and len(value) == len(self.record["seeds"]) for value in values
-        )
+        whole = all(isinstance(value, list) and len(value) == len(self.record["seeds"]) for value in values)
+        return whole and type(row.get("epoch")) is int
 
     @property
     def _metrics(self) -> Path:

@@ -142,8 +142,9 @@ def test_an_invalid_setting_leaves_nothing_behind(tmp_path, capsys, arguments, m
 
 def test_an_error_on_the_way_leaves_nothing_behind_and_keeps_its_traceback(tmp_path):
     broken = dataclasses.replace(PIECE, name="broken", function=refuses)
-    with pytest.raises(ValueError, match="hidden must be positive"):
-        main(["broken", "--results", str(tmp_path)], {"broken": broken})
+    with pytest.raises(ValueError, match="hidden must be positive") as error:
+        main(["broken", "--epochs", "3", "--results", str(tmp_path)], {"broken": broken})
+    assert error.value.__notes__[-1] == "This was broken with epochs = 3."
     assert not list(tmp_path.iterdir())
 
 
