@@ -18,8 +18,9 @@ class Function(eqx.Module):
 
 
 def as_activation(activation: Any) -> Callable[[Array], Array]:
-    """A module stays as it is, a plain function becomes one."""
-    return activation if isinstance(activation, eqx.Module) else Function(activation)
+    """A pytree (a module, `jax.tree_util.Partial`) stays as it is, a plain function becomes one."""
+    leaves = jax.tree.leaves(activation)
+    return Function(activation) if len(leaves) == 1 and leaves[0] is activation else activation
 
 
 def is_softmax(activation: Callable[[Array], Array]) -> bool:

@@ -16,9 +16,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from gle.activations import pull_back
-from gle.arrays import jit_over_numbers
 from gle.connections import over_batch
 from gle.network import Layer, Network, Rates, Signals
+from gle.streams import over_a_stream
 
 
 class Trajectory(NamedTuple):
@@ -39,7 +39,7 @@ def run(
     u: tuple[Rates, ...] | None = None,
 ) -> Trajectory:
     """The network without errors, from the potentials `u` (default: zero)."""
-    start = network.init(inputs.shape[1:-1], inputs.dtype).u if u is None else u
+    start = network.init(inputs.shape[1:-1]).u if u is None else u
 
     def step(u, input):
         du, potential, rate = network.forward(u, input)
@@ -49,7 +49,7 @@ def run(
     return Trajectory(inputs, *steps, last)
 
 
-@jit_over_numbers
+@over_a_stream
 def bptt(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -75,13 +75,13 @@ def bptt(
             return trial.last, _integrated_cost(network, trial, stream[1], dt)
 
         parts = [x.reshape(-1, window, *x.shape[1:]) for x in (inputs, targets)]
-        start = network.init(inputs.shape[1:-1], inputs.dtype).u if u is None else u
+        start = network.init(inputs.shape[1:-1]).u if u is None else u
         return jnp.sum(lax.scan(part, start, tuple(parts))[1])
 
     return eqx.filter_value_and_grad(total)(network)
 
 
-@jit_over_numbers
+@over_a_stream
 def adjoint_method(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -102,7 +102,7 @@ def adjoint_method(
     return _gradient(network, run(network, inputs, dt, u), targets, dt, _exact_adjoint)
 
 
-@jit_over_numbers
+@over_a_stream
 def algorithm2(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -118,7 +118,7 @@ def algorithm2(
     return _gradient(network, run(network, inputs, dt, u), targets, dt, _algorithm2_adjoint)
 
 
-@jit_over_numbers
+@over_a_stream
 def adjoint_variables(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -151,9 +151,10 @@ def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | A
     adjoints, instants = _adjoints(network, trial, targets, dt, adjoint)
     dv = tuple(jnp.zeros_like(x) for x in trial.du)
     signals = Signals(trial.input, trial.potential, trial.rate, trial.du, dv, adjoints, instants, targets)
-    # Time is one more batch axis, over which `plasticity` takes the mean instead of the integral.
+    # Time is one more batch axis, over which `plasticity` takes the mean instead of the integral. J is without beta.
     duration = dt * targets.shape[0]
-    gradient = jax.tree.map(lambda x: duration * x, network.plasticity(signals))
+    unscaled = eqx.tree_at(lambda network: network.beta, network, jnp.ones_like(network.beta))
+    gradient = jax.tree.map(lambda x: duration * x, unscaled.plasticity(signals))
     return _integrated_cost(network, trial, targets, dt), gradient
 
 

@@ -1,14 +1,13 @@
 """Numbers and arrays as users give them."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jax.core import Tracer
+from jaxtyping import Array, PyTree
 
 
 def as_float(name: str, value: Any) -> Any:
@@ -25,21 +24,36 @@ def as_float(name: str, value: Any) -> Any:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
+def as_number(value: Any) -> Any:
+    """A setting that is one number or an array of them: Python's number as a float, NumPy's and JAX's as floats."""
+    if isinstance(value, np.generic) and np.ndim(value) == 0:
+        value = value.item()
+    return float(value) if isinstance(value, bool | int | float) else as_float("a number", value)
+
+
+def concrete(value: Any) -> bool:
+    """Whether the value of a number or array is known while a program is traced, so that it can be checked."""
+    return isinstance(value, int | float | list | tuple | np.generic | np.ndarray | jax.Array) and not isinstance(
+        value, Tracer
+    )
+
+
+def as_time_step(dt: Any, dtype: Any) -> Array:
+    """dt as an array, in the precision of the network. Raises ValueError unless it is one number."""
+    if np.shape(dt):
+        raise ValueError(f"dt must be one number, but has shape {np.shape(dt)}; use jax.vmap for several.")
+    return jnp.asarray(dt, dtype)
+
+
 def split_numbers(tree: PyTree) -> tuple[PyTree, PyTree]:
-    """(its Python numbers as arrays, the rest): numbers that enter `jit` as arrays do not compile anew for others."""
-    numbers, rest = eqx.partition(tree, lambda x: isinstance(x, int | float) and not isinstance(x, bool))
+    """(its Python floats as arrays, the rest): numbers that enter `jit` as arrays do not compile anew for others.
+
+    Integers stay: where a module holds some, they are sizes.
+    """
+    numbers, rest = eqx.partition(tree, lambda x: isinstance(x, float))
     return jax.tree.map(lambda x: jnp.asarray(x, float), numbers), rest
 
 
-def jit_over_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`eqx.filter_jit` for which `dt` may be any number, and arrays NumPy's, without compiling anew."""
-    compiled = eqx.filter_jit(function)
-
-    @functools.wraps(function)
-    def call(*arguments: Any, dt: Any, **options: Any) -> Any:
-        arguments, options = jax.tree.map(
-            lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, (arguments, options)
-        )
-        return compiled(*arguments, dt=jnp.asarray(dt, float), **options)
-
-    return call
+def without(numbers: PyTree, tree: PyTree) -> PyTree:
+    """None wherever `split_numbers` found a number: those are no parameters, and have no gradient."""
+    return jax.tree.map(lambda number, x: x if number is None else None, numbers, tree, is_leaf=lambda x: x is None)

@@ -1,13 +1,17 @@
 """Prediction of a series: a network that reads delayed values of it, and goes on with its own output as input."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
-from gle.arrays import jit_over_numbers
-from gle.learning import Learner, examine
+from gle.arrays import as_float, as_time_step
+from gle.learning import Learner, check_state, examine
+from gle.network import Network
 from gle.results import RESULTS, all_finite
 from gle.steppers import AbstractStepper, Step
 
@@ -22,10 +26,9 @@ def delayed(series: Float[Array, "time *batch channels"], delays: Sequence[int])
     return jnp.concatenate([series[longest - delay : stop - delay] for delay in delays], axis=-1)
 
 
-@jit_over_numbers
 def autoregress(
     learner: Learner,
-    past: Float[Array, "window *batch channels"],
+    past: Float[ArrayLike, "window *batch channels"],
     steps: int,
     *,
     delays: Sequence[int],
@@ -38,11 +41,15 @@ def autoregress(
 
     - `past`: the series up to the newest prediction, so the last `ahead` entries are outputs of the network. Only the
         last max(delays) + ahead entries count.
-    - `throw`: as in `online`.
+    - `throw`: as in `online`; with False a learner that failed is returned as it was.
 
     Nothing is learned, and there are no errors. Returns the learner, the `steps` predictions that follow `past`, and a
     result.
+
+    Raises ValueError for delays that are negative or none, a `past` that is too short, and a network or learner that
+    does not fit them.
     """
+    past = as_float("past", past)
     _check_delays(delays)
     window = max(delays) + ahead
     if ahead < 1:
@@ -50,7 +57,33 @@ def autoregress(
     if past.shape[0] < window:
         raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {past.shape[0]}.")
     network, state, memory = learner
-    still = network.frozen()
+    read, channels = len(delays) * past.shape[-1], past.shape[-1]
+    if (network.layers[0].connection.sources, network.layers[-1].connection.neurons) != (read, channels):
+        raise ValueError(
+            f"a network that goes on with {channels} channels at {len(delays)} delays needs {read} inputs and {channels} "
+            f"outputs, but has {network.layers[0].connection.sources} and {network.layers[-1].connection.neurons}."
+        )
+    check_state(network, state, past.shape[1:-1], stepper)
+    still, dt = network.frozen(), as_time_step(dt, network.layers[0].tau_m.dtype)
+    # beta, a number, has nothing to say without errors: as an array it is no reason to compile anew.
+    still = eqx.tree_at(lambda network: network.beta, still, jnp.zeros(()))
+    after, outputs, result = _go_on(still, state, past[-window:], steps, tuple(delays), ahead, dt, stepper, throw)
+    return Learner(network, after, memory), outputs, result
+
+
+@eqx.filter_jit
+def _go_on(
+    still: Network,
+    state: Any,
+    past: Array,
+    steps: int,
+    delays: tuple[int, ...],
+    ahead: int,
+    dt: Array,
+    stepper: AbstractStepper,
+    throw: bool,
+) -> tuple[Any, Array, RESULTS]:
+    window, before = past.shape[0], state
     result = examine(still, stepper, past, dt)
     if throw:
         past = result.error_if(past, result != RESULTS.successful)
@@ -62,12 +95,14 @@ def autoregress(
         output = still.layers[-1].activation(signals.potential[-1])
         return (state, jnp.concatenate([past[1:], output[None]])), output
 
-    (state, _), outputs = lax.scan(step, (state, past[-window:]), length=steps)
+    (state, _), outputs = lax.scan(step, (state, past), length=steps)
     finite = all_finite((state, outputs)) | (result != RESULTS.successful)
     result = RESULTS.where(finite, result, RESULTS.non_finite)
+    well = result == RESULTS.successful
+    state = jax.tree.map(lambda new, old: jnp.where(well, new, old), state, before)
     if throw:
-        outputs = result.error_if(outputs, result != RESULTS.successful)
-    return Learner(network, state, memory), outputs, result
+        outputs = result.error_if(outputs, ~well)
+    return state, outputs, result
 
 
 def _check_delays(delays: Sequence[int]) -> None:

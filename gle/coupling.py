@@ -12,6 +12,8 @@ import optimistix
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from gle.arrays import as_number
+
 Errors = tuple[Float[Array, "... _"], ...]
 RootFinder = (
     optimistix.AbstractRootFinder
@@ -53,7 +55,7 @@ class Coupled(AbstractCoupling):
     solution, `settle` raises, or with throw=False gives NaN for that sample.
     """
 
-    gamma: float | Float[Array, ""]
+    gamma: float | Float[Array, ""] = eqx.field(converter=as_number)
     root_finder: RootFinder | None = None
 
     def settle(self, sweep: Callable[[Errors], Errors], guess: Errors, throw: bool) -> Errors:

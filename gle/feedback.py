@@ -108,9 +108,15 @@ def random_like(connection: AbstractConnection, key: PRNGKeyArray) -> AbstractCo
 def feedback_angle(
     connection: AbstractConnection, feedback: AbstractFeedback, *, key: PRNGKeyArray, samples: int = 256
 ) -> Float[Array, ""]:
-    """The angle in degrees between W^T e and what the feedback makes of it, over normally distributed errors."""
+    """The angle in degrees between W^T e and what the feedback makes of it, over normally distributed errors.
+
+    It measures the maps, so any connection has one (of dense weights W and B it is the angle between W and B as
+    vectors, as `samples` grows). 90 if either is zero.
+    """
     errors = jax.random.normal(key, (samples, connection.neurons))
     rates = jnp.zeros((samples, connection.sources))
     exact, actual = connection.transpose(errors, rates), feedback.backward(connection, errors, rates)
-    norm = jnp.linalg.norm(exact) * jnp.linalg.norm(actual)
-    return jnp.degrees(jnp.arccos(jnp.clip(jnp.sum(exact * actual) / norm, -1, 1)))
+    # Unlike the arccosine of the cosine, precise near 0 and 180 degrees too.
+    a, b = exact * jnp.linalg.norm(actual), actual * jnp.linalg.norm(exact)
+    difference, total = jnp.linalg.norm(a - b), jnp.linalg.norm(a + b)
+    return jnp.where(difference + total > 0, jnp.degrees(2 * jnp.arctan2(difference, total)), 90)

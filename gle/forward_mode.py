@@ -108,7 +108,10 @@ class RFLO(_ForwardMode):
                 sample = jax.vmap(sample)
             trace, gradient = sample(state.state.u[number], state.sensitivity[number], below, error)
             traces.append(trace)
-            gradients.append(unravel(jnp.mean(gradient.reshape(-1, parameters.size), axis=0)))
+            # Parameters of the activation act on the present rate only: there is nothing to trace.
+            gradient = unravel(jnp.mean(gradient.reshape(-1, parameters.size), axis=0))
+            activation = network.activation_gradient(number, signals)
+            gradients.append(eqx.tree_at(lambda layer: layer.activation, gradient, activation))
         return Sensitive(after, tuple(traces), _of_plastic(network, gradients)), signals
 
 

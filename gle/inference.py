@@ -10,13 +10,13 @@ so its potentials over the trial are one matrix product and one associative scan
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gle.arrays import jit_over_numbers
 from gle.connections import over_batch
 from gle.network import Network, Rates
 from gle.operators import leaky_integral
+from gle.streams import over_a_stream
 
 
-@jit_over_numbers
+@over_a_stream
 def infer(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
@@ -28,8 +28,10 @@ def infer(
 
     Forward Euler from the potentials `u` (default: zero): the same as `online` without targets and with `Step()`, to
     rounding, in depth log(time).
+
+    Raises ValueError for inputs whose shape does not fit the network, and for a dt that is not positive.
     """
-    u = network.init(inputs.shape[1:-1], inputs.dtype).u if u is None else u
+    u = network.init(inputs.shape[1:-1]).u if u is None else u
     rates, potentials, last = inputs, inputs, []
     for layer, start in zip(network.layers, u, strict=True):
         drive = layer.connection(rates)

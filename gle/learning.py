@@ -11,10 +11,11 @@ import optax
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from gle.arrays import as_float, split_numbers
+from gle.arrays import as_float, as_time_step, split_numbers, without
 from gle.network import Network, Signals
 from gle.results import RESULTS, all_finite
 from gle.steppers import AbstractStepper, Step
+from gle.streams import check_stream
 
 
 class Learner(NamedTuple):
@@ -45,13 +46,16 @@ def settle(
     target: Float[Array, "*batch outputs"] | None = None,
     *,
     stepper: AbstractStepper = Step(),
+    throw: bool = True,
 ) -> Learner:
     """The learner at rest under a constant input and target, as if they had been there for ever.
 
     Between unrelated streams this spares the errors the jump of the target, which every layer would differentiate.
+    Where rates and errors have no common solution (see `Coupled`), raises; with throw=False the state is NaN, of which
+    `online` tells in its result.
     """
     network, _, memory = learner
-    return Learner(network, stepper.init(network, network.equilibrium(input, target)), memory)
+    return Learner(network, stepper.init(network, network.equilibrium(input, target, throw=throw)), memory)
 
 
 def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batch outputs"]:
@@ -92,13 +96,13 @@ def online(
     """
     inputs, targets = as_float("inputs", inputs), as_float("targets", targets)
     original = learner.network
+    dt = as_time_step(dt, original.layers[0].tau_m.dtype)
     numbers, rest = split_numbers(original)
     learner = Learner(rest, learner.state, learner.optimiser)
-    _check_stream(eqx.combine(numbers, rest), inputs, targets)
-    _check_learner(eqx.combine(numbers, rest), learner, inputs, optimiser, stepper)
-    after, observed, result = _online(
-        learner, numbers, inputs, targets, jnp.asarray(dt, inputs.dtype), optimiser, stepper, observe, throw
-    )
+    check_stream(original, inputs, targets)
+    check_state(original, learner.state, inputs.shape[1:-1], stepper)
+    _check_optimiser(learner, optimiser)
+    after, observed, result = _online(learner, numbers, inputs, targets, dt, optimiser, stepper, observe, throw)
     return Learner(eqx.combine(after.network, original), after.state, after.optimiser), observed, result
 
 
@@ -128,8 +132,8 @@ def _online(
         state, signals = stepper.step(network, state, input, target, dt)
         observed = observe(network, signals)
         if update is not None:
-            gradients = _without(numbers, stepper.gradient(network, state, signals))
-            extra = {name: _without(numbers, signal) for name, signal in network.synapses(signals).items()}
+            gradients = without(numbers, stepper.gradient(network, state, signals))
+            extra = {name: without(numbers, signal) for name, signal in network.synapses(signals).items()}
             extra["value"] = _mean_cost(network, signals)
             updates, memory = update(gradients, memory, eqx.filter(own, eqx.is_inexact_array), **extra)
             own = eqx.apply_updates(own, updates)
@@ -147,11 +151,6 @@ def _online(
     return eqx.combine(after, static), observed, result
 
 
-def _without(numbers: PyTree, tree: PyTree) -> PyTree:
-    """None where a network has plain numbers, which are no parameters."""
-    return jax.tree.map(lambda number, x: x if number is None else None, numbers, tree, is_leaf=lambda x: x is None)
-
-
 def _mean_cost(network: Network, signals: Signals) -> Float[Array, ""]:
     """The cost of this moment, averaged over the batch; zero without a target."""
     potential = signals.potential[-1]
@@ -160,37 +159,18 @@ def _mean_cost(network: Network, signals: Signals) -> Float[Array, ""]:
     return jnp.mean(network.cost(potential, signals.target, network.layers[-1].activation))
 
 
-def _check_stream(network: Network, inputs: Array, targets: Array | None) -> None:
-    if inputs.ndim < 2 or 0 in inputs.shape[1:-1]:
-        raise ValueError(
-            f"inputs must be [time, *batch, sources] with at least one sample, but have shape {inputs.shape}."
-        )
-    for name, stream, width in (
-        ("inputs", inputs, network.layers[0].connection.sources),
-        ("targets", targets, network.layers[-1].connection.neurons),
-    ):
-        if stream is None:
-            continue
-        wanted = (*inputs.shape[:-1], width)
-        if stream.shape != wanted:
-            raise ValueError(f"{name} must have the shape {wanted}, [time, *batch, neurons], but has {stream.shape}.")
-
-
-def _check_learner(
-    network: Network,
-    learner: Learner,
-    inputs: Array,
-    optimiser: optax.GradientTransformation | None,
-    stepper: AbstractStepper,
-) -> None:
-    """Whether the learner was started for this batch, stepper and optimiser."""
-    batch, dtype = inputs.shape[1:-1], network.layers[0].tau_m.dtype
-    wanted = jax.eval_shape(lambda: stepper.init(network, network.init(batch, dtype)))
-    if _shapes(learner.state) != _shapes(wanted):
+def check_state(network: Network, state: Any, batch: tuple[int, ...], stepper: AbstractStepper) -> None:
+    """Raise ValueError unless the learner was started for this batch and stepper."""
+    wanted = jax.eval_shape(lambda: stepper.init(network, network.init(batch)))
+    if _shapes(state) != _shapes(wanted):
         raise ValueError(
             f"learner.state does not fit {type(stepper).__name__} and a batch of {batch}: start the learner with the "
             "same stepper and batch, gle.start(network, optimiser, stepper=..., batch=...)."
         )
+
+
+def _check_optimiser(learner: Learner, optimiser: optax.GradientTransformation | None) -> None:
+    """Raise ValueError unless the learner was started with this optimiser."""
     if optimiser is None:
         return
     wanted = jax.eval_shape(optimiser.init, eqx.filter(learner.network, eqx.is_inexact_array))

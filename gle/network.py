@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gle.activations import as_activation, pull_back
-from gle.arrays import as_float
+from gle.arrays import as_float, as_number
 from gle.connections import AbstractConnection, over_batch
 from gle.costs import AbstractCost
 from gle.coupling import AbstractCoupling, Decoupled
@@ -120,7 +120,7 @@ class Network(eqx.Module):
         coupling: AbstractCoupling = Decoupled(),
     ):
         self.layers = tuple(layers)
-        self.cost, self.beta, self.coupling = cost, beta, coupling
+        self.cost, self.beta, self.coupling = cost, as_number(beta), coupling
         _check(self.layers)
         cost.check(self.layers[-1].activation)
 
@@ -130,7 +130,8 @@ class Network(eqx.Module):
         return next((number for number, layer in enumerate(self.layers) if layer.plastic), len(self.layers))
 
     def init(self, batch: tuple[int, ...] = (), dtype: Any = None) -> State:
-        """All potentials zero."""
+        """All potentials zero, in the precision of the time constants unless another `dtype` is asked for."""
+        dtype = self.layers[0].tau_m.dtype if dtype is None else dtype
         zeros = tuple(jnp.zeros((*batch, layer.connection.neurons), dtype) for layer in self.layers)
         return State(zeros, zeros)
 
@@ -191,6 +192,7 @@ class Network(eqx.Module):
 
         Where rates and errors have no common solution (see `Coupled`), raises, or with throw=False holds NaN.
         """
+        input, target = as_float("input", input), as_float("target", target)
         _check_signal("input", input, state.u[0], self.layers[0].connection.sources)
         if target is not None:
             _check_signal("target", target, state.u[-1], self.layers[-1].connection.neurons)
@@ -208,15 +210,19 @@ class Network(eqx.Module):
         return eqx.tree_at(lambda network: [layer.tau_r for layer in network.layers], self, taus)
 
     def frozen(self) -> "Network":
-        """The same network with no plastic layer, so without errors; cheaper to run where nothing is learned."""
+        """The same network with no plastic layer, so without errors that act on anything; cheaper to run."""
         layers = [
             Layer(x.connection, x.tau_m, x.tau_r, x.activation, feedback=x.feedback, plastic=False) for x in self.layers
         ]
-        return eqx.tree_at(lambda network: network.layers, self, tuple(layers))
+        return Network(layers, self.cost, beta=self.beta)
 
-    def equilibrium(self, input: Rates, target: Rates | None = None) -> State:
-        """The state in which a constant input and target leave the network: u = W r + b + gamma e and v = e_inst."""
-        signals = self.without_lags().signals(self.init(input.shape[:-1], input.dtype), input, target)
+    def equilibrium(self, input: Rates, target: Rates | None = None, *, throw: bool = True) -> State:
+        """The state in which a constant input and target leave the network: u = W r + b + gamma e and v = e_inst.
+
+        throw: as in `signals`.
+        """
+        input, target = as_float("input", input), as_float("target", target)
+        signals = self.without_lags().signals(self.init(input.shape[:-1]), input, target, throw=throw)
         return State(signals.potential, signals.error)
 
     def vector_field(self, t: Any, state: State, args: "Drive") -> State:
@@ -236,12 +242,13 @@ class Network(eqx.Module):
                 du, error, instant = signals.du[number], signals.error[number], signals.instant[number]
                 connection = layer.connection.gradient(error, signals.below[number])
                 tau_m, tau_r = _batch_mean(error * du), _batch_mean(-instant * du)
-                activation = self._activation_gradient(number, signals)
+                activation = self.activation_gradient(number, signals)
                 gradients = (connection, tau_m, tau_r, layer.feedback.gradient(connection), activation)
                 layers[number] = eqx.tree_at(_parameters, layers[number], gradients)
         return eqx.tree_at(lambda network: network.layers, zeros, tuple(layers))
 
-    def _activation_gradient(self, number: int, signals: Signals) -> PyTree:
+    def activation_gradient(self, number: int, signals: Signals) -> PyTree:
+        """dE/dtheta for the parameters of a layer's activation: -(W_above^T e_above) dphi/dtheta, at the top from C."""
         potential, rate, target = signals.potential[number], signals.rate[number], signals.target
         arrays, rest = eqx.partition(self.layers[number].activation, eqx.is_inexact_array)
         if not jax.tree.leaves(arrays):
@@ -265,8 +272,9 @@ class Network(eqx.Module):
 
         def at_weights(values: tuple[Rates, ...]) -> PyTree:
             def put(path: Any, _: Any) -> Rates | None:
-                of_layer = getattr(path[0], "name", None) == "layers"
-                return values[path[1].idx] if of_layer and getattr(path[-1], "name", None) == "weight" else None
+                names = [getattr(part, "name", None) for part in path]
+                synaptic = names[0] == "layers" and names[2] in ("connection", "feedback") and names[-1] == "weight"
+                return values[path[1].idx] if synaptic else None
 
             return jax.tree_util.tree_map_with_path(put, eqx.filter(self, eqx.is_inexact_array))
 

@@ -7,8 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from gle.arrays import concrete
 from gle.connections import AbstractConnection
 from gle.costs import AbstractCost
 from gle.network import Network, Rates, State
@@ -21,6 +22,18 @@ class NoisyState(NamedTuple):
     inside: Any
     noise: Float[Array, "2 *batch units"]
     key: PRNGKeyArray
+
+
+def _std(value: ArrayLike) -> Array:
+    if concrete(value) and not np.all(np.asarray(value) >= 0):
+        raise ValueError(f"std of the noise must be at least 0, but is {value}.")
+    return jnp.asarray(value, float)
+
+
+def _tau(value: ArrayLike) -> Array:
+    if concrete(value) and not np.all(np.asarray(value) > 0):
+        raise ValueError(f"tau of the noise must be above 0, but is {value}.")
+    return jnp.asarray(value, float)
 
 
 class NoisyRates(AbstractStepper):
@@ -43,8 +56,8 @@ class NoisyRates(AbstractStepper):
     """
 
     stepper: AbstractStepper
-    std: float | Float[Array, ""]
-    tau: float | Float[Array, ""]
+    std: Float[Array, ""] = eqx.field(converter=_std)
+    tau: Float[Array, ""] = eqx.field(converter=_tau)
     key: PRNGKeyArray
 
     def __check_init__(self):
@@ -53,9 +66,6 @@ class NoisyRates(AbstractStepper):
                 f"stepper must learn by local plasticity, unlike {type(self.stepper).__name__}: its sensitivities know "
                 "nothing of the noise. Use Step, Algorithm1 or Instantaneous."
             )
-        for name, value, lowest in (("std", self.std, "at least 0"), ("tau", self.tau, "above 0")):
-            if isinstance(value, float | int) and not (value > 0 or (value == 0 and name == "std")):
-                raise ValueError(f"{name} of the noise must be {lowest}, but is {value}.")
 
     def init(self, network: Network, state: State) -> NoisyState:
         u, now, later = state.u[0], *jax.random.split(self.key)

@@ -10,11 +10,30 @@ inverse of the integral in the same direction; it tends to the definition above 
 """
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
+
+from gle.arrays import as_number, concrete
+
+
+def _at_least_zero(value: ArrayLike) -> Any:
+    value = as_number(value)
+    if concrete(value) and not np.all(np.asarray(value) >= 0):
+        raise ValueError(f"tau must be at least 0, but is {value}.")
+    return value
+
+
+def _positive(value: ArrayLike) -> Any:
+    value = as_number(value)
+    if concrete(value) and not np.all(np.asarray(value) > 0):
+        raise ValueError(f"tau must be positive, but is {value}.")
+    return value
+
 
 TimeConstant = float | Float[Array, "..."]
 TimeStep = float | Float[Array, ""]
@@ -48,6 +67,8 @@ class AbstractCausal(AbstractOperator):
 
 def _lost(tau: ArrayLike, dt: TimeStep, like: Array) -> Array:
     """1 - exp(-dt / tau), what a leaky integrator loses over a step, also where that is tiny; everything at tau = 0."""
+    if concrete(dt) and not np.all(np.asarray(dt) > 0):
+        raise ValueError(f"dt must be positive, but is {dt}.")
     tau = jnp.broadcast_to(jnp.asarray(tau, jnp.result_type(float)), like.shape)
     return jnp.where(tau > 0, -jnp.expm1(-dt / jnp.where(tau > 0, tau, 1)), 1)
 
@@ -66,6 +87,12 @@ def leaky_integral(
     return lax.associative_scan(then, (lost, added))[1]
 
 
+def _signal(x: ArrayLike) -> Array:
+    """A signal of whole numbers as floats."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
+
+
 def _shift(x: Array) -> Array:
     return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
@@ -73,16 +100,18 @@ def _shift(x: Array) -> Array:
 class Retrospective(AbstractCausal):
     """I-: the leaky integrator of the past, with time constant `tau` (Eq. 1)."""
 
-    tau: TimeConstant
+    tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
     def init(self, x: Array) -> Array:
-        return x
+        return _signal(x)
 
     def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
+        x = _signal(x)
         state = state + _lost(self.tau, dt, x) * (x - state)
         return state, state
 
     def trajectory(self, x: Array, dt: TimeStep) -> Array:
+        x = _signal(x)
         lost = _lost(self.tau, dt, x)
         return leaky_integral(lost, lost * x)
 
@@ -93,15 +122,17 @@ class Retrospective(AbstractCausal):
 class Prospective(AbstractCausal):
     """D+: the look-ahead of a signal by its derivative, with time constant `tau` (Eq. 2)."""
 
-    tau: TimeConstant
+    tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
     def init(self, x: Array) -> Array:
-        return x
+        return _signal(x)
 
     def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
+        x = _signal(x)
         return x, state + (x - state) / _lost(self.tau, dt, x)
 
     def trajectory(self, x: Array, dt: TimeStep) -> Array:
+        x = _signal(x)
         return self.update(_shift(x), x, dt)[1]
 
     def transfer(self, omega: ArrayLike) -> Array:
@@ -111,10 +142,10 @@ class Prospective(AbstractCausal):
 class DiscountedFuture(AbstractOperator):
     """I+: the adjoint of I-, an integral over the future (Eq. 67)."""
 
-    tau: TimeConstant
+    tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
     def trajectory(self, x: Array, dt: TimeStep) -> Array:
-        return Retrospective(self.tau).trajectory(x[::-1], dt)[::-1]
+        return Retrospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]
 
     def transfer(self, omega: ArrayLike) -> Array:
         return 1 / (1 - 1j * jnp.asarray(omega) * self.tau)
@@ -123,10 +154,10 @@ class DiscountedFuture(AbstractOperator):
 class Lookback(AbstractOperator):
     """D-: the adjoint of D+ (Eq. 68)."""
 
-    tau: TimeConstant
+    tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
     def trajectory(self, x: Array, dt: TimeStep) -> Array:
-        return Prospective(self.tau).trajectory(x[::-1], dt)[::-1]
+        return Prospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]
 
     def transfer(self, omega: ArrayLike) -> Array:
         return 1 - 1j * jnp.asarray(omega) * self.tau
@@ -168,9 +199,9 @@ class VoltageAdaptation(eqx.Module):
     It is prospective if gamma > tau_m / tau_w.
     """
 
-    tau_m: TimeConstant
-    tau_w: TimeConstant
-    gamma: float | Float[Array, "..."]
+    tau_m: TimeConstant = eqx.field(converter=_positive)
+    tau_w: TimeConstant = eqx.field(converter=_positive)
+    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""
@@ -195,9 +226,9 @@ class InputAdaptation(eqx.Module):
     It is prospective if tau_m / (tau_m + tau_w) < gamma < 1.
     """
 
-    tau_m: TimeConstant
-    tau_w: TimeConstant
-    gamma: float | Float[Array, "..."]
+    tau_m: TimeConstant = eqx.field(converter=_positive)
+    tau_w: TimeConstant = eqx.field(converter=_positive)
+    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""

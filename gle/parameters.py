@@ -6,9 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from gle.arrays import concrete
 from gle.network import Network
 
 
@@ -50,11 +52,14 @@ def weights_only(optimiser: optax.GradientTransformation) -> optax.GradientTrans
     return only(connection=optimiser)
 
 
-def at_least(tau_m: float, tau_r: float) -> optax.GradientTransformation:
-    """Keeps time constants at these values or above, whatever the updates say: the last one of an `optax.chain`."""
+def at_least(tau_m: float | Array, tau_r: float | Array) -> optax.GradientTransformation:
+    """Keeps time constants at these values or above, whatever the updates say: the last one of an `optax.chain`.
+
+    Raises ValueError for bounds that are not positive.
+    """
     bounds = {"tau_m": tau_m, "tau_r": tau_r}
     for name, bound in bounds.items():
-        if not bound > 0:
+        if concrete(bound) and not np.all(np.asarray(bound) > 0):
             raise ValueError(f"{name} must be positive, like all time constants, but is {bound}.")
 
     def bounded(update, parameter, label):

@@ -8,10 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from jaxtyping import Array, Float, PyTree
 
 from gle.connections import over_batch
+from gle.coupling import Decoupled
 from gle.network import Network, Rates, Signals, State
 
 
@@ -44,8 +44,8 @@ class Step(AbstractStepper):
     solver: diffrax.AbstractSolver = diffrax.Euler()
 
     def __check_init__(self):
-        finder = getattr(self.solver, "root_finder", None)
-        if finder is not None and not isinstance(finder, optimistix.AbstractRootFinder):
+        tolerance = getattr(getattr(self.solver, "root_finder", None), "rtol", 0.0)
+        if not isinstance(tolerance, int | float | np.generic | np.ndarray | jax.Array):
             name = type(self.solver).__name__
             raise ValueError(
                 f"solver: {name}() takes the tolerances of its root finder from a step size controller, and fixed "
@@ -116,8 +116,10 @@ class Algorithm1(AbstractStepper):
             tau_m, tau_r = over_batch(layer.tau_m, u), over_batch(layer.tau_r, u)
             dv = (entering[number] - v) / tau_r if number >= network.lowest else jnp.zeros_like(v)
             error = v + tau_m * dv
-            acting = network.coupling.gamma * (error if fresh else state.error[number])
-            du = (layer.connection(below) + acting - u) / tau_m
+            drive = layer.connection(below)
+            if not isinstance(network.coupling, Decoupled):
+                drive = drive + network.coupling.gamma * (error if fresh else state.error[number])
+            du = (drive - u) / tau_m
             errors.append(error)
             potentials.append(u + tau_r * du)
             dus.append(du)
