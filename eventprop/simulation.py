@@ -14,7 +14,7 @@ from eventprop.failures import raise_unless_successful
 from eventprop.network import FeedForward
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
 from eventprop.results import RESULTS
-from eventprop.solvers.base import AbstractSolver, Trajectory
+from eventprop.solvers.base import AbstractSolver, Trajectory, resting_state
 from eventprop.spikes import Spikes, SpikeTrains
 
 
@@ -143,10 +143,10 @@ def _times_to_save(saveat: diffrax.SaveAt | None, dtype: Any) -> Float[Array, " 
     return ts
 
 
-def _initial_state(network: FeedForward, state: tuple[Any, ...] | None, dtype: Any) -> tuple[Any, ...]:
-    resting = tuple(neuron.init(connection.neurons, dtype) for connection, neuron in network.layers)
+def _initial_state(network: FeedForward, state: tuple[Any, ...] | None, dtype: Any) -> tuple[Any, ...] | None:
     if state is None:
-        return resting
+        return None
+    resting = resting_state(network, dtype)
     if jax.tree.structure(state) != jax.tree.structure(resting):
         raise ValueError(f"state must be a tuple of one neuron state per layer, like {resting}, but is {state}.")
     for given, rest in zip(jax.tree.leaves(state), jax.tree.leaves(resting), strict=True):
@@ -156,12 +156,20 @@ def _initial_state(network: FeedForward, state: tuple[Any, ...] | None, dtype: A
 
 
 def _judge(
-    network: FeedForward, spikes: Spikes, t1: Array, ts: Array | None, state: tuple[Any, ...], found: Trajectory
+    network: FeedForward, spikes: Spikes, t1: Array, ts: Array | None, state: tuple[Any, ...] | None, found: Trajectory
 ) -> RESULTS:
     """What became of a trial; what was wrong with its input comes first. (NaN fails every comparison below.)"""
     times, sources = spikes.times, network.layers[0][0].sources
     previous = jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
-    valid = [neuron.valid(y) for (_, neuron), y in zip(network.layers, state, strict=True)]
+    start = resting_state(network, times.dtype) if state is None else state
+    valid = [neuron.valid(y) for (_, neuron), y in zip(network.layers, start, strict=True)]
+    if state is None:  # at rest nobody is about to fire
+        valid += [
+            jnp.all(event.guard(y) < 0)
+            for (_, neuron), y in zip(network.layers, start, strict=True)
+            for event in neuron.events
+            if event.emits
+        ]
     conditions = [
         (jnp.all(found.lost == 0), RESULTS.spikes_lost),
         (_is_finite(network, found.state), RESULTS.non_finite),

@@ -35,6 +35,14 @@ class AbstractSolver(eqx.Module):
         *,
         adjoint: Implicit,
         ts: Float[Array, " times"] | None,
-        state: tuple[Any, ...],
+        state: tuple[Any, ...] | None,
     ) -> Trajectory:
-        """The trial from 0 to `t1`, starting in `state`, with membrane potentials at the times `ts`."""
+        """The trial from 0 to `t1`, starting in `state`, with membrane potentials at the times `ts`.
+
+        `state` None: all neurons are at rest, and below their thresholds there.
+        """
+
+
+def resting_state(network: FeedForward, dtype: Any) -> tuple[Any, ...]:
+    """One resting state per layer."""
+    return tuple(neuron.init(connection.neurons, dtype) for connection, neuron in network.layers)

@@ -12,7 +12,7 @@ from eventprop.adjoint import Implicit
 from eventprop.network import FeedForward
 from eventprop.neurons.li import LI, LIState
 from eventprop.neurons.lif import LIF, LIFState
-from eventprop.solvers.base import AbstractSolver, Trajectory
+from eventprop.solvers.base import AbstractSolver, Trajectory, resting_state
 from eventprop.solvers.implicit import (
     begin_potential,
     current_before,
@@ -65,17 +65,18 @@ class Exact(AbstractSolver):
         *,
         adjoint: Implicit,
         ts: Float[Array, " times"] | None,
-        state: tuple[Any, ...],
+        state: tuple[Any, ...] | None,
     ) -> Trajectory:
         """Layer by layer; see `simulate`."""
         spiking = sum(isinstance(neuron, LIF) for _, neuron in network.layers)
         max_spikes = _per_layer("max_spikes", self.max_spikes, spiking)
         max_events = _per_layer("max_events", self.max_events, len(network.layers) - 1)
         trains, ys, states, lost = [], [], [], []
-        for number, ((connection, neuron), initial) in enumerate(zip(network.layers, state, strict=True)):
+        start = resting_state(network, spikes.times.dtype) if state is None else state
+        for number, ((connection, neuron), initial) in enumerate(zip(network.layers, start, strict=True)):
             if not isinstance(neuron, LIF | LI):
                 raise ValueError(f"Exact has no closed form for {type(neuron).__name__}; it solves LIF and LI.")
-            trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
+            trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1, at_rest=state is None)
             times, occupied, due = jnp.zeros((0, connection.neurons), spikes.times.dtype), None, None
             beyond = overflow = jnp.zeros((), jnp.int32)
             if isinstance(neuron, LIF):

@@ -76,12 +76,12 @@ def search(
     size = times.shape[1]
     used = (jnp.sum(trial.present > 0) + size) // size
 
-    reset, released = _after_spike_at_start(trial)
+    v, hold = _after_spike_at_start(trial)
     start = Progress(
         t=jnp.zeros_like(trial.end),
-        v=reset,
+        v=v,
         i=trial.i,
-        hold=jnp.minimum(released, trial.end),
+        hold=jnp.minimum(hold, trial.end),
         fired=jnp.zeros_like(trial.v, jnp.int32),
         times=jnp.full_like(trial.v, jnp.inf, shape=(max_spikes + 1, trial.neurons)),
         currents=jnp.zeros_like(trial.v, shape=(max_spikes + 1, trial.neurons)),
@@ -106,6 +106,8 @@ def search(
 
 def _after_spike_at_start(trial: LayerTrial) -> tuple[Array, Array]:
     """The potentials once those that are due have fired at 0, and when the refractory periods end."""
+    if trial.due is None:
+        return trial.v, trial.hold
     refractory = 0 if trial.refractory is None else trial.refractory
     return jnp.where(trial.due, trial.reset, trial.v), jnp.where(trial.due, refractory, trial.hold)
 
@@ -113,15 +115,14 @@ def _after_spike_at_start(trial: LayerTrial) -> tuple[Array, Array]:
 def _in_window(trial: LayerTrial, progress: Progress) -> tuple[Array, Array, Array, Array]:
     """The record of a search with the spikes at 0 that it did not look for, and without those at the end."""
 
-    def after(first, later):
-        return jnp.where(trial.due, jnp.concatenate([first[None], later[:-1]]), later)
-
-    times = after(jnp.zeros_like(trial.v), progress.times)
-    currents = after(trial.i, progress.currents)
+    times, currents, fired = progress.times, progress.currents, progress.fired
+    if trial.due is not None:
+        times = jnp.where(trial.due, jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]]), times)
+        currents = jnp.where(trial.due, jnp.concatenate([trial.i[None], currents[:-1]]), currents)
+        fired = fired + trial.due
     late = (times >= trial.end) & (times < jnp.inf)
     times = jnp.where(late, jnp.inf, times)
-    fired = progress.fired + trial.due - jnp.sum(late, axis=0, dtype=jnp.int32)
-    return times[:-1], currents[:-1], fired, jnp.any(late, axis=0)
+    return times[:-1], currents[:-1], fired - jnp.sum(late, axis=0, dtype=jnp.int32), jnp.any(late, axis=0)
 
 
 def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:

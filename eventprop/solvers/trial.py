@@ -22,7 +22,7 @@ class LayerTrial(eqx.Module):
     Potentials are relative to the bias (v = V - bias). Every time is finite: padding and whatever comes after `end`
     have been moved to `end`, with `present` telling which events count. A spike of source i adds the row charge[i] to
     the currents: rows of the transposed weight, since gathering columns takes ten times as long. `once`: a spike ends a
-    neuron's trial. `due` (None: nobody spikes): a neuron that starts at or above its threshold fires at 0, before any
+    neuron's trial. `due` (None: nobody): a neuron that starts at or above its threshold fires at 0, before any
     input at that time.
     """
 
@@ -63,11 +63,18 @@ class LayerTrial(eqx.Module):
 
 
 def layer_trial(
-    connection: Dense, neuron: LIF | LI, state: LIFState | LIState, times: Array, index: Array, t1: Array
+    connection: Dense,
+    neuron: LIF | LI,
+    state: LIFState | LIState,
+    times: Array,
+    index: Array,
+    t1: Array,
+    *,
+    at_rest: bool,
 ) -> LayerTrial:
     """Put a layer, its state at time 0 and its input together. Inputs at `t1` or later have no effect.
 
-    A potential above the threshold by more than rounding explains counts as at the threshold.
+    A potential above the threshold by more than rounding explains counts as at the threshold. `at_rest`: none is near.
     """
     dtype = times.dtype
     membrane = Membrane(jnp.asarray(neuron.tau_mem, dtype), jnp.asarray(neuron.tau_syn, dtype))
@@ -77,12 +84,14 @@ def layer_trial(
     v, due = state.v - bias, None
     if isinstance(neuron, LIF):
         threshold = jnp.asarray(neuron.threshold, dtype)
-        # Only the potential itself tells: less the bias it may be rounded across the threshold.
-        due = state.v >= threshold
         reset = neuron.reset(threshold, threshold) - bias
         refractory = None if neuron.refractory is None else jnp.asarray(neuron.period, dtype)
+        if not at_rest:
+            # Only the potential itself tells: less the bias it may be rounded across the threshold.
+            due = state.v >= threshold
+            above = v - (threshold - bias)
+            v = jnp.where(above > rounding(threshold - bias, reset, bias), threshold - bias, v)
         threshold = threshold - bias
-        v = jnp.where(v - threshold > rounding(threshold, reset, bias), threshold, v)
     else:
         threshold, reset, refractory = jnp.asarray(jnp.inf, dtype), jnp.asarray(0, dtype), None
     trial = LayerTrial(

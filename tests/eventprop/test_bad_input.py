@@ -94,6 +94,16 @@ def test_initial_states_that_cannot_be(arguments):
     assert simulate(**arguments, throw=False).result == ep.RESULTS.invalid_parameters
 
 
+def test_a_threshold_below_rest_needs_an_initial_state():
+    """At rest nobody is about to fire: that would be a spike out of nothing at the start of each trial."""
+    lif = ep.LIF(20.0, 5.0, threshold=jnp.asarray(-1.0), reset=ep.ResetToValue(-2.0))
+    network, spikes = ep.FeedForward([(ep.Dense(jnp.ones((1, 1))), lif)]), ep.Spikes(jnp.ones(1), jnp.zeros(1, int))
+    solution = ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), throw=False)
+    assert solution.result == ep.RESULTS.invalid_parameters
+    state = (ep.LIFState(jnp.full(1, -1.5), jnp.zeros(1), jnp.zeros(1)),)
+    assert ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), state=state).spikes[0].count() == 1
+
+
 def test_lost_spikes_are_counted():
     """A bias of 3 fires every tau_mem ln 1.5 = 8.1 ms: six times in 50 ms, where four fit."""
     expected = len(reference.simulate_neuron(TIMES, [0.0] * 3, reference.Neuron(bias=3.0), t1=50.0).spikes)
@@ -117,10 +127,8 @@ def test_lost_spikes_are_counted():
 )
 def test_the_error_for_lost_spikes_names_the_layer_the_number_and_the_bound(bounds, message):
     """Four neurons fire three times each, two neurons downstream five times each; the worst of two trials counts."""
-    layers = [
-        (ep.Dense(jnp.full((4, 1), 15.0)), ep.LIF(20.0, 5.0)),
-        (ep.Dense(jnp.full((2, 4), 2.0)), ep.LIF(20.0, 5.0)),
-    ]
+    weights = jnp.full((4, 1), 15.0), jnp.full((2, 4), 2.0)
+    layers = [(ep.Dense(weight), ep.LIF(20.0, 5.0)) for weight in weights]
 
     def run(time):
         solver = ep.Exact(**bounds)

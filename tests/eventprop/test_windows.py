@@ -15,7 +15,8 @@ TAUS = np.array([[20.0, 5.0], [10.0, 10.0], [5.0, 20.0]])
 
 def random_case(rng, dtype):
     """Weights, time constants, refractory period of the second layer, biases of the first, input times and sources."""
-    weights = [rng.normal(m, s, (n, k)) for m, s, n, k in zip((1.0, 0.9, 1.0), (1.5, 0.8, 1.0), SIZES[1:], SIZES)]
+    drives = ((1.0, 1.5), (0.9, 0.8), (1.0, 1.0))
+    weights = [rng.normal(*d, (n, k)) for d, n, k in zip(drives, SIZES[1:], SIZES[:-1], strict=True)]
     taus, bias = TAUS[rng.permutation(3)], rng.choice([0.0, 0.3, 1.2], SIZES[1])
     times = np.sort(rng.uniform(0.0, 40.0, INPUTS))
     times[0], times[4] = 0.0, times[3]
@@ -147,9 +148,8 @@ def test_windows_that_end_within_six_numbers_of_a_spike(precision):
         refused += np.sum(at_threshold)
         for layer in (0, 1):
             assert np.all(before.spikes[layer].times[before.spikes[layer].times < np.inf] < ends.max())
-            joined = np.concatenate(
-                [before.spikes[layer].times, after.spikes[layer].times + ends[:, None, None]], axis=2
-            )
+            late = after.spikes[layer].times + ends[:, None, None]
+            joined = np.concatenate([before.spikes[layer].times, late], axis=2)
             expected = np.pad(whole.spikes[layer].times, ((0, 0), (0, 0), (0, 32)), constant_values=np.inf)
             tolerance = 1e-3 if precision == np.float32 else 1e-11
             np.testing.assert_allclose(np.sort(joined, axis=2), expected, rtol=0, atol=tolerance)
@@ -158,7 +158,7 @@ def test_windows_that_end_within_six_numbers_of_a_spike(precision):
 
 @pytest.mark.parametrize("v", [1.0, 1.0 + 1e-7, 1.5, 7.0])
 def test_a_potential_at_or_above_the_threshold_fires_at_once(precision, v):
-    """Once, and with the reset of a neuron at its threshold: the spike is late, so nothing is left of what exceeds it."""
+    """Once, and with the reset of a neuron at its threshold: nothing is left of what exceeds it."""
     state = (ep.LIFState(jnp.full(1, v), jnp.zeros(1), jnp.zeros(1)),) * 2
     solution = chain(20.0, state, spikes=NO_INPUT)
     for layer in solution.spikes:
