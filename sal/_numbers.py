@@ -44,7 +44,7 @@ def check_positive(where: str, **values: Any) -> None:
             raise ValueError(f"{where}: {name} must be positive, got {value}")
 
 
-def as_arrays(tree: PyTree) -> PyTree:
+def as_arrays(tree: PyTree) -> Any:
     """Plain numbers become arrays, so that a program that is compiled for some serves for others.
 
     Bools, which choose the program, do not.

@@ -1,7 +1,7 @@
 """Networks of stochastic neurons, and their simulation (Gierlich et al., section 4.1)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from sal._numbers import Clock, as_arrays, as_float, as_static
 from sal.connectivity import AbstractConnectivity
 from sal.escape import AbstractEscape, LogisticEscape
-from sal.kernels import NEVER, AbstractTrace, Rectangular
+from sal.kernels import NEVER, AbstractTrace, Rectangular, Time
 from sal.order import AbstractOrder, Sweep
 from sal.results import RESULTS
 from sal.spikes import Raster
@@ -43,8 +43,8 @@ class Network(eqx.Module):
     def __init__(
         self,
         connectivity: AbstractConnectivity,
-        bias: Float[Array, " neurons"],
-        tau_ref: float,
+        bias: ArrayLike | Sequence,
+        tau_ref: Time | int,
         *,
         trace: AbstractTrace | None = None,
         escape: AbstractEscape = LogisticEscape(),
@@ -147,9 +147,9 @@ class Solution(eqx.Module):
 
 def simulate(
     network: Network,
-    t1: float,
+    t1: Time | int,
     *,
-    dt: float,
+    dt: Time | int,
     key: PRNGKeyArray,
     state: State | None = None,
     drive: Float[Array, " neurons"] | Float[Array, "time neurons"] | None = None,
@@ -177,7 +177,8 @@ def simulate(
     _check_shapes(network, steps, state, drive, clamp)
     age, clock = state.clock.checked(state.age, dt)
     state = State(age, state.trace, state.step, clock)
-    return _simulate(*as_arrays((network, state, drive, clamp)), key, steps, refractory, dt, observe, throw)
+    network, state, drive, clamp = as_arrays((network, state, drive, clamp))
+    return _simulate(network, state, drive, clamp, key, steps, refractory, dt, observe, throw)
 
 
 def _check_shapes(network: Network, steps: int, state: State, drive: Any, clamp: Clamp | None) -> None:
@@ -256,7 +257,7 @@ def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refr
     return State(age, trace, state.step + 1, state.clock), moment, jnp.sum(saturated, dtype=jnp.int32)
 
 
-def count_steps(name: str, time: float, dt: float) -> int:
+def count_steps(name: str, time: Time | int, dt: Time | int) -> int:
     """How many steps `time` is."""
     time, dt = as_static(name, time), as_static("dt", dt)
     if not dt > 0:

@@ -72,7 +72,8 @@ class RDDNet(AbstractTwin):
     def learn(
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray
     ) -> list[Float[Array, "_neurons _sources"]]:
-        return _estimate(as_arrays(self), *as_arrays((list(forward), list(biases), list(backward))), key)
+        up, bias, down = as_arrays((list(forward), list(biases), list(backward)))
+        return _estimate(as_arrays(self), up, bias, down, key)
 
     def _estimate(self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray) -> list[Array]:
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in (*forward, *biases, *backward)]))
@@ -131,7 +132,7 @@ class _State(eqx.Module):
 
 
 def causal_effects(
-    drive: Float[Array, "windows sources"], response: Float[Array, "windows neurons"], bandwidth: float
+    drive: Float[Array, "windows sources"], response: Float[Array, "windows neurons"], bandwidth: Time
 ) -> Float[Array, "neurons sources"]:
     """The jump of `response` where `drive` passes 1, by least-squares fits of a line on either side.
 

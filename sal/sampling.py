@@ -73,8 +73,9 @@ def accumulate(
     `observe` should be the same functions at each call, or modules, or a new program is compiled.)
     """
     begin = network.init(dt) if state is None else state
-    arrays = as_arrays((start, network, begin, clamp))
-    return _accumulate(add, *arrays, key, as_static("duration", duration), chunks, as_static("dt", dt), observe, throw)
+    start, network, begin, clamp = as_arrays((start, network, begin, clamp))
+    duration, dt = as_static("duration", duration), as_static("dt", dt)
+    return _accumulate(add, start, network, begin, clamp, key, duration, chunks, dt, observe, throw)
 
 
 @eqx.filter_jit

@@ -68,8 +68,9 @@ class STDP(eqx.Module):
         still counted, because intervals are shorter than `tau_ref` (all pairs with a window that ends).
         """
         _check(self, state, pre, post)
-        age, clock = state.clock.checked(pre.spikes, pre.dt)
-        return _update(*as_arrays((self, Traces(state.pre, state.post, clock))), Raster(age, pre.dt), post)
+        spikes, clock = state.clock.checked(pre.spikes, pre.dt)
+        stdp, state = as_arrays((self, Traces(state.pre, state.post, clock)))
+        return _update(stdp, state, Raster(spikes, pre.dt), post)
 
     def pairs(self, pre: SpikeTimes, post: SpikeTimes, neurons: tuple[int, int]) -> Sums:
         """Sums over the pairs of two whole spike trains, given as times, onto `neurons` (post, pre).
@@ -125,8 +126,9 @@ def _check_coincidence(coincidence: AbstractCoincidence, shape: tuple[int, int])
 def _update(stdp: STDP, state: Traces, pre: Raster, post: Raster) -> tuple[Sums, Traces]:
     add = _add_nearest if stdp.pairing.nearest_only else _add_traces
     sums, (pre_trace, post_trace) = add(stdp, (state.pre, state.post), pre, post)
-    if stdp.coincidence.mask is not None:
-        sums = jax.tree.map(lambda x: jnp.where(stdp.coincidence.mask, x, 0), sums)
+    mask: Any = stdp.coincidence.mask
+    if mask is not None:
+        sums = jax.tree.map(lambda x: jnp.where(mask, x, 0), sums)
     return sums, Traces(pre_trace, post_trace, state.clock)
 
 

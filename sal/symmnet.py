@@ -126,7 +126,8 @@ class SALNet(AbstractTwin):
     def learn(
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray
     ) -> list[Float[Array, "_neurons _sources"]]:
-        return _align(as_arrays(self), *as_arrays((list(forward), list(biases), list(backward))), key)
+        up, bias, down = as_arrays((list(forward), list(biases), list(backward)))
+        return _align(as_arrays(self), up, bias, down, key)
 
     def _align(self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray) -> list[Array]:
         bias_key, key = jax.random.split(key)

@@ -261,7 +261,9 @@ def _differences(
     later = jnp.stack([first_later, second_later])
     ends = (step.only_first + step.only_second + step.both)[-1, -1]
     total = jnp.sum(later) + jnp.sum(later[:, -1]) * ratio / ends + coincident
-    return SpikeTimingDifferences(later / total, ratio, ends, coincident / total, total / dt, order.elapsed(dt), dt)
+    return SpikeTimingDifferences(
+        later / total, ratio, ends, coincident / total, total / dt, float(order.elapsed(dt)), dt
+    )
 
 
 def _longest(name: str, kernel: AbstractKernel) -> float:

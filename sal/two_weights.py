@@ -30,8 +30,9 @@ def phase_plane(
     Biases, PSP and the rest are those of `network`. Rows are calculated one after the other, so memory grows with
     the columns only. See `steady_state` for `dt`, `states` and the errors, and `expected_update` for `window`, `lags`.
     """
-    counts = count_states(network, dt, states), count_lags(window, dt, lags)
-    return _phase_plane(*as_arrays((network, window)), jnp.asarray(w12), jnp.asarray(w21), dt, *counts)
+    states, lags = count_states(network, dt, states), count_lags(window, dt, lags)
+    network, window = as_arrays((network, window))
+    return _phase_plane(network, window, jnp.asarray(w12), jnp.asarray(w21), dt, states, lags)
 
 
 @eqx.filter_jit
@@ -74,8 +75,9 @@ def attractor(
     depend on a grid. Where SAL drives W_12 beyond the bound, g is infinite: with PSPs about as long as tau_ref there
     need not be a stable point. Derivatives, also with respect to `network`, are those of the implicit function theorem.
     """
-    counts = count_states(network, dt, states), count_lags(window, dt, lags)
-    return _attractor(*as_arrays((network, window)), jnp.asarray(w21), dt, *counts, bound, tolerance)
+    states, lags = count_states(network, dt, states), count_lags(window, dt, lags)
+    network, window = as_arrays((network, window))
+    return _attractor(network, window, jnp.asarray(w21), dt, states, lags, bound, tolerance)
 
 
 @eqx.filter_jit
