@@ -35,7 +35,7 @@ def test_the_figure_is_drawn_from_what_the_run_saved(outcome, x64):
     assert (run.directory / "gradient_check.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_contributions_of_events_add_up_to_the_gradient(outcome):
+def test_contributions_of_events_add_up_to_the_gradient(outcome, x64):
     found, potentials, (of_inputs, of_chain) = outcome[1].recorded()
     sums = np.zeros(GradientCheck().inputs)
     np.add.at(sums, np.asarray(found.inputs.index), np.asarray(of_inputs.gradient))
