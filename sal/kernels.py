@@ -219,7 +219,8 @@ class DoubleExponential(AbstractKernel):
         return jnp.stack([slow * jnp.exp(-dt / self.decay) + spikes, self._later(slow, response, dt)])
 
     def read(self, state: Array, elapsed: Time, dt: Time) -> Array:
-        return self.area * self._later(*state, elapsed)
+        slow, response = state
+        return self.area * self._later(slow, response, elapsed)
 
     def _later(self, slow: Array, response: Array, elapsed: Time) -> Array:
         return response * jnp.exp(-elapsed / self.rise) + slow * self._unit(elapsed)

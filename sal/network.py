@@ -173,12 +173,12 @@ def simulate(
     """
     t1, dt = as_static("t1", t1), as_static("dt", dt)
     steps, refractory = count_steps("t1", t1, dt), count_steps("tau_ref", network.tau_ref, dt)
-    state = network.init(dt) if state is None else state
-    _check_shapes(network, steps, state, drive, clamp)
-    age, clock = state.clock.checked(state.age, dt)
-    state = State(age, state.trace, state.step, clock)
-    network, state, drive, clamp = as_arrays((network, state, drive, clamp))
-    return _simulate(network, state, drive, clamp, key, steps, refractory, dt, observe, throw)
+    begin = network.init(dt) if state is None else state
+    _check_shapes(network, steps, begin, drive, clamp)
+    age, clock = begin.clock.checked(begin.age, dt)
+    begin = State(age, begin.trace, begin.step, clock)
+    network, begin, drive, clamp = as_arrays((network, begin, drive, clamp))
+    return _simulate(network, begin, drive, clamp, key, steps, refractory, dt, observe, throw)
 
 
 def _check_shapes(network: Network, steps: int, state: State, drive: Any, clamp: Clamp | None) -> None:

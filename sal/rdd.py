@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from sal._numbers import as_arrays, as_parameter, check_positive
 from sal.kernels import Time
 from sal.network import count_steps
-from sal.symmnet import AbstractTwin, Chain, _static, check_counts
+from sal.symmnet import AbstractTwin, Chain, _static, all_finite, check_counts
 
 
 def _parameter(name: str, default: float) -> Any:
@@ -76,7 +76,7 @@ class RDDNet(AbstractTwin):
         return _estimate(as_arrays(self), up, bias, down, key)
 
     def _estimate(self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray) -> list[Array]:
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in (*forward, *biases, *backward)]))
+        finite = all_finite(forward, biases, backward)
         # Neurons that only noise drives do not see each other: all layers are calculated side by side.
         layers = [weight.shape[1] for weight in forward]
         windows = max(1, round(self.duration / (self.window * self.replicas)))

@@ -88,9 +88,12 @@ def align(
         ):
             if not _absent(x) and any(signal is not None for signal in pair):
                 shape, learning = _shape(x, pair, path), True
-                pair = [_signal(*each, path, dt) for each in zip(spikes, pair, shape[::-1], strict=True)]
-                pair, shape = (pair[::-1], shape[::-1]) if transposed else (pair, shape)
-                sums, traces = _sums(stdp, traces, *pair, shape)
+                first, second = (
+                    _signal(name, signal, neurons, path, dt)
+                    for name, signal, neurons in zip(spikes, pair, shape[::-1], strict=True)
+                )
+                first, second, shape = (second, first, shape[::-1]) if transposed else (first, second, shape)
+                sums, traces = _sums(stdp, traces, first, second, shape)
                 forth, back = (s.T if transposed else s for s in (sums.causal, sums.anticausal))
                 x = x + rate * (causal * forth + anticausal * back)
             new.append(x)

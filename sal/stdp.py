@@ -1,5 +1,7 @@
 """Spike-timing-dependent plasticity as sums over pairs of spikes (Gierlich et al., Eqs. 2, 12, 13)."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -83,9 +85,8 @@ class STDP(eqx.Module):
         are not there (an error at run time where only values tell).
         """
         _check_coincidence(self.coincidence, neurons)
-        return Sums(
-            *pair_sums(*as_arrays((self.causal, self.anticausal)), self.pairing, self.coincidence, pre, post, neurons)
-        )
+        causal, anticausal = as_arrays((self.causal, self.anticausal))
+        return Sums(*pair_sums(causal, anticausal, self.pairing, self.coincidence, pre, post, neurons))
 
     def _traces(self) -> tuple[AbstractTrace, AbstractTrace]:
         return self.pairing.trace(self.causal), self.pairing.trace(self.anticausal)

@@ -21,7 +21,6 @@ from sal.feedback import Connection, Fixed, dense_layers, replace_layers
 from sal.kernels import Exponential
 from sal.network import Network, State, count_steps, simulate
 from sal.pairing import Swept
-from sal.results import RESULTS
 from sal.rules import align
 from sal.spikes import Raster
 from sal.stdp import STDP
@@ -85,6 +84,11 @@ def symmetrize(
     return replace_layers(model, chosen, new)
 
 
+def all_finite(*arrays: Any) -> Bool[Array, ""]:
+    """Whether all numbers in lists of arrays are finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(arrays)]))
+
+
 def check_counts(where: str, **values: int) -> None:
     """Refuses numbers below one."""
     for name, value in values.items():
@@ -138,29 +142,30 @@ class SALNet(AbstractTwin):
         rule, chunks = self._rule(), self._chunks()
 
         def episode(carry, _):
-            backward, states, rule_state, finite = carry
+            backward, states, rule_state = carry
             connectivity = Layered(forward, backward)
             network = Network(connectivity, bias, self.tau_ref)
 
             def chunk(carry, _):
-                increments, states, rule_state, finite = carry
-                spikes, states, well = self._run(network, states, keys)
+                increments, states, rule_state = carry
+                spikes, states = self._run(network, states, keys)
                 layers = [Raster(x, self.dt) for x in connectivity.split(spikes)]
                 increments, rule_state = rule.update(increments, rule_state, pre=layers[:-1], post=layers[1:])
-                return (increments, states, rule_state, finite & well), None
+                return (increments, states, rule_state), None
 
             zero = [jnp.zeros_like(weights) for weights in backward]
-            carry = (zero, states, rule_state, finite)
-            (increments, states, rule_state, finite), _ = lax.scan(chunk, carry, length=chunks)
-            return (optax.apply_updates(backward, increments), states, rule_state, finite), None
+            (increments, states, rule_state), _ = lax.scan(chunk, (zero, states, rule_state), length=chunks)
+            return (optax.apply_updates(backward, increments), states, rule_state), None
 
         network = Network(Layered(forward, backward), bias, self.tau_ref)
         silent = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.replicas, *x.shape)), network.init(self.dt))
         # The way from silence to equilibrium is not reversible in time and would shift the weights.
-        _, states, finite = self._run(network, silent, keys)
-        carry = (list(backward), states, rule.init(list(backward)), finite)
-        (learned, _, _, finite), _ = lax.scan(episode, carry, length=self.updates)
-        return [jnp.where(finite, weight, jnp.nan) for weight in learned]
+        _, states = self._run(network, silent, keys)
+        carry = (list(backward), states, rule.init(list(backward)))
+        (learned, _, _), _ = lax.scan(episode, carry, length=self.updates)
+        # Neurons with a potential of NaN are silent, so that nothing would be learned in silence.
+        finite = all_finite(forward, biases, backward)
+        return [jnp.where(finite, weight, jnp.nan) for weight in jax.tree.leaves(learned)]
 
     def _rule(self) -> optax.GradientTransformationExtraArgs:
         window = Exponential(self.tau_ref)
@@ -175,16 +180,14 @@ class SALNet(AbstractTwin):
 
     def _run(
         self, network: Network, states: State, keys: Key[Array, " replicas"]
-    ) -> tuple[Float[Array, "time replicas neurons"], State, Bool[Array, ""]]:
-        """Spikes and states after a part of an episode, and whether all potentials were finite."""
+    ) -> tuple[Float[Array, "time replicas neurons"], State]:
         chunk = self.duration / self._chunks()
 
-        def one(state: State, key: PRNGKeyArray) -> tuple[Array, State, Array]:
+        def one(state: State, key: PRNGKeyArray) -> tuple[Array, State]:
             solution = simulate(network, chunk, dt=self.dt, key=key, state=state, throw=False)
-            return solution.spikes.spikes, solution.state, solution.result != RESULTS.non_finite
+            return solution.spikes.spikes, solution.state
 
-        spikes, states, finite = jax.vmap(one, out_axes=(1, 0, 0))(states, keys)
-        return spikes, states, jnp.all(finite)
+        return jax.vmap(one, out_axes=(1, 0))(states, keys)
 
 
 @eqx.filter_jit
