@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from eventprop.parameters import check_dtype, check_not_negative, check_scalars, numeric
+from eventprop.parameters import Scalar, check_dtype, check_not_negative, check_scalars, numeric
 
 
 class Normal(eqx.Module):
@@ -17,8 +17,8 @@ class Normal(eqx.Module):
     Raises `ValueError` for a negative standard deviation, and for a dtype other than float32 and float64.
     """
 
-    mean: float | Float[Array, ""] = eqx.field(converter=numeric("mean"))
-    std: float | Float[Array, ""] = eqx.field(converter=numeric("std"))
+    mean: Scalar = eqx.field(converter=numeric("mean"))
+    std: Scalar = eqx.field(converter=numeric("std"))
 
     def __check_init__(self):
         check_scalars(mean=self.mean, std=self.std)

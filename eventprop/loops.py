@@ -76,6 +76,8 @@ def where_needed(function: Callable[..., _Arrays]) -> Callable[..., _Arrays]:
 
     @jax.custom_batching.custom_vmap
     def call(needed, otherwise, *arguments):
+        if needed.size == 0:  # a batch without members
+            return otherwise
         if jax.default_backend() == "cpu" and BLOCK < needed.size <= MOST_LISTED:
             return _in_blocks(function, needed, otherwise, arguments)
         # Filled up to a block, so that XLA compiles the loops of narrow and wide layers once.

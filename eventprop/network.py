@@ -24,8 +24,9 @@ class Dense(eqx.Module):
     weight: Float[Array, "neurons sources"] = eqx.field(converter=numeric("weight"))
 
     def __check_init__(self):
-        if hasattr(self.weight, "shape") and len(self.weight.shape) != 2:
-            raise ValueError(f"weight must be [neurons, sources], but has shape {self.weight.shape}.")
+        shape = () if isinstance(self.weight, float) else getattr(self.weight, "shape", None)
+        if shape is not None and len(shape) != 2:
+            raise ValueError(f"weight must be [neurons, sources], but has shape {shape}.")
 
     @classmethod
     def init(
@@ -67,7 +68,7 @@ class FeedForward(eqx.Module):
     layers: tuple[tuple[Dense, AbstractNeuron], ...]
 
     def __init__(self, layers: Iterable[tuple[Dense, AbstractNeuron]]):
-        self.layers = tuple((connection, neuron) for connection, neuron in layers)
+        self.layers = tuple(_layer(number, layer) for number, layer in enumerate(layers))
         if not self.layers:
             raise ValueError("a network needs at least one layer (connection, neuron).")
         for number, (connection, neuron) in enumerate(self.layers):
@@ -86,3 +87,10 @@ class FeedForward(eqx.Module):
                 raise ValueError(
                     f"layer {number} has {lower.neurons} neurons, but layer {number + 1} has {upper.sources} sources."
                 )
+
+
+def _layer(number: int, layer: Any) -> tuple[Dense, AbstractNeuron]:
+    pair = tuple(layer) if isinstance(layer, list | tuple) else (layer,)
+    if len(pair) != 2 or not isinstance(pair[0], Dense) or not isinstance(pair[1], AbstractNeuron):
+        raise ValueError(f"layer {number} must be a pair (Dense, neuron), but is {layer!r}.")
+    return pair[0], pair[1]

@@ -7,9 +7,16 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, Real
 
 Parameter = float | Float[Array, "..."]
+"""One number for all neurons or one for each, as it is kept."""
+Scalar = float | Float[Array, ""]
+"""One number, as it is kept."""
+AnyScalar = int | float | np.generic | Real[Array | np.ndarray, ""]
+"""One number, as it may be given."""
+AnyIndex = int | np.integer | Int[Array | np.ndarray, ""]
+"""One whole number, as it may be given."""
 
 
 def as_float(name: str, value: Any) -> Any:
@@ -21,6 +28,8 @@ def as_float(name: str, value: Any) -> Any:
     """
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
         return float(value)
+    if isinstance(value, str | bytes | complex):
+        raise ValueError(f"{name} must be a number or an array, but is {value!r}.")
     if isinstance(value, list | tuple):
         value = _from_list(name, value)
     if not isinstance(value, jax.Array | np.ndarray | np.generic):

@@ -23,12 +23,10 @@ import optax
 from jaxtyping import Array, Float
 
 from eventprop.network import FeedForward
-from eventprop.parameters import is_concrete
-
-_Scalar = float | Float[Array, ""]
+from eventprop.parameters import AnyScalar, is_concrete
 
 
-def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTransformationExtraArgs:
+def weight_bump(bump: AnyScalar, allowed: Sequence[AnyScalar]) -> optax.GradientTransformationExtraArgs:
     """Adds `bump` to all weights of the first layer in which too many spikes are missing; stands after the optimiser.
 
     Wunderlich and Pehle (2021): "If the activity of one of the two layers fell below a certain threshold for a given
@@ -47,7 +45,7 @@ def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTran
         del params, extra
         waiting = jnp.asarray(False)
 
-        def increment(weight: Array, missing: _Scalar, ratio: _Scalar) -> Array:
+        def increment(weight: Array, missing: AnyScalar, ratio: AnyScalar) -> Array:
             nonlocal waiting
             if np.ndim(missing) != 0:
                 raise ValueError(
@@ -55,9 +53,9 @@ def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTran
                     "and neurons"
                 )
             too_silent = jnp.asarray(missing) > jnp.asarray(ratio)
-            amount = jnp.where(too_silent & ~waiting, bump, 0.0)
+            amount = jnp.where(too_silent & ~waiting, jnp.asarray(bump, weight.dtype), 0)
             waiting |= too_silent
-            return amount.astype(weight.dtype)
+            return amount
 
         return _add_to_weights(updates, increment, silent=silent, allowed=allowed), state
 
@@ -65,7 +63,7 @@ def weight_bump(bump: _Scalar, allowed: Sequence[_Scalar]) -> optax.GradientTran
 
 
 def spike_count_regulariser(
-    strength: _Scalar, low: Sequence[_Scalar], high: Sequence[_Scalar]
+    strength: AnyScalar, low: Sequence[AnyScalar], high: Sequence[AnyScalar]
 ) -> optax.GradientTransformationExtraArgs:
     """Homeostasis: a gradient that drives each neuron's spike count into [low, high]; stands before the optimiser.
 
@@ -83,12 +81,12 @@ def spike_count_regulariser(
         if known and not np.all((np.asarray(least) >= 0) & (np.asarray(least) <= np.asarray(most))):
             raise ValueError(f"low must not be negative nor exceed high, got low = {least}, high = {most}")
 
-    def increment(weight: Array, count: Float[Array, "neurons"], least: _Scalar, most: _Scalar) -> Array:
+    def increment(weight: Array, count: Float[Array, "neurons"], least: AnyScalar, most: AnyScalar) -> Array:
         if np.shape(count) != weight.shape[:1]:
             raise ValueError(f"counts must hold one value for each of {weight.shape[0]} neurons, got {np.shape(count)}")
-        count = jnp.asarray(count, weight.dtype)
-        slope = strength * (jnp.maximum(count - most, 0) - jnp.maximum(least - count, 0))
-        return slope[:, None].astype(weight.dtype)
+        factor, count, least, most = (jnp.asarray(x, weight.dtype) for x in (strength, count, least, most))
+        slope = factor * (jnp.maximum(count - most, 0) - jnp.maximum(least - count, 0))
+        return slope[:, None]
 
     def update(updates, state, params=None, *, counts: Sequence[Any], **extra):
         del params, extra

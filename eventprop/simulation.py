@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from eventprop.adjoint import Implicit
 from eventprop.failures import raise_unless_successful
 from eventprop.network import FeedForward
-from eventprop.parameters import as_arrays, as_float, check_not_negative
+from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
 from eventprop.results import RESULTS
 from eventprop.solvers.base import AbstractSolver, Trajectory, resting_state
 from eventprop.spikes import Spikes, SpikeTrains
@@ -38,7 +38,7 @@ class Solution(eqx.Module):
 def simulate(
     network: FeedForward,
     spikes: Spikes,
-    t1: Float[Array, ""] | float,
+    t1: AnyScalar,
     *,
     solver: AbstractSolver,
     adjoint: Implicit = Implicit(),
@@ -62,7 +62,11 @@ def simulate(
     is computed in the precision of the weights. Raises ValueError for shapes and types that do not fit.
     """
     _check_types(network, spikes, solver)
-    dtype = jnp.result_type(*(as_float("weight", connection.weight) for connection, _ in network.layers))
+    weights = [
+        as_float(f"network.layers[{number}][0].weight", connection.weight)
+        for number, (connection, _) in enumerate(network.layers)
+    ]
+    dtype = jnp.result_type(*weights)
     network = as_arrays("network", network, dtype)
     _check_shapes(network, spikes, t1)
     spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)

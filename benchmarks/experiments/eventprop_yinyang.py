@@ -90,7 +90,7 @@ class YinYangPaper(YinYang):
 class State(eqx.Module):
     """What changes in training. `lost` counts spikes beyond the bounds, over the whole training."""
 
-    weights: tuple[Float[Array, "5 hidden"], Float[Array, "hidden 3"]]
+    weights: tuple[Float[Array, "hidden 5"], Float[Array, "3 hidden"]]
     optimiser: Any
     key: PRNGKeyArray
     lost: Int[Array, ""]

@@ -13,7 +13,7 @@ def rows(weight: Float[Array, "neurons sources"]) -> Float[Array, "sources neuro
     On CPU it is written to memory. Left to itself, XLA transposes inside of the gather that reads the charges, which
     then jumps from row to row for every number: with 1024 neurons a training step takes 1.6 times as long.
     """
-    return _written(weight) if jax.default_backend() == "cpu" and weight.size else weight.T
+    return _written(weight) if jax.default_backend() == "cpu" else weight.T
 
 
 @rows.defjvp
@@ -24,6 +24,8 @@ def _rows_jvp(primals, tangents):
 
 @jax.custom_batching.custom_vmap
 def _written(weight: Float[Array, "*batch neurons sources"]) -> Float[Array, "*batch sources neurons"]:
+    if weight.size == 0:
+        return jnp.swapaxes(weight, -1, -2)
     # XLA fuses nothing into or out of the branches of a conditional. It must not see that they do the same, so each
     # has its own transposition, and that one is always taken, so the condition depends on a value.
     condition = jnp.isnan(weight[(0,) * weight.ndim])

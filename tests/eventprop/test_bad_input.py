@@ -175,3 +175,35 @@ def test_exploding_weights_end_the_trial_with_lost_spikes(weight):
     solution = ep.simulate(network, spikes, jnp.inf, solver=ep.Exact(4), throw=False)
     assert solution.stats["spikes_lost"] == 1000
     assert solution.result == ep.RESULTS.spikes_lost
+
+
+def test_a_batch_without_members_is_empty():
+    """It used to be "Slice size at index 0 in gather op is out of range"."""
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
+
+    def loss(network, spikes):
+        def run(trial):
+            return ep.simulate(network, trial, 50.0, solver=ep.Exact(4), throw=False).spikes[0].times
+
+        times = jax.vmap(run)(spikes)
+        return jnp.sum(times), times
+
+    none = ep.Spikes(jnp.zeros((0, 6)), jnp.zeros((0, 6), int))
+    (_, times), gradient = eqx.filter_jit(eqx.filter_value_and_grad(loss, has_aux=True))(network, none)
+    assert times.shape == (0, 2, 4)
+    np.testing.assert_array_equal(gradient.layers[0][0].weight, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("t1", [-1.0, np.nan])
+def test_a_traced_end_that_is_no_time(t1):
+    """NaN used to count as a trial without end."""
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
+
+    @eqx.filter_jit
+    def run(t1, throw):
+        spikes = ep.Spikes(jnp.asarray(TIMES), jnp.asarray(INDEX))
+        return ep.simulate(network, spikes, t1, solver=ep.Exact(4), throw=throw)
+
+    with pytest.raises(RUNTIME_ERRORS, match="t1"):
+        run(jnp.asarray(t1), True)
+    assert run(jnp.asarray(t1), False).result == ep.RESULTS.invalid_time
