@@ -92,7 +92,7 @@ def align(
                     _signal(name, signal, neurons, path, dt)
                     for name, signal, neurons in zip(spikes, pair, shape[::-1], strict=True)
                 )
-                first, second, shape = (second, first, shape[::-1]) if transposed else (first, second, shape)
+                first, second, shape = (second, first, (shape[1], shape[0])) if transposed else (first, second, shape)
                 sums, traces = _sums(stdp, traces, first, second, shape)
                 forth, back = (s.T if transposed else s for s in (sums.causal, sums.anticausal))
                 x = x + rate * (causal * forth + anticausal * back)
