@@ -60,8 +60,8 @@ def simulate(
       the caller has to look at `Solution.result`; spikes that were lost are missing downstream.
 
     A trial is the window [0, t1). A spike at `t1` is none of its spikes: it is in the state, whose potential is at the
-    threshold, and fires at 0 of the trial that goes on from there. So a trial can be cut into windows at any moments, each
-    with the input times counted from its own beginning.
+    threshold, and fires at 0 of the trial that goes on from there. So a trial can be cut into windows at any moments,
+    each with the input times counted from its own beginning.
 
     Everything is differentiable with respect to the network's arrays, the input times and the initial state. The call
     compiles itself, once for each set of shapes: numbers, Python's own among them, are arguments of the program. All
