@@ -53,9 +53,15 @@ def simulate(
     - `solver`: `Exact(...)`.
     - `adjoint`: how gradients pass through spikes.
     - `saveat`: `diffrax.SaveAt(ts=...)` for membrane potentials at these times (just after a spike at that time).
-    - `state`: states to start from, one per layer as in `Solution.state`; by default all neurons rest.
+    - `state`: states to start from, one per layer as in `Solution.state`; by default all neurons rest, below their
+      thresholds. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the
+      threshold; within its refractory period it must be below.
     - `throw`: raise if spikes were lost, an input is not a sorted list of times or a number is not finite. With False
       the caller has to look at `Solution.result`; spikes that were lost are missing downstream.
+
+    A trial is the window [0, t1). A spike at `t1` is none of its spikes: it is in the state, whose potential is at the
+    threshold, and fires at 0 of the trial that goes on from there. So a trial can be cut into windows at any moments,
+    each with the input times counted from its own beginning.
 
     Everything is differentiable with respect to the network's arrays, the input times and the initial state. The call
     compiles itself, once for each set of shapes: numbers, Python's own among them, are arguments of the program. All
