@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from gle.activations import pull_back
 from gle.connections import over_batch
@@ -35,7 +35,7 @@ class Trajectory(NamedTuple):
 def run(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
 ) -> Trajectory:
     """The network without errors, from the potentials `u` (default: zero)."""
@@ -55,7 +55,7 @@ def bptt(
     inputs: Float[Array, "time *batch sources"],
     targets: Float[Array, "time *batch outputs"],
     *,
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     window: int | None = None,
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
@@ -87,7 +87,7 @@ def adjoint_method(
     inputs: Float[Array, "time *batch sources"],
     targets: Float[Array, "time *batch outputs"],
     *,
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
     """(J, dJ/dtheta) by the exact adjoint of the Euler steps: from the top layer down, each backwards in time.
@@ -108,7 +108,7 @@ def algorithm2(
     inputs: Float[Array, "time *batch sources"],
     targets: Float[Array, "time *batch outputs"],
     *,
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
     """(J, dJ/dtheta) by the paper's Algorithm 2, equal to `adjoint_method` up to O(dt).
@@ -124,14 +124,14 @@ def adjoint_variables(
     inputs: Float[Array, "time *batch sources"],
     targets: Float[Array, "time *batch outputs"],
     *,
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Rates, ...]:
     """lambda of each layer and step, as in `adjoint_method`; what the errors of GLE approximate."""
     return _adjoints(network, run(network, inputs, dt, u), targets, dt, _exact_adjoint)[0]
 
 
-def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
+def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike, adjoint):
     """(lambda, a) of each layer, from the top layer down."""
     instants, adjoints = [], []
     for number in reversed(range(len(network.layers))):
@@ -147,7 +147,7 @@ def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: float | A
     return tuple(adjoints[::-1]), tuple(instants[::-1])
 
 
-def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
+def _gradient(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike, adjoint):
     adjoints, instants = _adjoints(network, trial, targets, dt, adjoint)
     dv = tuple(jnp.zeros_like(x) for x in trial.du)
     signals = Signals(trial.input, trial.potential, trial.rate, trial.du, dv, adjoints, instants, targets)
@@ -158,12 +158,12 @@ def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | A
     return _integrated_cost(network, trial, targets, dt), gradient
 
 
-def _integrated_cost(network: Network, trial: Trajectory, targets: Array, dt: float | Array) -> Array:
+def _integrated_cost(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike) -> Array:
     costs = network.cost(trial.potential[-1], targets, network.layers[-1].activation)
     return dt * jnp.sum(costs.mean(axis=tuple(range(1, costs.ndim))))
 
 
-def _exact_adjoint(layer: Layer, instant: Array, dt: float | Array) -> Array:
+def _exact_adjoint(layer: Layer, instant: Array, dt: ArrayLike) -> Array:
     tau_m = over_batch(layer.tau_m, instant[0])
     ratio = over_batch(layer.tau_r, instant[0]) / tau_m
 
@@ -173,7 +173,7 @@ def _exact_adjoint(layer: Layer, instant: Array, dt: float | Array) -> Array:
     return lax.scan(back, jnp.zeros_like(instant[0]), instant, reverse=True)[1]
 
 
-def _algorithm2_adjoint(layer: Layer, instant: Array, dt: float | Array) -> Array:
+def _algorithm2_adjoint(layer: Layer, instant: Array, dt: ArrayLike) -> Array:
     tau_m, tau_r = (over_batch(tau, instant[0]) for tau in (layer.tau_m, layer.tau_r))
     last = tau_r / tau_m * instant[-1]  # Eq. 64
 

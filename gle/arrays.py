@@ -54,6 +54,11 @@ def split_numbers(tree: PyTree) -> tuple[PyTree, PyTree]:
     return jax.tree.map(lambda x: jnp.asarray(x, float), numbers), rest
 
 
+def strongly_typed(tree: PyTree) -> PyTree:
+    """Its arrays without JAX's weak types, which every result loses: with one of them, the next call compiles anew."""
+    return jax.tree.map(lambda x: jnp.asarray(x, x.dtype) if getattr(x, "weak_type", False) else x, tree)
+
+
 def without(numbers: PyTree, tree: PyTree) -> PyTree:
     """None wherever `split_numbers` found a number: those are no parameters, and have no gradient."""
     return jax.tree.map(lambda number, x: x if number is None else None, numbers, tree, is_leaf=lambda x: x is None)

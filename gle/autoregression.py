@@ -33,7 +33,7 @@ def autoregress(
     *,
     delays: Sequence[int],
     ahead: int = 1,
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     stepper: AbstractStepper = Step(),
     throw: bool = True,
 ) -> tuple[Learner, Float[Array, "steps *batch channels"], RESULTS]:
@@ -58,10 +58,11 @@ def autoregress(
         raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {past.shape[0]}.")
     network, state, memory = learner
     read, channels = len(delays) * past.shape[-1], past.shape[-1]
-    if (network.layers[0].connection.sources, network.layers[-1].connection.neurons) != (read, channels):
+    sources, outputs = network.layers[0].connection.sources, network.layers[-1].connection.neurons
+    if (sources, outputs) != (read, channels):
         raise ValueError(
-            f"a network that goes on with {channels} channels at {len(delays)} delays needs {read} inputs and {channels} "
-            f"outputs, but has {network.layers[0].connection.sources} and {network.layers[-1].connection.neurons}."
+            f"a network that goes on with {channels} channels at {len(delays)} delays needs {read} inputs and "
+            f"{channels} outputs, but has {sources} and {outputs}."
         )
     check_state(network, state, past.shape[1:-1], stepper)
     still, dt = network.frozen(), as_time_step(dt, network.layers[0].tau_m.dtype)

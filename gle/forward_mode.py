@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 from gle.network import Layer, Network, Rates, Signals, State
 from gle.steppers import AbstractStepper, Instantaneous
@@ -50,7 +50,7 @@ class RTRL(_ForwardMode):
         sensitivity = tuple(jnp.zeros((*batch, parameters.size, u.shape[-1]), u.dtype) for u in state.u)
         return Sensitive(state, sensitivity, _zeros(network).layers)
 
-    def step(self, network: Network, state: Sensitive, input: Rates, target: Rates | None, dt: float | Array):
+    def step(self, network: Network, state: Sensitive, input: Rates, target: Rates | None, dt: ArrayLike):
         parameters, unravel = ravel_pytree(_arrays(network.layers))
 
         def advance(u, parameters, input, target):
@@ -88,7 +88,7 @@ class RFLO(_ForwardMode):
             traces.append(jnp.zeros((*u.shape[:-1], parameters.size, u.shape[-1]), u.dtype))
         return Sensitive(state, tuple(traces), _zeros(network).layers)
 
-    def step(self, network: Network, state: Sensitive, input: Rates, target: Rates | None, dt: float | Array):
+    def step(self, network: Network, state: Sensitive, input: Rates, target: Rates | None, dt: ArrayLike):
         traces, gradients = [], []
         after, signals = Instantaneous().step(network, state.state, input, target, dt)
         for number, below in enumerate(signals.below):

@@ -8,7 +8,7 @@ so its potentials over the trial are one matrix product and one associative scan
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from gle.connections import over_batch
 from gle.network import Network, Rates
@@ -21,7 +21,7 @@ def infer(
     network: Network,
     inputs: Float[Array, "time *batch sources"],
     *,
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, "time *batch outputs"], tuple[Rates, ...]]:
     """Prospective potentials of the outputs at every step, and the membrane potentials after the last one.

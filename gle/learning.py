@@ -11,7 +11,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from gle.arrays import as_float, as_time_step, split_numbers, without
+from gle.arrays import as_float, as_time_step, split_numbers, strongly_typed, without
+from gle.coupling import Decoupled
 from gle.network import Network, Signals
 from gle.results import RESULTS, all_finite
 from gle.steppers import AbstractStepper, Step
@@ -68,7 +69,7 @@ def online(
     inputs: Float[ArrayLike, "time *batch sources"],
     targets: Float[ArrayLike, "time *batch outputs"] | None = None,
     *,
-    dt: float | Float[Array, ""],
+    dt: ArrayLike,
     optimiser: optax.GradientTransformation | None = None,
     stepper: AbstractStepper = Step(),
     observe: Callable[[Network, Signals], PyTree] = output_potentials,
@@ -82,23 +83,30 @@ def online(
         learned.
     - `stepper`: `Step(solver)` with a fixed-step diffrax solver, or `Algorithm1()`.
     - `observe`: what to keep of each step.
-    - `throw`: raise for NaN in the stream, a dt that is not positive or above the stability limit, and a network that
-        diverges; with False the caller has to look at the result, and whoever failed is returned as it was.
+    - `throw`: raise for NaN in the stream, a dt that is not positive or above the stability limit, errors without
+        solution (`Coupled`), and a network that diverges; with False the caller has to look at the result, and whoever
+        failed is returned as it was.
 
     Returns the learner after the stream, the observations [time, ...] and a result.
 
     Compiled once per shape of the stream and per object `optimiser` and `observe`: make these once, and not in the
-    loop that calls `online`. Numbers such as `dt` may change freely, and a learning rate by
-    `optax.inject_hyperparams`, which keeps it in the optimiser's state.
+    loop that calls `online`. Numbers such as `dt`, beta and gamma may change freely, and a learning rate where it is
+    part of the optimiser's state:
+
+        optimiser = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
+        learner = gle.start(network, optimiser)
+        for rate in (0.1, 0.05, 0.02):
+            learner.optimiser.hyperparams["learning_rate"] = jnp.asarray(rate)
+            learner, _, _ = gle.online(learner, inputs, targets, dt=0.1, optimiser=optimiser)
 
     Raises ValueError for streams whose shapes do not fit the learner, and for a learner that was started without this
     optimiser or stepper.
     """
-    inputs, targets = as_float("inputs", inputs), as_float("targets", targets)
+    inputs, targets = strongly_typed((as_float("inputs", inputs), as_float("targets", targets)))
     original = learner.network
     dt = as_time_step(dt, original.layers[0].tau_m.dtype)
     numbers, rest = split_numbers(original)
-    learner = Learner(rest, learner.state, learner.optimiser)
+    learner = strongly_typed(Learner(rest, learner.state, learner.optimiser))
     check_stream(original, inputs, targets)
     check_state(original, learner.state, inputs.shape[1:-1], stepper)
     _check_optimiser(learner, optimiser)
@@ -124,12 +132,16 @@ def _online(
         inputs = result.error_if(inputs, result != RESULTS.successful)
     update = None if optimiser is None else optax.with_extra_args_support(optimiser).update
     before, static = eqx.partition(learner, eqx.is_array)
+    coupled = not isinstance(learner.network.coupling, Decoupled)
 
-    def step(dynamic, stream):
+    def step(carry, stream):
+        dynamic, solved = carry
         own, state, memory = eqx.combine(dynamic, static)
         network = eqx.combine(own, numbers)
         input, target = stream
         state, signals = stepper.step(network, state, input, target, dt)
+        if coupled:
+            solved = solved & (all_finite(state) | ~all_finite(dynamic))
         observed = observe(network, signals)
         if update is not None:
             gradients = without(numbers, stepper.gradient(network, state, signals))
@@ -137,11 +149,11 @@ def _online(
             extra["value"] = _mean_cost(network, signals)
             updates, memory = update(gradients, memory, eqx.filter(own, eqx.is_inexact_array), **extra)
             own = eqx.apply_updates(own, updates)
-        return eqx.filter(Learner(own, state, memory), eqx.is_array), observed
+        return (eqx.filter(Learner(own, state, memory), eqx.is_array), solved), observed
 
-    after, observed = lax.scan(step, before, (inputs, targets))
+    (after, solved), observed = lax.scan(step, (before, jnp.asarray(True)), (inputs, targets))
     finite = all_finite(after) | (result != RESULTS.successful)
-    result = RESULTS.where(finite, result, RESULTS.non_finite)
+    result = RESULTS.where(finite, result, RESULTS.where(solved, RESULTS.non_finite, RESULTS.no_solution))
     well = result == RESULTS.successful
     # Whoever failed is returned as it was. (With throw=True nobody is.)
     after = jax.tree.map(lambda new, old: jnp.where(well, new, old), after, before)

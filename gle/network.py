@@ -116,7 +116,7 @@ class Network(eqx.Module):
         layers: Iterable[Layer],
         cost: AbstractCost,
         *,
-        beta: float | Array = 1.0,
+        beta: ArrayLike = 1.0,
         coupling: AbstractCoupling = Decoupled(),
     ):
         self.layers = tuple(layers)

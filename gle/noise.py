@@ -72,7 +72,7 @@ class NoisyRates(AbstractStepper):
         noise = jax.random.normal(now, (2, *u.shape[:-1], sum(_units(network))), u.dtype)
         return NoisyState(self.stepper.init(network, state), noise, later)
 
-    def step(self, network: Network, state: NoisyState, input: Rates, target: Rates | None, dt: float | Array):
+    def step(self, network: Network, state: NoisyState, input: Rates, target: Rates | None, dt: ArrayLike):
         now, later = jax.random.split(state.key)
         noise = _advance(state.noise, jnp.asarray(dt / self.tau, state.noise.dtype), now)
         of_input, *of_layers = jnp.split(self.std * noise[0], np.cumsum(_units(network))[:-1], axis=-1)

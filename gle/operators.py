@@ -35,8 +35,8 @@ def _positive(value: ArrayLike) -> Any:
     return value
 
 
-TimeConstant = float | Float[Array, "..."]
-TimeStep = float | Float[Array, ""]
+TimeConstant = ArrayLike
+TimeStep = ArrayLike
 
 
 class AbstractOperator(eqx.Module):
@@ -201,7 +201,7 @@ class VoltageAdaptation(eqx.Module):
 
     tau_m: TimeConstant = eqx.field(converter=_positive)
     tau_w: TimeConstant = eqx.field(converter=_positive)
-    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
+    gamma: ArrayLike = eqx.field(converter=as_number)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""
@@ -228,7 +228,7 @@ class InputAdaptation(eqx.Module):
 
     tau_m: TimeConstant = eqx.field(converter=_positive)
     tau_w: TimeConstant = eqx.field(converter=_positive)
-    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
+    gamma: ArrayLike = eqx.field(converter=as_number)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""

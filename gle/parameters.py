@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 from gle.arrays import concrete
 from gle.network import Network
@@ -52,7 +52,7 @@ def weights_only(optimiser: optax.GradientTransformation) -> optax.GradientTrans
     return only(connection=optimiser)
 
 
-def at_least(tau_m: float | Array, tau_r: float | Array) -> optax.GradientTransformation:
+def at_least(tau_m: ArrayLike, tau_r: ArrayLike) -> optax.GradientTransformation:
     """Keeps time constants at these values or above, whatever the updates say: the last one of an `optax.chain`.
 
     Raises ValueError for bounds that are not positive.
@@ -71,7 +71,7 @@ def at_least(tau_m: float | Array, tau_r: float | Array) -> optax.GradientTransf
     return optax.stateless(transform)
 
 
-def _no_lower_than(bound: float, update: Array, parameter: Array) -> Array:
+def _no_lower_than(bound: ArrayLike, update: Array, parameter: Array) -> Array:
     """The update, or the smallest one after which parameter + update, as it is rounded, is at least the bound."""
     bound = jnp.asarray(bound, parameter.dtype)
     least = bound - parameter

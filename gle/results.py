@@ -16,6 +16,11 @@ class RESULTS(eqx.Enumeration):
     )
     invalid_step = "dt must be positive: it is the time between two entries of the stream."
     invalid_input = "The inputs or targets hold NaN or infinity: clean them. Nothing was learned from this stream."
+    no_solution = (
+        "Rates and errors found no common solution at some moment: with errors that act on the membranes (gle.Coupled) "
+        "there is none, or it is too far away. Lower gamma or beta, or use gle.Decoupled(). Nothing was learned from "
+        "this stream."
+    )
     non_finite = (
         "The network or its state became NaN or infinite: lower the learning rate, beta or gamma. Nothing was learned "
         "from this stream."

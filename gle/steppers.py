@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import ArrayLike, PyTree
 
 from gle.connections import over_batch
 from gle.coupling import Decoupled
@@ -24,7 +24,7 @@ class AbstractStepper(eqx.Module):
 
     @abc.abstractmethod
     def step(
-        self, network: Network, state: Any, input: Rates, target: Rates | None, dt: float | Float[Array, ""]
+        self, network: Network, state: Any, input: Rates, target: Rates | None, dt: ArrayLike
     ) -> tuple[Any, Signals]:
         """The next state, and the signals of this step."""
 
@@ -55,7 +55,7 @@ class Step(AbstractStepper):
     def init(self, network: Network, state: State) -> State:
         return state
 
-    def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
+    def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: ArrayLike):
         signals = network.signals(state, input, target, throw=False)
 
         def vector_field(t, y, args):
@@ -105,7 +105,7 @@ class Algorithm1(AbstractStepper):
     def init(self, network: Network, state: State) -> AlgorithmState:
         return AlgorithmState(state.u, state.v, state.u, state.v, state.v)
 
-    def step(self, network: Network, state: AlgorithmState, input: Rates, target: Rates | None, dt: float | Array):
+    def step(self, network: Network, state: AlgorithmState, input: Rates, target: Rates | None, dt: ArrayLike):
         layers, fresh = network.layers, self.fresh_errors
         rates = _rates(network, state.potential)
         instants = _instants(network, state.potential, rates, state.error, target)
@@ -165,7 +165,7 @@ class Instantaneous(AbstractStepper):
     def init(self, network: Network, state: State) -> State:
         return state
 
-    def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: float | Array):
+    def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: ArrayLike):
         du, potentials, rates = network.forward(state.u, input)
         _, errors, instants = network.without_lags().backward(state.v, potentials, rates, target)
         signals = Signals(input, potentials, rates, du, state.v, errors, instants, target)

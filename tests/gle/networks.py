@@ -37,3 +37,12 @@ def stream(rng, steps, batch, sources, outputs):
 def arrays(tree):
     """The floating-point leaves."""
     return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+
+
+class Gain(eqx.Module):
+    """tanh(gain x): an activation with a parameter."""
+
+    gain: jax.Array
+
+    def __call__(self, potential):
+        return jnp.tanh(self.gain * potential)

@@ -114,7 +114,7 @@ def test_whoever_fails_is_returned_as_it_was(key, x64):
     optimiser = optax.sgd(0.1)
     inputs, targets = jnp.ones((4, 1, 2)), jnp.zeros((4, 1, 3))
     cases = [
-        (network(key, (2, 3), beta=1e300, coupling=Coupled(1e300)), inputs, optimiser, 0.05, gle.RESULTS.non_finite),
+        (network(key, (2, 3), beta=1e300, coupling=Coupled(1e300)), inputs, optimiser, 0.05, gle.RESULTS.no_solution),
         (network(key, (2, 3)), inputs.at[1].set(jnp.nan), optimiser, 0.05, gle.RESULTS.invalid_input),
         (network(key, (2, 3)), inputs, optax.sgd(np.inf), 0.05, gle.RESULTS.non_finite),
         (network(key, (2, 3)), inputs, optimiser, 0.0, gle.RESULTS.invalid_step),

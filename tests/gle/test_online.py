@@ -12,6 +12,7 @@ from tests.gle.networks import arrays, network, stream
 from tests.gle.reference import algorithm1
 
 DT = 0.05
+SGD = optax.sgd(0.1)
 
 
 def learn(net, inputs, targets, optimiser, stepper, dt=DT):
@@ -219,11 +220,19 @@ def test_seeds_and_streams_vmap(key, rng):
         np.testing.assert_allclose(batched[number], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_rates_and_errors_that_never_agree_are_a_result(key, rng):
-    """gamma far too large: what is iterated explodes."""
-    net = network(key, coupling=gle.Coupled(100.0))
-    inputs, targets = stream(rng, 5, 2, 2, 3)
-    *_, result = gle.online(gle.start(net, batch=(2,)), inputs, targets, dt=DT, throw=False)
-    assert result == RESULTS.non_finite
-    with pytest.raises(Exception, match="no common solution"):
-        net.signals(net.init((2,)), inputs[0], targets[0])
+def test_rates_and_errors_that_never_agree_are_a_result():
+    """e = target - W x - gamma e of a linear neuron at beta = 1 has no solution for gamma = -1, or any."""
+    synapse = gle.Dense(jnp.array([[1.0]]), None)
+    layer, cost = gle.Layer(synapse, 1.0, 1.0, gle.linear), gle.MeanSquaredError()
+    net = gle.Network([layer], cost, coupling=gle.Coupled(-1.0))
+    inputs, targets = jnp.full((3, 1), 0.5), jnp.full((3, 1), 2.0)
+    learner = gle.start(net, SGD)
+    after, _, result = gle.online(learner, inputs, targets, dt=DT, optimiser=SGD, throw=False)
+    assert result == RESULTS.no_solution
+    for new, old in zip(arrays(after), arrays(learner), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert gle.online(learner, inputs, inputs, dt=DT, optimiser=SGD, throw=False)[2] == RESULTS.successful
+    with pytest.raises(RuntimeError, match="no common solution"):
+        gle.online(learner, inputs, targets, dt=DT, optimiser=SGD)
+    with pytest.raises(RuntimeError, match="no common solution"):
+        net.signals(net.init(), inputs[0], targets[0])
