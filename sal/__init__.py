@@ -11,6 +11,7 @@ from sal.boltzmann import state_index as state_index
 
 # Connections
 from sal.connectivity import AbstractConnectivity as AbstractConnectivity
+from sal.connectivity import AbstractSynapses as AbstractSynapses
 from sal.connectivity import Layered as Layered
 from sal.connectivity import Recurrent as Recurrent
 

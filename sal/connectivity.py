@@ -18,8 +18,25 @@ Fire = Callable[[Start, Float[Array, " block"]], tuple[Float[Array, " block"], B
 """Given the first neuron of a block and what drives the block: its new traces and its spikes."""
 
 
+class AbstractSynapses(eqx.Module):
+    """The synapses of a network in the form in which a simulation reads them, step by step."""
+
+    @abc.abstractmethod
+    def drive(self, traces: Float[Array, " neurons"]) -> Float[Array, " neurons"]:
+        """sum_j W_ij x_j for all neurons i, given the traces x."""
+
+    @abc.abstractmethod
+    def sweep(
+        self, fire: Fire, traces: Float[Array, " neurons"]
+    ) -> tuple[Float[Array, " neurons"], Bool[Array, " neurons"]]:
+        """Lets one block of neurons after the other `fire`, each driven by the new traces of those before it.
+
+        Neurons of a block do not see each other. Returns what drove each neuron, and the spikes.
+        """
+
+
 class AbstractConnectivity(eqx.Module):
-    """The synapses of a network."""
+    """The weights of a network."""
 
     @property
     @abc.abstractmethod
@@ -36,17 +53,8 @@ class AbstractConnectivity(eqx.Module):
         """`self` with the spikes of its sources, and of its neurons, at each weight, and None elsewhere."""
 
     @abc.abstractmethod
-    def drive(self, traces: Float[Array, " neurons"]) -> Float[Array, " neurons"]:
-        """sum_j W_ij x_j for all neurons i, given the traces x."""
-
-    @abc.abstractmethod
-    def sweep(
-        self, fire: Fire, traces: Float[Array, " neurons"]
-    ) -> tuple[Float[Array, " neurons"], Bool[Array, " neurons"]]:
-        """Lets one block of neurons after the other `fire`, each driven by the new traces of those before it.
-
-        Neurons of a block do not see each other. Returns what drove each neuron, and the spikes.
-        """
+    def synapses(self) -> AbstractSynapses:
+        """What a simulation reads: masks and transpositions are done once, before its first step."""
 
 
 class Recurrent(AbstractConnectivity):
@@ -88,15 +96,22 @@ class Recurrent(AbstractConnectivity):
         both = eqx.tree_at(lambda c: (c.weight, c.mask), self, (spikes, None), is_leaf=lambda x: x is None)
         return both, both
 
+    def synapses(self) -> "RecurrentSynapses":
+        return RecurrentSynapses(self.effective)
+
+
+class RecurrentSynapses(AbstractSynapses):
+    """Those of `Recurrent`."""
+
+    weight: Float[Array, "neurons neurons"]
+
     def drive(self, traces: Array) -> Array:
-        return self.effective @ traces
+        return self.weight @ traces
 
     def sweep(self, fire: Fire, traces: Array) -> tuple[Array, Array]:
-        weight = self.effective
-
         def one(neuron, carry):
             traces, drives, spikes = carry
-            drive = jnp.sum(weight[neuron] * traces, keepdims=True)
+            drive = jnp.sum(self.weight[neuron] * traces, keepdims=True)
             trace, spike = fire(neuron, drive)
             return tuple(
                 lax.dynamic_update_slice_in_dim(array, new, neuron, 0)
@@ -104,7 +119,7 @@ class Recurrent(AbstractConnectivity):
             )
 
         start = traces, jnp.zeros_like(traces), jnp.zeros(traces.shape, bool)
-        _, drives, spikes = lax.fori_loop(0, self.neurons, one, start)
+        _, drives, spikes = lax.fori_loop(0, traces.shape[0], one, start)
         return drives, spikes
 
 
@@ -151,7 +166,11 @@ class Layered(AbstractConnectivity):
 
     def split(self, x: Array) -> tuple[Array, ...]:
         """Values of all neurons, [..., neurons], layer by layer."""
-        return tuple(jnp.split(x, np.cumsum(self.layers)[:-1], axis=-1))
+        return _split(x, self.layers)
+
+    def synapses(self) -> "LayeredSynapses":
+        # Within the loop over time a transposition would take longer than one before it.
+        return LayeredSynapses(self.forward, tuple(w.T for w in self.backward), self.layers)
 
     def signals(self, spikes: Raster) -> tuple["AbstractConnectivity", "AbstractConnectivity"]:
         parts = tuple(Raster(part, spikes.dt) for part in self.split(spikes.spikes))
@@ -162,12 +181,20 @@ class Layered(AbstractConnectivity):
 
         return place(parts[:-1]), place(parts[1:])
 
+
+class LayeredSynapses(AbstractSynapses):
+    """Those of `Layered`, upwards [above, below] and downwards [below, above]."""
+
+    upward: tuple[Float[Array, "_above _below"], ...]
+    downward: tuple[Float[Array, "_below _above"], ...]
+    layers: tuple[int, ...] = eqx.field(static=True)
+
     def drive(self, traces: Array) -> Array:
-        parts = self.split(traces)
+        parts = _split(traces, self.layers)
         return jnp.concatenate([self._into(layer, parts) for layer in range(len(parts))])
 
     def sweep(self, fire: Fire, traces: Array) -> tuple[Array, Array]:
-        parts = list(self.split(traces))
+        parts = list(_split(traces, self.layers))
         starts = np.cumsum((0, *self.layers))
         drives, spikes = [], []
         for layer in range(len(parts)):
@@ -180,7 +207,11 @@ class Layered(AbstractConnectivity):
     def _into(self, layer: int, traces: Sequence[Array]) -> Array:
         drives = []
         if layer > 0:
-            drives.append(self.forward[layer - 1] @ traces[layer - 1])
-        if layer < len(self.forward):
-            drives.append(traces[layer + 1] @ self.backward[layer])
+            drives.append(self.upward[layer - 1] @ traces[layer - 1])
+        if layer < len(self.upward):
+            drives.append(self.downward[layer] @ traces[layer + 1])
         return sum(drives[1:], start=drives[0])
+
+
+def _split(x: Array, layers: tuple[int, ...]) -> tuple[Array, ...]:
+    return tuple(jnp.split(x, np.cumsum(layers)[:-1], axis=-1))

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from sal._numbers import Clock, as_arrays, as_float, as_static
-from sal.connectivity import AbstractConnectivity
+from sal.connectivity import AbstractConnectivity, AbstractSynapses
 from sal.escape import AbstractEscape, LogisticEscape
 from sal.kernels import NEVER, AbstractTrace, Rectangular, Time
 from sal.order import AbstractOrder, Sweep
@@ -210,10 +210,12 @@ def _simulate(
     bias = network.bias if drive is None or np.ndim(drive) == 2 else network.bias + drive
     varying = drive if drive is not None and np.ndim(drive) == 2 else None
 
+    synapses = network.connectivity.synapses()
+
     def step(carry, drive):
         state, saturated, finite = carry
         now = bias if drive is None else bias + drive
-        state, moment, too_fast = _step(network, state, now, clamp, refractory, dt, key)
+        state, moment, too_fast = _step(network, synapses, state, now, clamp, refractory, dt, key)
         saturated += too_fast
         finite &= jnp.all(jnp.isfinite(moment.potential))
         observed = None if observe is None else observe(moment)
@@ -228,7 +230,16 @@ def _simulate(
     return Solution(Raster(spikes, dt), state, observed, saturated, result)
 
 
-def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refractory: int, dt: float, key: Any):
+def _step(
+    network: Network,
+    synapses: AbstractSynapses,
+    state: State,
+    bias: Array,
+    clamp: Clamp | None,
+    refractory: int,
+    dt: float,
+    key: Any,
+):
     noise = jax.random.uniform(jax.random.fold_in(key, state.step), bias.shape, bias.dtype)
     ready = state.age >= refractory - 1
     elapsed = network.order.elapsed(dt)
@@ -249,7 +260,7 @@ def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refr
         spikes = ready_ & (noise_ < chance)
         return jnp.where(spikes, spiked_, silent_), spikes
 
-    drives, spikes = network.order.update(network.connectivity, fire, read(state.trace))
+    drives, spikes = network.order.update(synapses, fire, read(state.trace))
     age = jnp.where(spikes, 0, jnp.minimum(state.age + 1, NEVER))
     trace = network.trace.update(state.trace, spikes.astype(bias.dtype), dt)
     saturated = ready & (network.escape.probability(bias + drives, network.tau_ref, dt) > 1)

@@ -199,7 +199,7 @@ def _diagonals(states: int) -> _Diagonals:
 
 def step_probabilities(network: Network, psp: AbstractKernel, dt: float, refractory: int, states: int) -> Step:
     """The table of what two neurons do next."""
-    weights = jax.vmap(network.connectivity.drive, out_axes=1)(jnp.eye(2, dtype=network.bias.dtype))
+    weights = jax.vmap(network.connectivity.synapses().drive, out_axes=1)(jnp.eye(2, dtype=network.bias.dtype))
     weights = eqx.error_if(
         weights, jnp.any(jnp.diag(weights) != 0), "Neurons that are connected to themselves have no theory."
     )
