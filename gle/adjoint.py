@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from gle.activations import pull_back
 from gle.connections import over_batch
@@ -34,7 +34,7 @@ class Trajectory(NamedTuple):
 
 def run(
     network: Network,
-    inputs: Float[Array, "time *batch sources"],
+    inputs: Num[ArrayLike, "time *batch sources"],
     dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
 ) -> Trajectory:
@@ -52,8 +52,8 @@ def run(
 @over_a_stream
 def bptt(
     network: Network,
-    inputs: Float[Array, "time *batch sources"],
-    targets: Float[Array, "time *batch outputs"],
+    inputs: Num[ArrayLike, "time *batch sources"],
+    targets: Num[ArrayLike, "time *batch outputs"],
     *,
     dt: ArrayLike,
     window: int | None = None,
@@ -84,8 +84,8 @@ def bptt(
 @over_a_stream
 def adjoint_method(
     network: Network,
-    inputs: Float[Array, "time *batch sources"],
-    targets: Float[Array, "time *batch outputs"],
+    inputs: Num[ArrayLike, "time *batch sources"],
+    targets: Num[ArrayLike, "time *batch outputs"],
     *,
     dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
@@ -105,8 +105,8 @@ def adjoint_method(
 @over_a_stream
 def algorithm2(
     network: Network,
-    inputs: Float[Array, "time *batch sources"],
-    targets: Float[Array, "time *batch outputs"],
+    inputs: Num[ArrayLike, "time *batch sources"],
+    targets: Num[ArrayLike, "time *batch outputs"],
     *,
     dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,
@@ -121,8 +121,8 @@ def algorithm2(
 @over_a_stream
 def adjoint_variables(
     network: Network,
-    inputs: Float[Array, "time *batch sources"],
-    targets: Float[Array, "time *batch outputs"],
+    inputs: Num[ArrayLike, "time *batch sources"],
+    targets: Num[ArrayLike, "time *batch outputs"],
     *,
     dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,

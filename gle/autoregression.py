@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from gle.arrays import as_float, as_time_step
 from gle.learning import Learner, check_state, examine
@@ -28,7 +28,7 @@ def delayed(series: Float[Array, "time *batch channels"], delays: Sequence[int])
 
 def autoregress(
     learner: Learner,
-    past: Float[ArrayLike, "window *batch channels"],
+    past: Num[ArrayLike, "window *batch channels"],
     steps: int,
     *,
     delays: Sequence[int],

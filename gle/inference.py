@@ -8,7 +8,7 @@ so its potentials over the trial are one matrix product and one associative scan
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from gle.connections import over_batch
 from gle.network import Network, Rates
@@ -19,7 +19,7 @@ from gle.streams import over_a_stream
 @over_a_stream
 def infer(
     network: Network,
-    inputs: Float[Array, "time *batch sources"],
+    inputs: Num[ArrayLike, "time *batch sources"],
     *,
     dt: ArrayLike,
     u: tuple[Rates, ...] | None = None,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, Num, PyTree
 
 from gle.arrays import as_float, as_time_step, split_numbers, strongly_typed, without
 from gle.coupling import Decoupled
@@ -43,8 +43,8 @@ def start(
 
 def settle(
     learner: Learner,
-    input: Float[Array, "*batch sources"],
-    target: Float[Array, "*batch outputs"] | None = None,
+    input: Num[ArrayLike, "*batch sources"],
+    target: Num[ArrayLike, "*batch outputs"] | None = None,
     *,
     stepper: AbstractStepper = Step(),
     throw: bool = True,
@@ -56,6 +56,7 @@ def settle(
     `online` tells in its result.
     """
     network, _, memory = learner
+    input, target = as_float("input", input), as_float("target", target)
     return Learner(network, stepper.init(network, network.equilibrium(input, target, throw=throw)), memory)
 
 
@@ -66,8 +67,8 @@ def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batc
 
 def online(
     learner: Learner,
-    inputs: Float[ArrayLike, "time *batch sources"],
-    targets: Float[ArrayLike, "time *batch outputs"] | None = None,
+    inputs: Num[ArrayLike, "time *batch sources"],
+    targets: Num[ArrayLike, "time *batch outputs"] | None = None,
     *,
     dt: ArrayLike,
     optimiser: optax.GradientTransformation | None = None,

@@ -4,7 +4,7 @@ All arrays have the neurons as their last axis; any leading axes are a batch, ov
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -45,8 +45,8 @@ class Layer(eqx.Module):
     def __init__(
         self,
         connection: AbstractConnection,
-        tau_m: ArrayLike,
-        tau_r: ArrayLike,
+        tau_m: ArrayLike | Sequence[float | int],
+        tau_r: ArrayLike | Sequence[float | int],
         activation: Callable[[Array], Array],
         *,
         feedback: AbstractFeedback | None = None,
@@ -316,7 +316,7 @@ def _batch_mean(x: Array) -> Array:
     return jnp.mean(x.reshape(-1, x.shape[-1]), axis=0)
 
 
-def _per_neuron(name: str, value: ArrayLike, neurons: int) -> Array:
+def _per_neuron(name: str, value: ArrayLike | Sequence[float | int], neurons: int) -> Array:
     array = jnp.asarray(as_float(name, value), jnp.result_type(float))
     if array.shape not in ((), (neurons,)):
         raise ValueError(f"{name} must be a number or [{neurons}], one per neuron, but has shape {array.shape}.")

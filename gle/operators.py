@@ -16,7 +16,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
+from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, Num
 
 from gle.arrays import as_number, concrete
 
@@ -43,7 +43,7 @@ class AbstractOperator(eqx.Module):
     """A linear, time-invariant operator on signals."""
 
     @abc.abstractmethod
-    def trajectory(self, x: Float[Array, "time *shape"], dt: TimeStep) -> Float[Array, "time *shape"]:
+    def trajectory(self, x: Num[ArrayLike, "time *shape"], dt: TimeStep) -> Float[Array, "time *shape"]:
         """The operator applied to a whole signal, sampled every `dt`, which is zero outside of it."""
 
     @abc.abstractmethod
@@ -55,12 +55,12 @@ class AbstractCausal(AbstractOperator):
     """An operator that needs only the past: it can follow a stream."""
 
     @abc.abstractmethod
-    def init(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def init(self, x: Num[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """The state after the signal has been constant at `x` for ever."""
 
     @abc.abstractmethod
     def update(
-        self, state: Float[Array, "*shape"], x: Float[Array, "*shape"], dt: TimeStep
+        self, state: Float[Array, "*shape"], x: Num[ArrayLike, "*shape"], dt: TimeStep
     ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """One step: the next value of the signal gives (new state, the operator's next value)."""
 
@@ -102,15 +102,15 @@ class Retrospective(AbstractCausal):
 
     tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
-    def init(self, x: Array) -> Array:
+    def init(self, x: ArrayLike) -> Array:
         return _signal(x)
 
-    def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
+    def update(self, state: Array, x: ArrayLike, dt: TimeStep) -> tuple[Array, Array]:
         x = _signal(x)
         state = state + _lost(self.tau, dt, x) * (x - state)
         return state, state
 
-    def trajectory(self, x: Array, dt: TimeStep) -> Array:
+    def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         x = _signal(x)
         lost = _lost(self.tau, dt, x)
         return leaky_integral(lost, lost * x)
@@ -124,14 +124,14 @@ class Prospective(AbstractCausal):
 
     tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
-    def init(self, x: Array) -> Array:
+    def init(self, x: ArrayLike) -> Array:
         return _signal(x)
 
-    def update(self, state: Array, x: Array, dt: TimeStep) -> tuple[Array, Array]:
+    def update(self, state: Array, x: ArrayLike, dt: TimeStep) -> tuple[Array, Array]:
         x = _signal(x)
         return x, state + (x - state) / _lost(self.tau, dt, x)
 
-    def trajectory(self, x: Array, dt: TimeStep) -> Array:
+    def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         x = _signal(x)
         return self.update(_shift(x), x, dt)[1]
 
@@ -144,7 +144,7 @@ class DiscountedFuture(AbstractOperator):
 
     tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
-    def trajectory(self, x: Array, dt: TimeStep) -> Array:
+    def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         return Retrospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]
 
     def transfer(self, omega: ArrayLike) -> Array:
@@ -156,7 +156,7 @@ class Lookback(AbstractOperator):
 
     tau: TimeConstant = eqx.field(converter=_at_least_zero)
 
-    def trajectory(self, x: Array, dt: TimeStep) -> Array:
+    def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         return Prospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]
 
     def transfer(self, omega: ArrayLike) -> Array:
@@ -168,18 +168,18 @@ class Chain(AbstractCausal):
 
     operators: tuple[AbstractCausal, ...]
 
-    def init(self, x: Array) -> tuple[Array, ...]:
+    def init(self, x: ArrayLike) -> tuple[Array, ...]:
         # All of these operators leave a constant signal as it is.
         return tuple(operator.init(x) for operator in self.operators)
 
-    def update(self, state: tuple[Array, ...], x: Array, dt: TimeStep) -> tuple[tuple[Array, ...], Array]:
+    def update(self, state: tuple[Array, ...], x: ArrayLike, dt: TimeStep) -> tuple[tuple[Array, ...], Array]:
         new = []
         for operator, old in zip(self.operators, state, strict=True):
             memory, x = operator.update(old, x, dt)
             new.append(memory)
         return tuple(new), x
 
-    def trajectory(self, x: Array, dt: TimeStep) -> Array:
+    def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         for operator in self.operators:
             x = operator.trajectory(x, dt)
         return x

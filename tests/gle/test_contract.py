@@ -1,5 +1,5 @@
-"""What all public modules have in common: a number of theirs can be Python's, NumPy's or a JAX array, traced, vmapped and
-differentiated, in both precisions; another value is no other program; all can be saved.
+"""What all public modules have in common: numbers of theirs can be Python's, NumPy's or JAX arrays, traced, vmapped
+and differentiated, in both precisions; another value is no other program; all can be saved.
 """
 
 import io

@@ -99,3 +99,39 @@ def test_adaptive_neurons_follow_their_transfer_function(neuron, x64):
     ratios = [abs(neuron.transfer(w) - neuron.slow_transfer(w)) for w in (1e-3, 5e-4)]
     np.testing.assert_allclose(ratios[0] / ratios[1], 4, rtol=1e-2)
     assert phase_shift(neuron.transfer(0.1)) > 0  # prospective (Fig. 12)
+
+
+@pytest.mark.parametrize("slowness", [1e4, 1e6, 1e7])
+def test_slow_operators_keep_their_digits(slowness):
+    """In float32, whose spacing below 1 is 6e-8: 1 - exp(-dt/tau) of 1e-6 used to be 5 to 19 % off, of 1e-8 zero."""
+    dt, steps = 0.1, 1000
+    tau, step = slowness * dt, jnp.ones((steps, 1))
+    expected = -np.expm1(-np.arange(1, steps + 1) / slowness)[:, None]
+    np.testing.assert_allclose(trajectory(Retrospective(tau), step, dt), expected, rtol=2e-5)
+    update = jax.jit(lambda state: Retrospective(tau).update(state, jnp.ones(1), dt)[0])
+    state = jnp.zeros(1)
+    for _ in range(3):
+        state = update(state)
+    np.testing.assert_allclose(state, expected[2], rtol=1e-6)
+    # D+ of a step is one entry of 1 / (1 - exp(-dt/tau)), then 1.
+    ahead = trajectory(Prospective(tau), step, dt)
+    np.testing.assert_allclose(ahead, np.r_[1 / expected[0, 0], np.ones(steps - 1)][:, None], rtol=1e-6)
+
+
+def test_bad_time_constants_and_steps_are_refused():
+    for bad in (-1.0, np.nan, np.array([1.0, -0.1]), jnp.asarray(-1.0)):
+        for operator in (Retrospective, Prospective, DiscountedFuture, Lookback):
+            with pytest.raises(ValueError, match="tau must be at least 0"):
+                operator(bad)
+    with pytest.raises(ValueError, match="tau must be positive"):
+        VoltageAdaptation(1.0, 0.0, 1.0)
+    for dt in (0.0, -0.1, np.nan):
+        with pytest.raises(ValueError, match="dt must be positive"):
+            Retrospective(1.0).trajectory(jnp.ones((3, 1)), dt)
+
+
+def test_signals_of_whole_numbers():
+    operator = Chain((Retrospective(0.2), Prospective(2)))
+    whole, same = np.arange(12).reshape(6, 2), jnp.arange(12.0).reshape(6, 2)
+    np.testing.assert_array_equal(operator.trajectory(whole, 0.1), operator.trajectory(same, 0.1))
+    assert operator.update(operator.init(whole[0]), whole[1], 0.1)[1].dtype == np.float32
