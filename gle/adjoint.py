@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Num
+from jaxtyping import Array, Float
 
 from gle.activations import pull_back
 from gle.connections import over_batch
@@ -34,8 +34,8 @@ class Trajectory(NamedTuple):
 
 def run(
     network: Network,
-    inputs: Num[ArrayLike, "time *batch sources"],
-    dt: ArrayLike,
+    inputs: Float[Array, "time *batch sources"],
+    dt: float | Float[Array, ""],
     u: tuple[Rates, ...] | None = None,
 ) -> Trajectory:
     """The network without errors, from the potentials `u` (default: zero)."""
@@ -52,10 +52,10 @@ def run(
 @over_a_stream
 def bptt(
     network: Network,
-    inputs: Num[ArrayLike, "time *batch sources"],
-    targets: Num[ArrayLike, "time *batch outputs"],
+    inputs: Float[Array, "time *batch sources"],
+    targets: Float[Array, "time *batch outputs"],
     *,
-    dt: ArrayLike,
+    dt: float | Float[Array, ""],
     window: int | None = None,
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
@@ -84,10 +84,10 @@ def bptt(
 @over_a_stream
 def adjoint_method(
     network: Network,
-    inputs: Num[ArrayLike, "time *batch sources"],
-    targets: Num[ArrayLike, "time *batch outputs"],
+    inputs: Float[Array, "time *batch sources"],
+    targets: Float[Array, "time *batch outputs"],
     *,
-    dt: ArrayLike,
+    dt: float | Float[Array, ""],
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
     """(J, dJ/dtheta) by the exact adjoint of the Euler steps: from the top layer down, each backwards in time.
@@ -105,10 +105,10 @@ def adjoint_method(
 @over_a_stream
 def algorithm2(
     network: Network,
-    inputs: Num[ArrayLike, "time *batch sources"],
-    targets: Num[ArrayLike, "time *batch outputs"],
+    inputs: Float[Array, "time *batch sources"],
+    targets: Float[Array, "time *batch outputs"],
     *,
-    dt: ArrayLike,
+    dt: float | Float[Array, ""],
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
     """(J, dJ/dtheta) by the paper's Algorithm 2, equal to `adjoint_method` up to O(dt).
@@ -121,17 +121,17 @@ def algorithm2(
 @over_a_stream
 def adjoint_variables(
     network: Network,
-    inputs: Num[ArrayLike, "time *batch sources"],
-    targets: Num[ArrayLike, "time *batch outputs"],
+    inputs: Float[Array, "time *batch sources"],
+    targets: Float[Array, "time *batch outputs"],
     *,
-    dt: ArrayLike,
+    dt: float | Float[Array, ""],
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Rates, ...]:
     """lambda of each layer and step, as in `adjoint_method`; what the errors of GLE approximate."""
     return _adjoints(network, run(network, inputs, dt, u), targets, dt, _exact_adjoint)[0]
 
 
-def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike, adjoint):
+def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
     """(lambda, a) of each layer, from the top layer down."""
     instants, adjoints = [], []
     for number in reversed(range(len(network.layers))):
@@ -147,7 +147,7 @@ def _adjoints(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike
     return tuple(adjoints[::-1]), tuple(instants[::-1])
 
 
-def _gradient(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike, adjoint):
+def _gradient(network: Network, trial: Trajectory, targets: Array, dt: float | Array, adjoint):
     adjoints, instants = _adjoints(network, trial, targets, dt, adjoint)
     dv = tuple(jnp.zeros_like(x) for x in trial.du)
     signals = Signals(trial.input, trial.potential, trial.rate, trial.du, dv, adjoints, instants, targets)
@@ -158,12 +158,12 @@ def _gradient(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike
     return _integrated_cost(network, trial, targets, dt), gradient
 
 
-def _integrated_cost(network: Network, trial: Trajectory, targets: Array, dt: ArrayLike) -> Array:
+def _integrated_cost(network: Network, trial: Trajectory, targets: Array, dt: float | Array) -> Array:
     costs = network.cost(trial.potential[-1], targets, network.layers[-1].activation)
     return dt * jnp.sum(costs.mean(axis=tuple(range(1, costs.ndim))))
 
 
-def _exact_adjoint(layer: Layer, instant: Array, dt: ArrayLike) -> Array:
+def _exact_adjoint(layer: Layer, instant: Array, dt: float | Array) -> Array:
     tau_m = over_batch(layer.tau_m, instant[0])
     ratio = over_batch(layer.tau_r, instant[0]) / tau_m
 
@@ -173,7 +173,7 @@ def _exact_adjoint(layer: Layer, instant: Array, dt: ArrayLike) -> Array:
     return lax.scan(back, jnp.zeros_like(instant[0]), instant, reverse=True)[1]
 
 
-def _algorithm2_adjoint(layer: Layer, instant: Array, dt: ArrayLike) -> Array:
+def _algorithm2_adjoint(layer: Layer, instant: Array, dt: float | Array) -> Array:
     tau_m, tau_r = (over_batch(tau, instant[0]) for tau in (layer.tau_m, layer.tau_r))
     last = tau_r / tau_m * instant[-1]  # Eq. 64
 

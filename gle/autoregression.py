@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Num
 
@@ -28,7 +29,7 @@ def delayed(series: Float[Array, "time *batch channels"], delays: Sequence[int])
 
 def autoregress(
     learner: Learner,
-    past: Num[ArrayLike, "window *batch channels"],
+    past: Num[Array | np.ndarray, "window *batch channels"],
     steps: int,
     *,
     delays: Sequence[int],
@@ -49,26 +50,26 @@ def autoregress(
     Raises ValueError for delays that are negative or none, a `past` that is too short, and a network or learner that
     does not fit them.
     """
-    past = as_float("past", past)
+    series = as_float("past", past)
     _check_delays(delays)
     window = max(delays) + ahead
     if ahead < 1:
         raise ValueError(f"ahead must be at least 1, but is {ahead}.")
-    if past.shape[0] < window:
-        raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {past.shape[0]}.")
+    if series.shape[0] < window:
+        raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {series.shape[0]}.")
     network, state, memory = learner
-    read, channels = len(delays) * past.shape[-1], past.shape[-1]
+    read, channels = len(delays) * series.shape[-1], series.shape[-1]
     sources, outputs = network.layers[0].connection.sources, network.layers[-1].connection.neurons
     if (sources, outputs) != (read, channels):
         raise ValueError(
             f"a network that goes on with {channels} channels at {len(delays)} delays needs {read} inputs and "
             f"{channels} outputs, but has {sources} and {outputs}."
         )
-    check_state(network, state, past.shape[1:-1], stepper)
+    check_state(network, state, series.shape[1:-1], stepper)
     still, dt = network.frozen(), as_time_step(dt, network.layers[0].tau_m.dtype)
     # beta, a number, has nothing to say without errors: as an array it is no reason to compile anew.
     still = eqx.tree_at(lambda network: network.beta, still, jnp.zeros(()))
-    after, outputs, result = _go_on(still, state, past[-window:], steps, tuple(delays), ahead, dt, stepper, throw)
+    after, outputs, result = _go_on(still, state, series[-window:], steps, tuple(delays), ahead, dt, stepper, throw)
     return Learner(network, after, memory), outputs, result
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix
 from jax import lax
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gle.arrays import as_number
 
@@ -26,7 +26,7 @@ RootFinder = (
 class AbstractCoupling(eqx.Module):
     """gamma, and how the errors of a moment are found."""
 
-    gamma: eqx.AbstractVar[ArrayLike]
+    gamma: eqx.AbstractVar[float | Float[Array, ""]]
     """By how much errors enter the membranes, gamma e in Eq. 6."""
 
     @abc.abstractmethod
@@ -37,7 +37,7 @@ class AbstractCoupling(eqx.Module):
 class Decoupled(AbstractCoupling):
     """gamma = 0: errors do not act on the membranes, so one sweep up and one sweep down give all signals."""
 
-    gamma: ClassVar[ArrayLike] = 0.0
+    gamma: ClassVar[float] = 0.0
 
     def settle(self, sweep: Callable[[Errors], Errors], guess: Errors, throw: bool) -> None:
         return None
@@ -55,7 +55,7 @@ class Coupled(AbstractCoupling):
     solution, `settle` raises, or with throw=False gives NaN for that sample.
     """
 
-    gamma: ArrayLike = eqx.field(converter=as_number)
+    gamma: float | Float[Array, ""] = eqx.field(converter=as_number)
     root_finder: RootFinder | None = None
 
     def settle(self, sweep: Callable[[Errors], Errors], guess: Errors, throw: bool) -> Errors:

@@ -8,7 +8,7 @@ so its potentials over the trial are one matrix product and one associative scan
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Num
+from jaxtyping import Array, Float
 
 from gle.connections import over_batch
 from gle.network import Network, Rates
@@ -19,9 +19,9 @@ from gle.streams import over_a_stream
 @over_a_stream
 def infer(
     network: Network,
-    inputs: Num[ArrayLike, "time *batch sources"],
+    inputs: Float[Array, "time *batch sources"],
     *,
-    dt: ArrayLike,
+    dt: float | Float[Array, ""],
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, "time *batch outputs"], tuple[Rates, ...]]:
     """Prospective potentials of the outputs at every step, and the membrane potentials after the last one.

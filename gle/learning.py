@@ -43,8 +43,8 @@ def start(
 
 def settle(
     learner: Learner,
-    input: Num[ArrayLike, "*batch sources"],
-    target: Num[ArrayLike, "*batch outputs"] | None = None,
+    input: Num[Array | np.ndarray, "*batch sources"],
+    target: Num[Array | np.ndarray, "*batch outputs"] | None = None,
     *,
     stepper: AbstractStepper = Step(),
     throw: bool = True,
@@ -56,8 +56,8 @@ def settle(
     `online` tells in its result.
     """
     network, _, memory = learner
-    input, target = as_float("input", input), as_float("target", target)
-    return Learner(network, stepper.init(network, network.equilibrium(input, target, throw=throw)), memory)
+    rest = network.equilibrium(as_float("input", input), as_float("target", target), throw=throw)
+    return Learner(network, stepper.init(network, rest), memory)
 
 
 def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batch outputs"]:
@@ -67,8 +67,8 @@ def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batc
 
 def online(
     learner: Learner,
-    inputs: Num[ArrayLike, "time *batch sources"],
-    targets: Num[ArrayLike, "time *batch outputs"] | None = None,
+    inputs: Num[Array | np.ndarray, "time *batch sources"],
+    targets: Num[Array | np.ndarray, "time *batch outputs"] | None = None,
     *,
     dt: ArrayLike,
     optimiser: optax.GradientTransformation | None = None,
@@ -103,15 +103,16 @@ def online(
     Raises ValueError for streams whose shapes do not fit the learner, and for a learner that was started without this
     optimiser or stepper.
     """
-    inputs, targets = strongly_typed((as_float("inputs", inputs), as_float("targets", targets)))
+    streams: Any = strongly_typed((as_float("inputs", inputs), as_float("targets", targets)))
     original = learner.network
     dt = as_time_step(dt, original.layers[0].tau_m.dtype)
     numbers, rest = split_numbers(original)
     learner = strongly_typed(Learner(rest, learner.state, learner.optimiser))
-    check_stream(original, inputs, targets)
-    check_state(original, learner.state, inputs.shape[1:-1], stepper)
+    check_stream(original, *streams)
+    check_state(original, learner.state, streams[0].shape[1:-1], stepper)
     _check_optimiser(learner, optimiser)
-    after, observed, result = _online(learner, numbers, inputs, targets, dt, optimiser, stepper, observe, throw)
+
+    after, observed, result = _online(learner, numbers, streams[0], streams[1], dt, optimiser, stepper, observe, throw)
     return Learner(eqx.combine(after.network, original), after.state, after.optimiser), observed, result
 
 

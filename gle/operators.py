@@ -35,7 +35,7 @@ def _positive(value: ArrayLike) -> Any:
     return value
 
 
-TimeConstant = ArrayLike
+TimeConstant = float | Float[Array, "..."]
 TimeStep = ArrayLike
 
 
@@ -70,7 +70,7 @@ def _lost(tau: ArrayLike, dt: TimeStep, like: Array) -> Array:
     if concrete(dt) and not np.all(np.asarray(dt) > 0):
         raise ValueError(f"dt must be positive, but is {dt}.")
     tau = jnp.broadcast_to(jnp.asarray(tau, jnp.result_type(float)), like.shape)
-    return jnp.where(tau > 0, -jnp.expm1(-dt / jnp.where(tau > 0, tau, 1)), 1)
+    return jnp.where(tau > 0, -jnp.expm1(-jnp.asarray(dt) / jnp.where(tau > 0, tau, 1)), 1)
 
 
 def leaky_integral(
@@ -173,13 +173,14 @@ class Chain(AbstractCausal):
         return tuple(operator.init(x) for operator in self.operators)
 
     def update(self, state: tuple[Array, ...], x: ArrayLike, dt: TimeStep) -> tuple[tuple[Array, ...], Array]:
-        new = []
+        x, new = _signal(x), []
         for operator, old in zip(self.operators, state, strict=True):
             memory, x = operator.update(old, x, dt)
             new.append(memory)
         return tuple(new), x
 
     def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
+        x = _signal(x)
         for operator in self.operators:
             x = operator.trajectory(x, dt)
         return x
@@ -201,7 +202,7 @@ class VoltageAdaptation(eqx.Module):
 
     tau_m: TimeConstant = eqx.field(converter=_positive)
     tau_w: TimeConstant = eqx.field(converter=_positive)
-    gamma: ArrayLike = eqx.field(converter=as_number)
+    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""
@@ -228,7 +229,7 @@ class InputAdaptation(eqx.Module):
 
     tau_m: TimeConstant = eqx.field(converter=_positive)
     tau_w: TimeConstant = eqx.field(converter=_positive)
-    gamma: ArrayLike = eqx.field(converter=as_number)
+    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""
