@@ -61,11 +61,11 @@ class RDDNet(AbstractTwin):
     def __check_init__(self):
         check_counts("RDDNet", replicas=self.replicas)
         check_positive("RDDNet", bandwidth=self.bandwidth, tau_m=self.tau_m, tau_ref=self.tau_ref, dt=self.dt)
-        count_steps("RDDNet: window", self.window, self.dt)
         if not self.dt <= self.window <= self.duration:
             raise ValueError(
                 f"RDDNet: window must lie between dt = {self.dt} and duration = {self.duration}, got {self.window}"
             )
+        count_steps("RDDNet: window", self.window, self.dt)
         if not isinstance(self.memory, Tracer) and not np.all((0 <= self.memory) & (self.memory < 1)):
             raise ValueError(f"RDDNet: memory must be at least 0 and below 1, got {self.memory}")
 

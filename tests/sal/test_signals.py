@@ -131,9 +131,7 @@ def test_a_simulation_offers_its_signals(key):
         jax.tree.map(lambda a, b, i=index: np.testing.assert_allclose(a[i], b, rtol=1e-6), together, learn(rate))
     assert [w.shape for w in learn(0.1)] == shapes
     pre, post = (sal.Raster(spikes[:, part], 1.0) for part in (slice(2, 5), slice(0, 2)))
-    direct, _ = (rule := sal.align(0.1, stdp)).update(
-        jnp.zeros((2, 3)), rule.init(jnp.zeros((2, 3))), pre=pre, post=post
-    )
+    direct = learned(sal.align(0.1, stdp), pre, post, jnp.zeros((2, 3)))
     np.testing.assert_allclose(learn(0.1)[0], direct.T, rtol=1e-6)
     square = sal.Network(sal.Recurrent(jnp.zeros((9, 9))), jnp.zeros(9), 4.0)
     np.testing.assert_array_equal(square.signals(solution.spikes)["pre"].connectivity.weight.spikes, spikes)
