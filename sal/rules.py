@@ -108,7 +108,7 @@ def align(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _shape(parameter: Array, signals: list[Any], path: Any) -> tuple[int, int]:
+def _shape(parameter: Any, signals: list[Any], path: Any) -> tuple[int, int]:
     """[neurons, sources] of a weight that has both signals."""
     shape = np.shape(parameter)
     if len(shape) != 2:
@@ -213,8 +213,8 @@ def wake_sleep(
             for name, value in (("wake", wake), ("sleep", sleep)):
                 if np.shape(value) != np.shape(update):
                     raise ValueError(
-                        f"wake_sleep: {name} must hold moments in the shapes of the parameters, here {np.shape(update)}, "
-                        f"got {np.shape(value)}"
+                        f"wake_sleep: {name} must hold moments in the shapes of the parameters, here "
+                        f"{np.shape(update)}, got {np.shape(value)}"
                     )
             return update + rate * (awake * wake - asleep * sleep)
 

@@ -108,7 +108,7 @@ def _attractor(network, window, w21, dt, states, lags, bound, tolerance):
 
 
 def relative_deviation(
-    w21: Float[Array, " columns"], attractor: Float[Array, " columns"]
+    w21: Float[Array, " columns"], attractor: Float[Array, " _columns"]
 ) -> tuple[Float[Array, " columns"], Float[Array, ""]]:
     """delta(W_21) = (W_21 - g) / (W_21 + g) and D, the mean of |delta| over the range of W_21 (Eqs. 39, 40).
 
