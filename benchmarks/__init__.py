@@ -1,27 +1,67 @@
 """Data sets, experiments, training, sweeps and the command line of Credax.
 
-- experiments: `Experiment`, `Published`, `execute`, `load_networks`, `report`, and `RESULTS`, how one ended
-- training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `Run` (a folder)
-- sweeps: `sweep`, `LogRange`, `LinearRange`, `SweepResult`
+- experiments: `Card`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and `RESULTS`, how
+  one ended
+- training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `seed_number`, `Run`
+  (a folder)
+- sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `SweepResult`
 - files: `datasets`, `save`, `load`
+
+Each is imported when it is first used, so that `credax --help` need not wait for JAX.
 """
 
-from benchmarks import datasets as datasets
-from benchmarks.execute import execute as execute
-from benchmarks.execute import load_networks as load_networks
-from benchmarks.experiment import Experiment as Experiment
-from benchmarks.experiment import Published as Published
-from benchmarks.fit import Fit as Fit
-from benchmarks.fit import fit as fit
-from benchmarks.fit import seed_keys as seed_keys
-from benchmarks.report import report as report
-from benchmarks.run import Run as Run
-from benchmarks.serialise import load as load
-from benchmarks.serialise import save as save
-from benchmarks.sweep import LinearRange as LinearRange
-from benchmarks.sweep import LogRange as LogRange
-from benchmarks.sweep import SweepResult as SweepResult
-from benchmarks.sweep import sweep as sweep
-from benchmarks.training import RESULTS as RESULTS
-from benchmarks.training import Training as Training
-from benchmarks.training import train as train
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks import datasets as datasets
+    from benchmarks._execute import execute as execute
+    from benchmarks._execute import load_best as load_best
+    from benchmarks._execute import load_networks as load_networks
+    from benchmarks._execute import load_record as load_record
+    from benchmarks._fit import Fit as Fit
+    from benchmarks._fit import fit as fit
+    from benchmarks._fit import seed_keys as seed_keys
+    from benchmarks._fit import seed_number as seed_number
+    from benchmarks._report import report as report
+    from benchmarks._sweep import LinearRange as LinearRange
+    from benchmarks._sweep import LogRange as LogRange
+    from benchmarks._sweep import SweepResult as SweepResult
+    from benchmarks._sweep import merge as merge
+    from benchmarks._sweep import sweep as sweep
+    from benchmarks.card import Card as Card
+    from benchmarks.card import Published as Published
+    from benchmarks.results import RESULTS as RESULTS
+    from benchmarks.run import Run as Run
+    from benchmarks.serialise import load as load
+    from benchmarks.serialise import save as save
+    from benchmarks.training import Training as Training
+    from benchmarks.training import train as train
+
+_HOME = {
+    "_execute": ("execute", "load_best", "load_networks", "load_record"),
+    "_fit": ("Fit", "fit", "seed_keys", "seed_number"),
+    "_report": ("report",),
+    "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep"),
+    "card": ("Card", "Published"),
+    "results": ("RESULTS",),
+    "run": ("Run",),
+    "serialise": ("load", "save"),
+    "training": ("Training", "train"),
+}
+"""The same for `__getattr__`: where each name lives."""
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return importlib.import_module("benchmarks.datasets")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, "datasets"})

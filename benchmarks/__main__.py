@@ -1,13 +1,36 @@
 """`credax` and `python -m benchmarks`."""
 
+import os
 import sys
+
+from benchmarks.usage import is_asked, usage
+
+PIPE_IS_CLOSED = 141
+"""What a shell reports of a program whose reader has gone, as in `credax report | head`: 128 + SIGPIPE."""
 
 
 def main() -> int:
     """Runs the command line; see `benchmarks.cli.main`."""
+    try:
+        try:
+            return _run(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at exit: nobody is there to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_IS_CLOSED
+
+
+def _run(arguments: list[str]) -> int:
+    if is_asked(arguments):  # before JAX is imported, which takes seconds
+        from benchmarks.experiments import EXPERIMENTS
+
+        print(usage(EXPERIMENTS))
+        return 0 if arguments else 2
     from benchmarks.cli import main
 
-    return main()
+    return main(arguments)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 import pathlib
+import uuid
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from benchmarks.atomic import make_folder
+from benchmarks.errors import FileFault, InvalidInput
+
 KEEP = 2
 """How many checkpoints stay: the newest, and one before it in case the newest turns out to be damaged."""
+
+ODD = ("uint4", "int2", "uint2", "float8_e3m4", "float8_e4m3", "float8_e8m0fnu", "float4_e2m1fn")
+"""Dtypes of one byte an element that orbax' storage does not know."""
 
 
 class Checkpoints:
@@ -23,6 +30,8 @@ class Checkpoints:
 
     Orbax commits a checkpoint only when it is complete, so one that was cut off is never seen again. `owner` says
     whose checkpoints they are, as `describe` puts it; `restore` refuses those of somebody else.
+
+    **Raises:** `OSError` if the directory can neither be read nor made.
     """
 
     def __init__(self, directory: pathlib.Path, owner: dict[str, str]):
@@ -34,63 +43,100 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEEP, enable_async_checkpointing=False, cleanup_tmp_directories=True
         )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        try:
+            self._manager = ocp.CheckpointManager(self._directory, options=options)
+        except OSError as error:
+            raise FileFault(f"The checkpoints in {self._directory} cannot be looked at: {error}") from error
 
     def save(self, epoch: int, state: PyTree) -> None:
         """Writes `state` as it is after `epoch` epochs; raises `OSError` if it cannot, with the older ones kept."""
         args = self._ocp.args
         arrays = _arrays(state)
         about = {"owner": self._owner, "state": describe(state), "digest": _digest(arrays)}
-        kept = {name: value for name, value in arrays.items() if value.size}  # orbax refuses empty arrays
+        kept = {name: _storable(value) for name, value in arrays.items() if value.size}  # orbax refuses empty arrays
         content = args.Composite(about=args.JsonSave(about), arrays=args.StandardSave(kept))
         try:
             with _quiet():
                 self._manager.save(epoch, args=content, force=True)
         except Exception as error:  # a full disk surfaces as OSError or as one of tensorstore's errors
-            raise OSError(
+            raise FileFault(
                 f"The checkpoint after epoch {epoch} could not be written to {self._directory}; earlier ones are kept. "
-                f"Make room on the disk and resume the run. The cause: {error}"
+                f"Make room if the disk is full, and resume the run. The cause: {error}"
             ) from error
 
     def restore(self, state: PyTree) -> tuple[PyTree, int] | None:
-        """The newest checkpoint that is complete and sound, as `(state, epochs)`, or None if there is none yet.
+        """The newest checkpoint that can be read, as `(state, epochs)`, or None if there is none yet.
 
-        `state` gives the structure. A damaged checkpoint is dropped with a warning and the one before it is taken.
-        Raises `ValueError` if all are damaged, or if they belong to another configuration or another network.
+        `state` gives the structure. If a newer one cannot be read, it is put aside, into a folder beside, with a
+        warning. Nothing is ever deleted: what hinders the reading may be on this side and pass.
+
+        Raises `ValueError` if none can be read, and leaves all where they are, or if they belong to another
+        configuration or another network; `OSError` if the directory cannot be read.
         """
-        epochs = sorted(self._manager.all_steps(), reverse=True)
+        try:
+            epochs = sorted(self._manager.all_steps(), reverse=True)
+        except OSError as error:
+            raise FileFault(f"The checkpoints in {self._directory} cannot be looked at: {error}") from error
+        unreadable: dict[int, Exception] = {}
         for epoch in epochs:
             try:
                 about, arrays = self._read(epoch)
-            except Exception as error:  # whatever a damaged file makes orbax, tensorstore or json raise
-                message = f"The checkpoint after epoch {epoch} in {self._directory} is damaged: {error}"
-                warnings.warn(message, stacklevel=2)
-                self._manager.delete(epoch)
+            except Exception as error:  # whatever a damaged file or a failing disk makes orbax or tensorstore raise
+                unreadable[epoch] = error
                 continue
             self._refuse_others(about["owner"], self._owner, "another configuration or other data")
             self._refuse_others(about["state"], describe(state), "another network")
-            return _refill(state, arrays), epoch
-        if epochs:
-            raise ValueError(f"All checkpoints in {self._directory} are damaged; start the run anew.")
+            restored = _refill(state, arrays)
+            self._put_aside(unreadable)
+            return restored, epoch
+        if unreadable:
+            causes = "; ".join(f"epoch {epoch}: {_first_line(error)}" for epoch, error in unreadable.items())
+            raise InvalidInput(
+                f"None of the checkpoints in {self._directory} can be read ({causes}). All are still there: resume "
+                "again where they can be read, with the versions of the libraries that config.json names, or start a "
+                "new run."
+            )
         return None
 
     def close(self) -> None:
         """Lets go of the directory."""
         self._manager.close()
 
+    def _put_aside(self, unreadable: dict[int, Exception]) -> None:
+        """Makes way for the checkpoints of the same epochs that the run will write again."""
+        for epoch, error in unreadable.items():
+            aside = self._directory.with_name(f"{self._directory.name}.unreadable")
+            target = aside / f"{epoch}-{uuid.uuid4().hex[:8]}"
+            make_folder(aside)
+            try:
+                (self._directory / str(epoch)).rename(target)
+            except OSError as hindrance:
+                raise FileFault(f"The unreadable checkpoint {target.name} cannot be put aside: {hindrance}") from error
+            message = f"The checkpoint after epoch {epoch} cannot be read and is now {target}: {_first_line(error)}"
+            warnings.warn(message, stacklevel=3)
+        if unreadable:
+            self._manager.reload()
+
     def _read(self, epoch: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         args = self._ocp.args
         about = self._manager.restore(epoch, args=args.Composite(about=args.JsonRestore()))["about"]
-        content = self._manager.restore(epoch, args=args.Composite(arrays=args.StandardRestore()))["arrays"]
-        arrays = {name: np.asarray(value) for name, value in content.items()}
-        if _digest(arrays) != about["digest"]:
+        if not all(isinstance(about.get(name), dict) for name in ("owner", "state")):
+            raise ValueError("it does not say what it holds, as checkpoints of this version do.")
+        with jax.enable_x64(True):  # orbax makes JAX arrays of them, which would lose half of the bits of wide ones
+            content = self._manager.restore(epoch, args=args.Composite(arrays=args.StandardRestore()))["arrays"]
+            arrays = {name: np.asarray(value) for name, value in content.items()}
+        for name, array in arrays.items():
+            dtype = about["state"].get(name, "").partition("[")[0]
+            if dtype in ODD:
+                arrays[name] = array.view(dtype)
+        if _digest(arrays) != about.get("digest"):
             raise ValueError("its arrays do not have the recorded checksum.")
         return about, arrays
 
     def _refuse_others(self, theirs: dict[str, str], ours: dict[str, str], what: str) -> None:
         difference = compare(theirs, ours)
         if difference:
-            raise ValueError(
+            raise InvalidInput(
                 f"The checkpoints in {self._directory} belong to {what} ({difference}). "
                 "Resume with the settings that they were made with, or start a new run."
             )
@@ -103,11 +149,11 @@ def describe(tree: PyTree, *, digest: bool = False) -> dict[str, str]:
     description = {}
     for path, leaf in leaves:
         name = jax.tree_util.keystr(path)
-        if isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+        if isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct):
             description[name] = f"{leaf.dtype}{list(leaf.shape)}"
             if digest:
                 description[name] += f" sha256 {_digest({name: _plain(leaf)})[:16]}"
-        elif isinstance(leaf, bool | int | float | str):
+        elif isinstance(leaf, bool | int | float | complex | str | bytes):
             description[name] = repr(leaf)
     return description
 
@@ -131,11 +177,17 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _first_line(error: Exception) -> str:
+    """What an error says, without the pages that tensorstore adds."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _plain(leaf: Any) -> np.ndarray:
-    """`leaf` as a NumPy array; a typed PRNG key by its data."""
+    """`leaf` as a NumPy array in this machine's order of bytes; a typed PRNG key by its data."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    return np.asarray(leaf)
+    array = np.asarray(leaf)
+    return array.astype(array.dtype.name, copy=False)
 
 
 def _arrays(state: PyTree) -> dict[str, np.ndarray]:
@@ -143,14 +195,26 @@ def _arrays(state: PyTree) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): _plain(leaf) for path, leaf in leaves}
 
 
+def _storable(array: np.ndarray) -> np.ndarray:
+    """The array as tensorstore can keep it: dtypes that it does not know as bytes."""
+    return array.view(np.uint8) if array.dtype.name in ODD else array
+
+
 def _refill(state: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
     def fill(path, leaf):
         if not eqx.is_array(leaf) or not leaf.size:
             return leaf
-        value = jnp.asarray(arrays[jax.tree_util.keystr(path)])
+        value = arrays[jax.tree_util.keystr(path)]
+        if not isinstance(leaf, jax.Array):
+            return value[()]
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
-        return value
+            return jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
+        if jax.dtypes.canonicalize_dtype(value.dtype) != value.dtype:
+            raise InvalidInput(
+                f"The checkpoint holds {value.dtype} at {jax.tree_util.keystr(path)}, which JAX would round as it is "
+                "set now: resume in the precision of the run (jax.enable_x64)."
+            )
+        return jnp.asarray(value)
 
     return jax.tree_util.tree_map_with_path(fill, state)
 

@@ -2,19 +2,20 @@
 
 import dataclasses
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import tyro
 
-from benchmarks.execute import execute
-from benchmarks.experiment import Experiment, find, precision
-from benchmarks.fit import explain
-from benchmarks.report import report
-from benchmarks.sweep.cli import sweep_command
+from benchmarks._execute import execute
+from benchmarks._fit import explain
+from benchmarks._report import examine
+from benchmarks._sweep.cli import sweep_command
+from benchmarks.card import Card, find, precision
+from benchmarks.compiled import kept_programs
+from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.table import final_table
+from benchmarks.usage import COMMANDS, is_asked, usage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Options:
     """Go on with the newest interrupted run that has these settings."""
     results: str = "results"
     """Folder for results."""
+    compilation_cache: bool = True
+    """Keep compiled programs in ~/.cache/credax/compiled, for a week, so that the next run compiles nothing."""
 
 
-def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Experiment] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card] | None = None) -> int:
     """Runs a command line, `sys.argv[1:]` unless `arguments` are given, and returns the exit status.
 
     0: all went well; 1: some seeds failed; 2: the command line, a file or a disk was not as it should be; 130:
@@ -40,61 +43,70 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Exper
     if experiments is None:
         from benchmarks.experiments import EXPERIMENTS as experiments  # late, so that tests can do without them
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {name: _flags(experiment) for name, experiment in sorted(experiments.items())}
-    commands |= {"report": _report_command(experiments), "sweep": sweep_command}
+    if is_asked(arguments):
+        print(usage(experiments))
+        return 0 if arguments else 2
     try:
-        command = arguments[0] if arguments else ""
-        if not command.startswith("-") and command not in (*commands, ""):
-            find(experiments, command)
-        outcome = tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="credax",
-            description="Runs the experiments of Credax. `credax COMMAND --help` shows the settings of one.",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
-        return _run(experiments[command], outcome.config, outcome.run) if command in experiments else 0
-    except (ValueError, OSError) as error:
-        if not _is_ours(error):
-            raise
-        print("\n".join([f"credax: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        command, *rest = arguments
+        if command in COMMANDS:
+            _tyro({"report": _report_command(experiments), "sweep": sweep_command}[command], command, rest)
+            return 0
+        card = find(experiments, command)
+        outcome = _tyro(_flags(card), command, rest)
+        return _run(card, outcome.config, outcome.run)
+    except CredaxError as error:
+        print(f"credax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("credax: interrupted; the same command with --resume goes on from the last checkpoint.", file=sys.stderr)
         return 130
 
 
-def _is_ours(error: Exception) -> bool:
-    """Whether this package raised it, so that the message says enough and a traceback would only hide it."""
-    return Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(Path(__file__).parent)
+def _tyro(command: Callable[..., Any], name: str, arguments: Sequence[str]) -> Any:
+    """What a command or the flags of an experiment make of their arguments."""
+    return tyro.cli(
+        command,
+        prog=f"credax {name}",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
 
 
-def _flags(experiment: Experiment) -> type:
+def _flags(experiment: Card) -> type:
     """What tyro reads the flags of an experiment from: its configuration beside `Options`."""
     flags = dataclasses.make_dataclass("Flags", [("config", experiment.config), ("run", Options)], frozen=True)
     flags.__doc__ = experiment.summary
     return flags
 
 
-def _run(experiment: Experiment, config: Any, options: Options) -> int:
-    run, outcome = execute(experiment, config, **dataclasses.asdict(options))
-    print(final_table(run.summary() or {}, experiment.published))
-    if experiment.figures is not None:
+def _run(experiment: Card, config: Any, options: Options) -> int:
+    settings = dataclasses.asdict(options)
+    with kept_programs(settings.pop("compilation_cache")):
+        return _execute(experiment, config, settings)
+
+
+def _execute(experiment: Card, config: Any, settings: dict[str, Any]) -> int:
+    run, outcome = execute(experiment, config, **settings)
+    if experiment.figures is not None:  # before anything is printed, so that a reader who leaves does not stop them
         with precision(experiment.double):
             experiment.figures(config, outcome, run.directory)
+    print(final_table(run.summary() or {}, experiment.published))
     print(f"\nEverything is in {run.directory}")
     if outcome.failures:
         print(f"credax: {explain(outcome.failures, run.record['seeds'])}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
-def _report_command(experiments: Mapping[str, Experiment]) -> Callable[..., None]:
+def _report_command(experiments: Mapping[str, Card]) -> Callable[..., None]:
     def command(results: str = "results") -> None:
         """Print published figures beside ours, for all runs.
 
         Args:
             results: Folder with the results.
         """
-        print(report(results, experiments))
+        found = examine(results, experiments)
+        print(found.text)
+        if found.damaged:
+            raise InvalidInput(f"{len(found.damaged)} things could not be read or written, as said above.")
 
     return command

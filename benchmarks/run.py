@@ -1,13 +1,16 @@
 """One run of an experiment as a folder: what it was, how it went, what came out."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import warnings
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.atomic import write_bytes
+from benchmarks.atomic import sync_folder, write_bytes
+from benchmarks.errors import CredaxError, FileFault, InvalidInput
 
 LIBRARIES = ("credax", "jax", "jaxlib", "equinox", "optax", "diffrax", "numpy")
 
@@ -40,7 +44,8 @@ class Run:
     def create(results: str | os.PathLike, experiment: str, config: Any, *, seed: int = 0, seeds: int = 1) -> "Run":
         """Makes the folder of a new run under `results/experiment`, named by time (UTC) and seeds.
 
-        `config` is a dataclass or a dictionary of plain values.
+        `config` is a dataclass or a dictionary of plain values. Raises `ValueError` if one of them is NaN, `OSError` if
+        the folder cannot be made.
         """
         now = datetime.datetime.now(datetime.UTC)
         record = {
@@ -60,13 +65,14 @@ class Run:
     def open(directory: Path) -> "Run":
         """The run in `directory`; raises `ValueError` if it has no readable config.json."""
         path = directory / "config.json"
-        try:
-            record = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{directory} holds no run: its config.json is missing or damaged ({error}).") from error
+        record = read_json(path, f"{directory} holds no run: its config.json")
         missing = [name for name in ("experiment", "config", "seeds", "started") if name not in record]
         if missing:
-            raise ValueError(f"{directory} holds no run: its config.json lacks {', '.join(missing)}.")
+            raise InvalidInput(f"{directory} holds no run: its config.json lacks {', '.join(missing)}.")
+        kinds = {"experiment": str, "config": dict, "seeds": list, "started": str}
+        wrong = [f"{name} = {record[name]!r}" for name, kind in kinds.items() if not isinstance(record[name], kind)]
+        if wrong or not all(type(seed) is int for seed in record["seeds"]):
+            raise InvalidInput(f"{directory} holds no run: its config.json is damaged ({', '.join(wrong) or 'seeds'}).")
         return Run(directory, record)
 
     @staticmethod
@@ -85,11 +91,11 @@ class Run:
                     warnings.warn(message, stacklevel=2)
                 return run
         if not runs:
-            raise ValueError(f"There is no run of {experiment} under {results} to resume; leave out --resume.")
+            raise InvalidInput(f"There is no run of {experiment} under {results} to resume; leave out --resume.")
         newest = runs[-1]
         names = [name for name in wanted if newest._settings.get(name) != wanted[name]]
         difference = ", ".join(f"{name} = {newest._settings.get(name)} there, {wanted[name]} here" for name in names)
-        raise ValueError(
+        raise InvalidInput(
             f"No run of {experiment} under {results} has these settings. The newest is {newest.directory.name}, with "
             f"{difference}: resume it with its own settings, or leave out --resume."
         )
@@ -100,32 +106,50 @@ class Run:
             with open(self._metrics, "ab") as stream:
                 stream.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         except OSError as error:
-            raise OSError(
+            raise FileFault(
                 f"The metrics of epoch {row['epoch']} could not be written to {self._metrics}. Make room on the disk "
                 f"and resume the run. The cause: {error}"
             ) from error
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, up to the first that is incomplete, as one that a kill cut off."""
-        rows = []
-        lines = self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
-        for line in lines:
-            if not line.endswith(b"\n"):
-                break
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
-        return rows
+    def sync(self) -> None:
+        """Has the lines of metrics.jsonl survive a power cut, as the checkpoint does that is written after them."""
+        with open(self._metrics, "ab") as stream:
+            os.fsync(stream.fileno())
+        sync_folder(self.directory)
 
-    def rewind(self, epochs: int) -> list[dict[str, Any]]:
-        """Cuts metrics.jsonl back to the first `epochs` epochs and returns them; the later ones will be run again."""
-        rows = self.rows()[:epochs]
-        if [row.get("epoch") for row in rows] != list(range(1, epochs + 1)):
-            raise ValueError(f"{self._metrics} is damaged: it does not hold the {epochs} epochs of the checkpoint.")
-        lines = self._metrics.read_bytes().splitlines(keepends=True)[:epochs] if epochs else []
-        write_bytes(self._metrics, b"".join(lines))
-        return rows
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, but for what is none, such as a last one that a kill cut off."""
+        return [row for row, _ in self._lines()]
+
+    def rewind(self, epochs: int, metrics: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Cuts metrics.jsonl back to the first `epochs` epochs and returns them; the later ones will be run again.
+
+        The line of an epoch that is lost (in a power cut, say) is replaced, with a warning, by one that has null for
+        each of `metrics`: the checkpoint knows the state, and the training is none the worse for it.
+        """
+        known = {row.get("epoch"): (row, line) for row, line in self._lines() if self._is_whole(row, metrics)}
+        lost = [number for number in range(1, epochs + 1) if number not in known]
+        for number in lost:
+            row = {"epoch": number, "epoch_s": None, **{name: [None] * len(self.record["seeds"]) for name in metrics}}
+            known[number] = row, json.dumps(row).encode() + b"\n"
+        if lost:
+            numbers = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
+            message = f"{self._metrics} has lost epoch {numbers}, which the checkpoint has: its metrics are null there."
+            warnings.warn(message, stacklevel=2)
+        kept = [known[number] for number in range(1, epochs + 1)]
+        write_bytes(self._metrics, b"".join(line for _, line in kept))
+        return [row for row, _ in kept]
+
+    def discard_if_empty(self) -> bool:
+        """Removes the folder if the run has left nothing in it, and says whether."""
+        checkpoints = self.directory / "checkpoints"
+        kept = {path.name for path in self.directory.iterdir()} - {"config.json", "running.json", checkpoints.name}
+        if kept or (checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir())):
+            return False
+        shutil.rmtree(self.directory)
+        with contextlib.suppress(OSError):  # other runs are in it
+            self.directory.parent.rmdir()
+        return True
 
     def summarise(self, metrics: dict[str, np.ndarray], failures: dict[int, str], **once: float | None) -> None:
         """Writes summary.json.
@@ -153,10 +177,31 @@ class Run:
         path = self.directory / "summary.json"
         if not path.exists():
             return None
-        try:
-            return json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}); resume the run to write it again.") from error
+        subject = f"{path}, which resuming the run writes again,"
+        content = read_json(path, subject)
+        figures = [entry for name, entry in content.items() if name != "failed"]
+        if not (
+            isinstance(content.get("failed"), list)
+            and all(isinstance(item, dict) and "seed" in item for item in content["failed"])
+            and all(isinstance(entry, dict) and {"mean", "std", "n"} <= set(entry) for entry in figures)
+        ):
+            raise InvalidInput(f"{subject} is damaged (it lacks what a summary has).")
+        return content
+
+    def _lines(self) -> list[tuple[dict[str, Any], bytes]]:
+        lines = self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
+        parsed = []
+        for line in lines:
+            with contextlib.suppress(ValueError, RecursionError):
+                row = json.loads(line)
+                if line.endswith(b"\n") and isinstance(row, dict):
+                    parsed.append((row, line))
+        return parsed
+
+    def _is_whole(self, row: dict[str, Any], metrics: Sequence[str]) -> bool:
+        values = [row.get(name) for name in metrics]
+        whole = all(isinstance(value, list) and len(value) == len(self.record["seeds"]) for value in values)
+        return whole and type(row.get("epoch")) is int
 
     @property
     def _metrics(self) -> Path:
@@ -169,13 +214,21 @@ class Run:
 
 def all_runs(folder: Path) -> list[Run]:
     """The runs in `folder`, oldest first; a damaged one is passed over with a warning."""
-    runs = []
-    for path in folder.glob("*/config.json"):
+    runs, damaged = look_through(folder)
+    for reason in damaged:
+        warnings.warn(reason, stacklevel=2)
+    return runs
+
+
+def look_through(folder: Path) -> tuple[list[Run], list[str]]:
+    """The runs in `folder`, oldest first, and what is wrong with those that are damaged."""
+    runs, damaged = [], []
+    for path in sorted(folder.glob("*/config.json")):
         try:
             runs.append(Run.open(path.parent))
-        except ValueError as error:
-            warnings.warn(str(error), stacklevel=2)
-    return sorted(runs, key=lambda run: (run.record["started"], run.directory.name))
+        except CredaxError as error:
+            damaged.append(str(error))
+    return sorted(runs, key=lambda run: (run.record["started"], run.directory.name)), damaged
 
 
 def statistics(values: dict[int, float]) -> dict[str, Any]:
@@ -187,15 +240,20 @@ def statistics(values: dict[int, float]) -> dict[str, Any]:
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """A configuration as JSON knows it: tuples become lists, infinite numbers the texts "inf" and "-inf"."""
+    """A configuration as JSON knows it: tuples become lists, infinite numbers the texts "inf" and "-inf".
+
+    Raises `ValueError` for NaN: no setting is that, and what it runs through would be too.
+    """
     fields = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config  # pyright: ignore[reportArgumentType]
 
-    def convert(value):
+    def convert(value, name):
         if isinstance(value, list | tuple):
-            return [convert(item) for item in value]
+            return [convert(item, name) for item in value]
+        if isinstance(value, float) and math.isnan(value):
+            raise InvalidInput(f"{name} = {fields[name]} is not a number: give it a value.")
         return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
-    return {name: convert(value) for name, value in fields.items()}
+    return {name: convert(value, name) for name, value in fields.items()}
 
 
 def environment() -> dict[str, Any]:
@@ -244,6 +302,21 @@ def _version(name: str) -> str | None:
         return None
 
 
+def read_json(path: Path, subject: str) -> dict[str, Any]:
+    """The object in a JSON file; `subject` is what an error says about it."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{subject} is missing ({error}).") from error
+    except OSError as error:
+        raise FileFault(f"{subject} cannot be read ({error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{subject} is damaged ({error}).") from error
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{subject} is damaged (it is no JSON object).")
+    return content
+
+
 def _make_folder(parent: Path, name: str) -> Path:
     """Makes `parent/name`; where that exists, `name-2`, `name-3`, ..."""
     number = 1
@@ -254,3 +327,7 @@ def _make_folder(parent: Path, name: str) -> Path:
             return directory
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise FileFault(
+                f"The folder of the run cannot be made: {error}. Give a folder that can be written to with --results."
+            ) from error

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.experiment import Published
+from benchmarks.card import Published
 
 LABELS = {"step_ms": "time per step", "compile_s": "compile time"}
 UNITS = (("accuracy", 100.0, " %"), ("_ms", 1.0, " ms"), ("_s", 1.0, " s"))

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-import gle
-from eventprop import RESULTS
+from benchmarks.errors import InvalidInput
+from benchmarks.results import RESULTS as RESULTS
+from benchmarks.results import fail_where
+from benchmarks.results import outcome as outcome
 
 Metrics = dict[str, Any]
 
@@ -42,15 +44,16 @@ class Training(eqx.Module):
         """
 
     @abc.abstractmethod
-    def finish(self, state: PyTree) -> tuple[Metrics, PyTree, RESULTS]:
-        """Judges the final state: scalar metrics (those on the test set too), the trained network, and a result."""
+    def finish(self, state: PyTree) -> tuple[Metrics, PyTree, Any]:
+        """Judges the final state: scalar metrics (those on the test set too), the trained network, and a result, from
+        any package's `RESULTS`."""
 
 
-def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, RESULTS]:
+def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, Any]:
     """Trains from `key` to the end: one `lax.scan` over the epochs, to be jitted and vmapped from outside.
 
     Returns `(metrics, network, result)`: the metrics of the last epoch joined with those of `finish`, the trained
-    network, and what became of it. A run that ends in NaN is `RESULTS.non_finite`, whatever `finish` says.
+    network, and what became of it. A success that ends in NaN is `non_finite` instead.
 
     `fit` does the same epoch by epoch, with a progress bar and checkpoints.
     """
@@ -63,7 +66,7 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, RESUL
 def count_batches(samples: int, batch_size: int) -> int:
     """How many whole batches there are; raises `ValueError` if there is none."""
     if not 1 <= batch_size <= samples:
-        raise ValueError(f"batch_size must be 1..{samples}, the training set, but is {batch_size}.")
+        raise InvalidInput(f"batch_size must be 1..{samples}, the training set, but is {batch_size}.")
     return samples // batch_size
 
 
@@ -96,28 +99,24 @@ def averaged(average: PyTree, latest: PyTree, kept: float | Float[Array, ""]) ->
     return jax.tree.map(mix, average, latest)
 
 
-def outcome(results: gle.RESULTS) -> RESULTS:
-    """What became of a gle network, given the result or the results of its streams."""
-    return RESULTS.where(jnp.all(results == gle.RESULTS.successful), RESULTS.successful, RESULTS.non_finite)
-
-
 def check_epochs(training: Training) -> None:
     """Refuses a training without epochs or without steps."""
     for name in ("epochs", "steps_per_epoch"):
         if getattr(training, name) < 1:
-            raise ValueError(f"{name} of {type(training).__name__} must be at least 1, got {getattr(training, name)}.")
+            raise InvalidInput(
+                f"{name} of {type(training).__name__} must be at least 1, got {getattr(training, name)}."
+            )
 
 
-def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, RESULTS]:
+def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, Any]:
     """`training.finish` with its metrics joined to those of the last epoch, and checked by `verify`."""
     metrics, network, result = training.finish(state)
     return verify({**last, **metrics}, network, result)
 
 
-def verify(metrics: Metrics, network: PyTree, result: RESULTS) -> tuple[Metrics, PyTree, RESULTS]:
-    """Turns a success with NaN in the network, or with a metric that is not finite, into `RESULTS.non_finite`."""
+def verify(metrics: Metrics, network: PyTree, result: Any) -> tuple[Metrics, PyTree, Any]:
+    """Turns a success with NaN in the network, or with a metric that is not finite, into `non_finite`."""
     # Infinite parameters are legitimate (a refractory period that never ends), NaN never is.
     bad = [jnp.any(jnp.isnan(leaf)) for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))]
     bad += [~jnp.isfinite(value) for value in metrics.values()]
-    failed = jnp.any(jnp.array(bad, dtype=bool)) & (result == RESULTS.successful)
-    return metrics, network, RESULTS.where(failed, RESULTS.non_finite, result)
+    return metrics, network, fail_where(jnp.any(jnp.array(bad, dtype=bool)), result)

@@ -13,6 +13,7 @@ from eventprop.encode import Poisson as Poisson
 from eventprop.initialisers import Normal as Normal
 
 # Learning
+from eventprop.learning import signals as signals
 from eventprop.losses import first_spike_accuracy as first_spike_accuracy
 from eventprop.losses import first_spike_cross_entropy as first_spike_cross_entropy
 from eventprop.losses import first_spike_prediction as first_spike_prediction
@@ -26,6 +27,7 @@ from eventprop.neurons.li import LI as LI
 from eventprop.neurons.li import LIState as LIState
 from eventprop.neurons.lif import LIF as LIF
 from eventprop.neurons.lif import AbstractReset as AbstractReset
+from eventprop.neurons.lif import FiresOnce as FiresOnce
 from eventprop.neurons.lif import LIFState as LIFState
 from eventprop.neurons.lif import ResetBySubtraction as ResetBySubtraction
 from eventprop.neurons.lif import ResetToValue as ResetToValue
@@ -34,8 +36,8 @@ from eventprop.remedies import weight_bump as weight_bump
 
 # Simulation
 from eventprop.results import RESULTS as RESULTS
-from eventprop.simulate import Solution as Solution
-from eventprop.simulate import simulate as simulate
+from eventprop.simulation import Solution as Solution
+from eventprop.simulation import simulate as simulate
 from eventprop.solvers.base import AbstractSolver as AbstractSolver
 from eventprop.solvers.exact import Exact as Exact
 from eventprop.spikes import Spikes as Spikes

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from eventprop.parameters import Parameter, check_positive
+from eventprop.parameters import Parameter, check_positive, numeric
 
 
 class AbstractTangential(eqx.Module):
@@ -15,7 +15,7 @@ class AbstractTangential(eqx.Module):
     Slopes are given in thresholds per membrane time constant (tau_mem V' over threshold minus reset).
     """
 
-    minimum: Parameter
+    minimum: eqx.AbstractVar[Parameter]
 
     def __check_init__(self):
         check_positive("minimum", self.minimum, "it is a slope")
@@ -28,7 +28,7 @@ class AbstractTangential(eqx.Module):
 class ClipSlope(AbstractTangential):
     """Treat smaller slopes as `minimum`: the gradient keeps its direction and stays finite."""
 
-    minimum: Parameter = 1e-3
+    minimum: Parameter = eqx.field(converter=numeric("minimum"), default=1e-3)
 
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
         return 1 / jnp.maximum(slope, self.minimum)
@@ -37,7 +37,7 @@ class ClipSlope(AbstractTangential):
 class ZeroGradient(AbstractTangential):
     """No gradient passes through spikes with smaller slopes."""
 
-    minimum: Parameter = 1e-3
+    minimum: Parameter = eqx.field(converter=numeric("minimum"), default=1e-3)
 
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
         steep = slope >= self.minimum
@@ -47,15 +47,15 @@ class ZeroGradient(AbstractTangential):
 class RaiseTangential(AbstractTangential):
     """Stop with an error at smaller slopes."""
 
-    minimum: Parameter = 1e-3
+    minimum: Parameter = eqx.field(converter=numeric("minimum"), default=1e-3)
 
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
         flat = finite & (slope < self.minimum)
         slope = eqx.error_if(
             slope,
             jnp.any(flat),
-            f"A spike crosses its threshold almost tangentially (slope below {self.minimum}), so its derivative is "
-            "unbounded. Remedies: `Implicit(ClipSlope())` or `Implicit(ZeroGradient())`, or other weights.",
+            "A spike crosses its threshold almost tangentially (slope below RaiseTangential.minimum), so its "
+            "derivative is unbounded. Remedies: `Implicit(ClipSlope())`, `Implicit(ZeroGradient())`, other weights.",
         )
         return 1 / jnp.maximum(slope, self.minimum)
 

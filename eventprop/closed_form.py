@@ -39,11 +39,13 @@ class Membrane(eqx.Module):
             (exp(-t/tau_mem) - exp(-t/tau_syn)) tau_syn / (tau_mem - tau_syn)
 
         written with the slower exponential in front, so that nothing cancels or overflows; for equal time constants
-        it is (t/tau) exp(-t/tau).
+        it is (t/tau) exp(-t/tau). Which exponential stands in front is no part of the function: both ways of writing it
+        are the same smooth one, so derivatives of any order hold on either side and at equality.
         """
         rate_mem, rate_syn = 1 / self.tau_mem, 1 / self.tau_syn
-        slow = jnp.minimum(rate_mem, rate_syn)
-        return rate_mem * jnp.exp(-slow * t - rate_syn * delay) * _saturating_ramp(t, jnp.abs(rate_syn - rate_mem))
+        syn_slower = rate_syn < rate_mem
+        slow, fast = jnp.where(syn_slower, rate_syn, rate_mem), jnp.where(syn_slower, rate_mem, rate_syn)
+        return rate_mem * jnp.exp(-slow * t - rate_syn * delay) * _saturating_ramp(t, fast - slow)
 
     def propagator(self, t: Array) -> tuple[Array, Array, Array]:
         """(leak, decay, response) at `t` from two exponentials: for searching, not for differentiation.
@@ -69,7 +71,7 @@ def expand(parameter: Array, ndim: int) -> Array:
 
 
 def _saturating_ramp(t: Array, rate: Array) -> Array:
-    """(1 - exp(-rate t)) / rate, and t at rate 0, with accurate derivatives in both arguments."""
+    """(1 - exp(-rate t)) / rate, and t at rate 0, for rates >= 0, with accurate derivatives in both arguments."""
     x = rate * t
     small = _is_small(x)
     far = (1 - jnp.exp(-jnp.where(small, jnp.ones_like(x), x))) / jnp.where(small, jnp.ones_like(x), rate)

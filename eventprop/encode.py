@@ -1,15 +1,16 @@
 """From numbers to spikes: one trial each, `jax.vmap` for a batch. Any unit of time; ms by convention."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, Real
 
-from eventprop.parameters import check_positive
+from eventprop.parameters import AnyScalar, Scalar, as_float, check_not_negative, check_positive, check_scalars, numeric
 from eventprop.spikes import Spikes, sorted_positions
-
-_Scalar = float | Float[Array, ""]
 
 
 class Latency(eqx.Module):
@@ -20,26 +21,27 @@ class Latency(eqx.Module):
     negative times and for t_max <= t_min.
     """
 
-    t_min: _Scalar
-    t_max: _Scalar
-    t_bias: _Scalar | None = None
+    t_min: Scalar = eqx.field(converter=numeric("t_min"))
+    t_max: Scalar = eqx.field(converter=numeric("t_max"))
+    t_bias: Scalar | None = eqx.field(converter=numeric("t_bias"), default=None)
 
     def __check_init__(self):
-        _check_not_negative("t_min", self.t_min)
-        _check_not_negative("t_bias", self.t_bias)
+        check_scalars(t_min=self.t_min, t_max=self.t_max, t_bias=self.t_bias)
+        check_not_negative("t_min", self.t_min, "times start at 0")
+        check_not_negative("t_bias", self.t_bias, "times start at 0")
         check_positive("t_max - t_min", self.t_max, "let the latest spike come after the earliest", minus=self.t_min)
 
-    def __call__(self, features: Float[Array, "features"]) -> Spikes:
+    def __call__(self, features: Real[Array | np.ndarray, "features"] | Sequence[AnyScalar]) -> Spikes:
         """The spikes of one trial, sorted; coincident ones in the order of their sources.
 
         A feature outside [0, 1], or NaN, is an error when the values are known.
         """
-        if features.ndim != 1:
-            raise ValueError(f"features must be those of one trial, a vector, got shape {features.shape}; use jax.vmap")
-        features = eqx.error_if(
-            features, ~((features >= 0) & (features <= 1)), "Latency: features must lie in [0, 1]; rescale the data"
-        )
-        times = self.t_min + features * (self.t_max - self.t_min)
+        x: Array = as_float("features", features)
+        if jnp.ndim(x) != 1:
+            shape = jnp.shape(x)
+            raise ValueError(f"features must be those of one trial, a vector, got shape {shape}; use jax.vmap")
+        x = eqx.error_if(x, ~((x >= 0) & (x <= 1)), "Latency: features must lie in [0, 1]; rescale the data")
+        times = self.t_min + x * (self.t_max - self.t_min)
         if self.t_bias is not None:
             times = jnp.append(times, jnp.asarray(self.t_bias, times.dtype))
         order = sorted_positions(lax.stop_gradient(times), lax.iota(jnp.int32, times.size))
@@ -59,16 +61,19 @@ class Poisson(eqx.Module):
       the mean. Events that do not fit are an error, never dropped.
     """
 
-    rate: _Scalar
+    rate: Scalar = eqx.field(converter=numeric("rate"))
     sources: int = eqx.field(static=True)
-    t_max: _Scalar
+    t_max: Scalar = eqx.field(converter=numeric("t_max"))
     capacity: int = eqx.field(static=True)
 
     def __check_init__(self):
-        _check_not_negative("rate", self.rate)
+        check_scalars(rate=self.rate, t_max=self.t_max)
+        check_not_negative("rate", self.rate, "it counts spikes")
         check_positive("t_max", self.t_max)
-        check_positive("sources", self.sources)
-        check_positive("capacity", self.capacity)
+        for name, value in (("sources", self.sources), ("capacity", self.capacity)):
+            if not isinstance(value, int | np.integer):
+                raise ValueError(f"{name} must be a whole number, but is {value!r}.")
+            check_positive(name, value)
 
     def __call__(self, *, key: PRNGKeyArray) -> Spikes:
         """The spikes of one trial."""
@@ -82,9 +87,3 @@ class Poisson(eqx.Module):
         present = times < self.t_max
         index = jax.random.randint(index_key, (self.capacity,), 0, self.sources, jnp.int32)
         return Spikes(jnp.where(present, times, jnp.inf), jnp.where(present, index, 0))
-
-
-def _check_not_negative(name: str, value: _Scalar | None) -> None:
-    # Traced values and the placeholders of pytree transformations tell nothing yet.
-    if isinstance(value, float | int) and not value >= 0:
-        raise ValueError(f"{name} must not be negative, got {value}; times and rates start at 0")

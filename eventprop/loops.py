@@ -1,8 +1,9 @@
-"""What a batch does together: turns of a loop, and what only some of its members need."""
+"""What a batch does together: turns of a loop, and what only some of its members need; loops under `jax.shard_map`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -30,6 +31,29 @@ def _anywhere_in_batch(axis_size: int, in_batched: list[bool], condition: Bool[A
     return anywhere(condition), False
 
 
+_Tree = TypeVar("_Tree")
+
+
+def vary_alike(tree: _Tree) -> _Tree:
+    """The same arrays, all varying over those axes of a device mesh over which any of them does.
+
+    Under `jax.shard_map` what a loop carries must not begin to vary over the mesh within the loop: a resting state is
+    the same on all devices until the first input of one device arrives. Elsewhere nothing is done.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return tree
+    leaves = [x for x in jax.tree.leaves(tree) if eqx.is_array(x)]
+
+    def varying(x):
+        if not eqx.is_array(x):
+            return x
+        # Zeros vary as what they are like, and sums over whatever a summand does.
+        zero = sum(jnp.zeros_like(like, shape=(), dtype=x.dtype) for like in leaves)
+        return x ^ (zero != 0) if x.dtype == bool else x + zero
+
+    return jax.tree.map(varying, tree)
+
+
 class Lookup(NamedTuple):
     """table[place]: one number for each element, read only where `where_needed` needs it."""
 
@@ -52,6 +76,8 @@ def where_needed(function: Callable[..., _Arrays]) -> Callable[..., _Arrays]:
 
     @jax.custom_batching.custom_vmap
     def call(needed, otherwise, *arguments):
+        if needed.size == 0:  # a batch without members
+            return otherwise
         if jax.default_backend() == "cpu" and BLOCK < needed.size <= MOST_LISTED:
             return _in_blocks(function, needed, otherwise, arguments)
         # Filled up to a block, so that XLA compiles the loops of narrow and wide layers once.

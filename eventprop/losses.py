@@ -1,25 +1,30 @@
 """Losses on first spike times: one trial each, `jax.vmap` for a batch."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Real
+
+from eventprop.parameters import AnyIndex, AnyScalar, as_float, check_positive, check_scalars
 
 # exp(t / tau1) is continued by its tangent from here on: e^30 = 1e13 leaves room for sums and squares in float32.
 _LARGEST_EXPONENT = 30.0
 
-_Scalar = float | Float[Array, ""]
-_Label = int | Int[Array, ""]
+_Times = Real[Array | np.ndarray, " classes"] | Sequence[AnyScalar]
 
 
 def first_spike_cross_entropy(
-    times: Float[Array, "classes"],
-    label: _Label,
+    times: _Times,
+    label: AnyIndex,
     *,
-    tau0: _Scalar,
-    tau1: _Scalar,
-    alpha: _Scalar,
-    silent_time: _Scalar,
+    tau0: AnyScalar,
+    tau1: AnyScalar,
+    alpha: AnyScalar,
+    silent_time: AnyScalar,
 ) -> Float[Array, ""]:
     """Cross-entropy of first spike times: the neuron of the right class shall fire first, and early.
 
@@ -44,11 +49,15 @@ def first_spike_cross_entropy(
     Yin-Yang: training collapses within some epochs).
 
     Beyond t_label = 30 tau1 the exponential is continued by its tangent, so that no time overflows.
+
+    Raises `ValueError` for other shapes, and for time constants that are not positive.
     """
-    if times.ndim != 1:
-        raise ValueError(
-            f"times must be the first spikes of one trial, [classes], got shape {times.shape}; use jax.vmap"
-        )
+    times, label = _first_spikes(times), _label(label)
+    numbers = {"tau0": tau0, "tau1": tau1, "alpha": alpha, "silent_time": silent_time}
+    check_scalars(**numbers)
+    check_positive("tau0", tau0)
+    check_positive("tau1", tau1)
+    tau0, tau1, alpha, silent_time = (jnp.asarray(as_float(*item), times.dtype) for item in numbers.items())
     fired = times != jnp.inf
     times = jnp.where(fired, times, silent_time)
     times = jnp.where(fired[label], times, lax.stop_gradient(times))
@@ -61,12 +70,31 @@ def first_spike_cross_entropy(
     return cross_entropy + alpha * (jnp.expm1(bounded) + jnp.exp(_LARGEST_EXPONENT) * excess)
 
 
-def first_spike_prediction(times: Float[Array, "classes"]) -> Int[Array, ""]:
+def first_spike_prediction(times: _Times) -> Int[Array, ""]:
     """The class whose neuron fires first; the lowest one of coincident spikes; -1, no class, if all are silent."""
+    times = _first_spikes(times)
     winner = jnp.argmin(times)
     return jnp.where(times[winner] < jnp.inf, winner, -1)
 
 
-def first_spike_accuracy(times: Float[Array, "classes"], label: _Label) -> Float[Array, ""]:
+def first_spike_accuracy(times: _Times, label: AnyIndex) -> Float[Array, ""]:
     """1 if the neuron of the right class fires first, else 0, also if all are silent. Average it over the trials."""
-    return (first_spike_prediction(times) == label).astype(times.dtype)
+    times = _first_spikes(times)
+    return (first_spike_prediction(times) == _label(label)).astype(times.dtype)
+
+
+def _first_spikes(times: Any) -> Float[Array, "classes"]:
+    times = as_float("times", times)
+    if jnp.ndim(times) != 1 or jnp.size(times) == 0:
+        shape = jnp.shape(times)
+        raise ValueError(f"times must be the first spikes of one trial, [classes], got shape {shape}; use jax.vmap")
+    return times
+
+
+def _label(label: Any) -> Int[Array, ""]:
+    if jnp.ndim(label) != 0 or not jnp.issubdtype(jnp.result_type(label), jnp.integer):
+        raise ValueError(
+            f"label must be one whole number, the index of a class, got {label} of shape {jnp.shape(label)}; "
+            "use jax.vmap for a batch"
+        )
+    return jnp.asarray(label)

@@ -6,22 +6,27 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.neurons.base import AbstractNeuron
+from eventprop.parameters import numeric
 
 
 class Dense(eqx.Module):
-    """All-to-all synapses: a spike of source i adds weights[i, j] to the current of neuron j.
+    """All-to-all synapses: a spike of source i adds weight[j, i] to the current of neuron j.
 
-    The paper's w_ij is i -> j as here, while the columns of its W in Table 1 are presynaptic.
+    Rows are postsynaptic as in the paper's Table 1, whose columns of W are presynaptic; its w_ij elsewhere is i -> j.
+
+    Lists and whole numbers become floats. Raises ValueError for other shapes, and for precisions other than float32 and
+    float64.
     """
 
-    weights: Float[Array, "sources neurons"]
+    weight: Float[Array, "neurons sources"] = eqx.field(converter=numeric("weight"))
 
     def __check_init__(self):
-        if hasattr(self.weights, "ndim") and self.weights.ndim != 2:
-            raise ValueError(f"weights must be [sources, neurons], but have shape {self.weights.shape}.")
+        shape = () if isinstance(self.weight, float) else getattr(self.weight, "shape", None)
+        if shape is not None and len(shape) != 2:
+            raise ValueError(f"weight must be [neurons, sources], but has shape {shape}.")
 
     @classmethod
     def init(
@@ -33,23 +38,23 @@ class Dense(eqx.Module):
         key: PRNGKeyArray,
         dtype: Any = None,
     ) -> "Dense":
-        """Synapses with weights drawn by `initialiser`, e.g. `Dense.init(5, 200, Normal(1.5, 0.78), key=key)`."""
+        """Synapses with weights drawn by `initialiser`, e.g. `Dense.init(5, 200, Normal(1.5, 0.78), key=key)`.
+
+        It is asked for the shape (sources, neurons), as those of `jax.nn.initializers` expect, and what it draws is
+        transposed.
+        """
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
-        return cls(initialiser(key, (sources, neurons), dtype))
+        return cls(initialiser(key, (sources, neurons), dtype).T)
 
     @property
     def sources(self) -> int:
         """Number of presynaptic neurons."""
-        return self.weights.shape[0]
+        return self.weight.shape[1]
 
     @property
     def neurons(self) -> int:
         """Number of postsynaptic neurons."""
-        return self.weights.shape[1]
-
-    def charges(self, index: Int[Array, " events"]) -> Float[Array, "events neurons"]:
-        """What a spike of each of these sources adds to the currents."""
-        return jnp.take(self.weights, index, axis=0, mode="clip")
+        return self.weight.shape[0]
 
 
 class FeedForward(eqx.Module):
@@ -63,7 +68,7 @@ class FeedForward(eqx.Module):
     layers: tuple[tuple[Dense, AbstractNeuron], ...]
 
     def __init__(self, layers: Iterable[tuple[Dense, AbstractNeuron]]):
-        self.layers = tuple((connection, neuron) for connection, neuron in layers)
+        self.layers = tuple(_layer(number, layer) for number, layer in enumerate(layers))
         if not self.layers:
             raise ValueError("a network needs at least one layer (connection, neuron).")
         for number, (connection, neuron) in enumerate(self.layers):
@@ -82,3 +87,10 @@ class FeedForward(eqx.Module):
                 raise ValueError(
                     f"layer {number} has {lower.neurons} neurons, but layer {number + 1} has {upper.sources} sources."
                 )
+
+
+def _layer(number: int, layer: Any) -> tuple[Dense, AbstractNeuron]:
+    pair = tuple(layer) if isinstance(layer, list | tuple) else (layer,)
+    if len(pair) != 2 or not isinstance(pair[0], Dense) or not isinstance(pair[1], AbstractNeuron):
+        raise ValueError(f"layer {number} must be a pair (Dense, neuron), but is {layer!r}.")
+    return pair[0], pair[1]

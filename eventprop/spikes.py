@@ -1,10 +1,11 @@
 """Spike events: one sorted list for many sources (`Spikes`), or one list per neuron (`SpikeTrains`).
 
 Both are padded to a fixed length with infinite times, so that trials with different numbers of spikes share one
-compiled program. Everything is one trial; `jax.vmap` adds batches.
+compiled program. Leading axes are trials, or whatever else `jax.vmap` has put there.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from eventprop.parameters import is_concrete, numeric
 
 
 def bucket(events: int) -> int:
@@ -29,25 +32,37 @@ Occupied = tuple[Int[Array, "capacity"], Int[Array, ""]]
 """Flat positions [neuron, slot] of spikes (neurons * slots: none), and how many more there are."""
 
 
+def _indices(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        value = np.asarray(value)
+    if not isinstance(value, jax.Array | np.ndarray):
+        return value
+    if value.size and not jnp.issubdtype(value.dtype, jnp.integer):
+        raise ValueError(f"Spikes: index must hold integers, got {value.dtype}; convert it with .astype(int)")
+    return jnp.asarray(value, None if jnp.issubdtype(value.dtype, jnp.integer) else jnp.int32)
+
+
 class Spikes(eqx.Module):
     """The events of one trial in the order of their times: at `times[k]` the source `index[k]` spikes.
 
     - `times`: ascending and not negative; padded at the end with `inf`, which means no event.
     - `index`: the source neuron of each event; 0 at padding.
 
-    This constructor only looks at shapes and works on traced arrays. Data come in through `from_events`, `from_trains`
+    Both are [events], with leading axes for a batch of trials. This constructor looks at shapes and types alone, and
+    works on traced arrays: it raises `ValueError` for shapes that differ, times that are neither whole numbers nor
+    float32 or float64, and an index that is not whole. Data come in through `from_events`, `from_trains`
     and `from_raster`, which check the values, and leave through `to_events` and `to_raster`.
     """
 
-    times: Float[Array, "events"]
-    index: Int[Array, "events"]
+    times: Float[Array, "*batch events"] = eqx.field(converter=numeric("Spikes.times"))
+    index: Int[Array, "*batch events"] = eqx.field(converter=_indices)
 
     def __check_init__(self):
         times, index = np.shape(self.times), np.shape(self.index)
-        if len(times) != 1 or times != index:
+        if len(times) < 1 or times != index:
             raise ValueError(
-                f"Spikes: times and index must be vectors of the same length, got shapes {times} and {index}; "
-                "build the trials of a batch one by one and join them with Spikes.stack"
+                f"Spikes: times and index must both have the shape [events], or both that of a batch, "
+                f"[..., events], got {times} and {index}; Spikes.stack joins trials of different lengths"
             )
 
     @staticmethod
@@ -107,19 +122,20 @@ class Spikes(eqx.Module):
         """A batch for `jax.vmap`: the trials padded to the largest capacity among them, with a new leading axis."""
         if not trials:
             raise ValueError("trials must hold at least one Spikes, got an empty list")
-        capacity = max(trial.times.shape[0] for trial in trials)
+        capacity = max(trial.times.shape[-1] for trial in trials)
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(trial.pad(capacity) for trial in trials))
 
     def pad(self, capacity: int) -> "Spikes":
         """The same events with room for `capacity` of them. Raises `ValueError` if there is less room than now."""
-        extra = capacity - self.times.shape[0]
+        extra = capacity - self.times.shape[-1]
         if extra < 0:
-            raise ValueError(f"capacity must be at least the present one, {self.times.shape[0]}, got {capacity}")
-        return Spikes(jnp.pad(self.times, (0, extra), constant_values=jnp.inf), jnp.pad(self.index, (0, extra)))
+            raise ValueError(f"capacity must be at least the present one, {self.times.shape[-1]}, got {capacity}")
+        width = [(0, 0)] * (self.times.ndim - 1) + [(0, extra)]
+        return Spikes(jnp.pad(self.times, width, constant_values=jnp.inf), jnp.pad(self.index, width))
 
-    def count(self) -> Int[Array, ""]:
-        """The number of events."""
-        return jnp.sum(_present(self.times), dtype=jnp.int32)
+    def count(self) -> Int[Array, "*batch"]:
+        """The number of events of each trial."""
+        return jnp.sum(_present(self.times), axis=-1, dtype=jnp.int32)
 
     def to_events(self) -> tuple[np.ndarray, np.ndarray]:
         """Times and indices as NumPy arrays, without the padding."""
@@ -128,12 +144,14 @@ class Spikes(eqx.Module):
             raise ValueError(f"to_events takes one trial, got a batch of shape {times.shape}; select a trial first")
         return times[times != np.inf], index[times != np.inf]
 
-    def to_raster(self, neurons: int, dt: float, steps: int) -> Int[Array, "steps neurons"]:
+    def to_raster(self, neurons: int, dt: float, steps: int) -> Int[Array, "*batch steps neurons"]:
         """Counts per time bin: entry [step, neuron] counts the events with step dt <= time < (step + 1) dt.
 
         An event later than `steps` bins or from a source beyond `neurons` is an error, never dropped.
         """
         _check_dt(dt)
+        if self.times.ndim > 1:
+            return jax.vmap(lambda trial: trial.to_raster(neurons, dt, steps))(self)
         present = _present(self.times)
         outside = present & ~((self.times < steps * dt) & (self.index < neurons))
         step = jnp.where(present, jnp.floor(self.times / dt), 0).astype(jnp.int32)
@@ -145,34 +163,43 @@ class Spikes(eqx.Module):
 
 
 class SpikeTrains(eqx.Module):
-    """The spike times of each neuron of a layer: every row ascending, padded at its end with `inf` (no spike)."""
+    """The spike times of each neuron of a layer: every row ascending, padded at its end with `inf` (no spike).
 
-    times: Float[Array, "neurons slots"]
+    Leading axes are trials, or whatever else `jax.vmap` has put in front of [neurons, slots].
+    """
+
+    times: Float[Array, "*batch neurons slots"] = eqx.field(converter=numeric("SpikeTrains.times"))
 
     def __check_init__(self):
         shape = np.shape(self.times)
-        if len(shape) != 2 or shape[1] == 0:
-            raise ValueError(f"SpikeTrains: times must have the shape [neurons, slots] with slots >= 1, got {shape}")
+        if len(shape) < 2 or shape[-1] == 0:
+            raise ValueError(
+                f"SpikeTrains: times must have the shape [..., neurons, slots] with slots >= 1, got {shape}"
+            )
 
-    def first(self) -> Float[Array, "neurons"]:
+    def first(self) -> Float[Array, "*batch neurons"]:
         """The time of each neuron's first spike; `inf` if it is silent."""
-        return self.times[:, 0]
+        return self.times[..., 0]
 
-    def count(self) -> Int[Array, "neurons"]:
+    def count(self) -> Int[Array, "*batch neurons"]:
         """The number of spikes of each neuron."""
-        return jnp.sum(_present(self.times), axis=1, dtype=jnp.int32)
+        return jnp.sum(_present(self.times), axis=-1, dtype=jnp.int32)
 
-    def silent(self) -> Bool[Array, "neurons"]:
+    def silent(self) -> Bool[Array, "*batch neurons"]:
         """Whether each neuron has no spike at all."""
-        return ~_present(self.times[:, 0])
+        return ~_present(self.times[..., 0])
 
-    def merge(self, capacity: int | None = None, occupied: Occupied | None = None) -> tuple[Spikes, Int[Array, ""]]:
+    def merge(
+        self, capacity: int | None = None, occupied: Occupied | None = None
+    ) -> tuple[Spikes, Int[Array, "*batch"]]:
         """All trains as one sorted list of at most `capacity` events (default: all slots), and how many did not fit.
 
         Coincident spikes are in the order of their neurons, then of their slots. If there are more than `capacity`
         spikes, the latest ones are lost. Times are differentiable: tangents follow the permutation. `occupied`: the
         `occupied_slots` for this capacity, if they are known already.
         """
+        if self.times.ndim > 2:
+            return jax.vmap(lambda trains, occupied: trains.merge(capacity, occupied))(self, occupied)
         neurons, slots = self.times.shape
         total = neurons * slots
         capacity = total if capacity is None else capacity
@@ -203,7 +230,7 @@ def _merge_order(
     # `lax.cond` would always pay for both branches; it reads its carry, or XLA would move the sort out of the loop.
     def sort_all(carry):
         spikes = jnp.where(carry[1], flat, jnp.inf)
-        return sorted_positions(spikes, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.array(False)
+        return sorted_positions(spikes, lax.iota(jnp.int32, neurons * slots))[:capacity], jnp.zeros_like(carry[1])
 
     order, _ = lax.while_loop(lambda carry: carry[1], sort_all, (order, lost > 0))
     return order, lost
@@ -253,7 +280,7 @@ def _check_times(name: str, times: np.ndarray) -> None:
 
 
 def _check_dt(dt: float) -> None:
-    if not dt > 0:
+    if is_concrete(dt) and not np.all(np.asarray(dt) > 0):
         raise ValueError(f"dt must be a positive time step, got {dt}")
 
 

@@ -3,16 +3,17 @@
 # Boltzmann distributions
 from sal.boltzmann import Boltzmann as Boltzmann
 from sal.boltzmann import Moments as Moments
+from sal.boltzmann import all_states as all_states
 from sal.boltzmann import distribution_moments as distribution_moments
 from sal.boltzmann import kl_divergence as kl_divergence
 from sal.boltzmann import marginal as marginal
 from sal.boltzmann import state_index as state_index
-from sal.boltzmann import states as states
 
 # Connections
 from sal.connectivity import AbstractConnectivity as AbstractConnectivity
-from sal.connectivity import Dense as Dense
+from sal.connectivity import AbstractSynapses as AbstractSynapses
 from sal.connectivity import Layered as Layered
+from sal.connectivity import Recurrent as Recurrent
 
 # Neurons
 from sal.escape import AbstractEscape as AbstractEscape
@@ -26,10 +27,10 @@ from sal.feedback import Fixed as Fixed
 from sal.feedback import KolenPollack as KolenPollack
 from sal.feedback import SignConcordant as SignConcordant
 from sal.feedback import Transpose as Transpose
+from sal.feedback import affine_layers as affine_layers
 from sal.feedback import angle as angle
 from sal.feedback import dense_layers as dense_layers
-from sal.feedback import layers as layers
-from sal.feedback import plastic as plastic
+from sal.feedback import plastic_leaves as plastic_leaves
 from sal.feedback import with_feedback as with_feedback
 
 # Kernels: postsynaptic potentials and STDP windows
@@ -48,8 +49,8 @@ from sal.legacy import published_differences as published_differences
 
 # Networks
 from sal.network import Clamp as Clamp
-from sal.network import Moment as Moment
 from sal.network import Network as Network
+from sal.network import Snapshot as Snapshot
 from sal.network import Solution as Solution
 from sal.network import State as State
 from sal.network import simulate as simulate
@@ -67,32 +68,26 @@ from sal.pairing import NearestPairs as NearestPairs
 from sal.pairing import Shared as Shared
 from sal.pairing import Swept as Swept
 from sal.pairing import one_by_one as one_by_one
-
-# Two neurons under SAL
-from sal.phase_plane import Deviation as Deviation
-from sal.phase_plane import attractor as attractor
-from sal.phase_plane import deviation as deviation
-from sal.phase_plane import phase_plane as phase_plane
-from sal.phase_plane import relative_deviation as relative_deviation
-from sal.phase_plane import relaxation as relaxation
+from sal.pairs import SpikeTimes as SpikeTimes
 from sal.rdd import RDDNet as RDDNet
 from sal.results import RESULTS as RESULTS
 
 # Learning rules
 from sal.rules import align as align
-from sal.rules import kolen_pollack as kolen_pollack
 from sal.rules import wake_sleep as wake_sleep
+from sal.rules import weight_decay as weight_decay
 
 # Sampling with spikes
 from sal.sampling import accumulate as accumulate
-from sal.sampling import measure as measure
-from sal.sampling import overlap as overlap
+from sal.sampling import measure_moments as measure_moments
+from sal.sampling import overlap_stdp as overlap_stdp
 from sal.sampling import sample as sample
 from sal.sampling import spike_moments as spike_moments
 from sal.sampling import state_moments as state_moments
 from sal.spikes import Raster as Raster
 from sal.stdp import STDP as STDP
 from sal.stdp import Sums as Sums
+from sal.stdp import Traces as Traces
 from sal.symmnet import AbstractTwin as AbstractTwin
 from sal.symmnet import SALNet as SALNet
 from sal.symmnet import symmetrize as symmetrize
@@ -101,5 +96,13 @@ from sal.symmnet import symmetrize as symmetrize
 from sal.theory import SpikeTimingDifferences as SpikeTimingDifferences
 from sal.theory import SteadyState as SteadyState
 from sal.theory import expected_update as expected_update
-from sal.theory import pair as pair
 from sal.theory import steady_state as steady_state
+from sal.theory import two_neurons as two_neurons
+
+# Two neurons under SAL
+from sal.two_weights import Deviation as Deviation
+from sal.two_weights import attractor as attractor
+from sal.two_weights import deviation as deviation
+from sal.two_weights import phase_plane as phase_plane
+from sal.two_weights import relative_deviation as relative_deviation
+from sal.two_weights import relaxation as relaxation

@@ -51,23 +51,23 @@ class Fixed(AbstractTransport):
     It is also the place for backward weights that are learned elsewhere (SAL, RDD) and written here.
     """
 
-    weights: Weights
+    weight: Weights
 
     @classmethod
     def init(cls, weight: Weights, key: PRNGKeyArray) -> "Fixed":
         return cls(kaiming_uniform(weight, key))
 
     def backward(self, weight: Weights) -> Weights:
-        return self.weights
+        return self.weight
 
     def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
-        return _transported(layer, self.weights, x)
+        return _transported(layer, self.weight, x)
 
 
 class SignConcordant(AbstractTransport):
     """B = sgn(W) |B_0| with a fixed random B_0, element by element (section 5.3, method 2)."""
 
-    weights: Weights
+    weight: Weights
     """B_0."""
 
     @classmethod
@@ -75,7 +75,7 @@ class SignConcordant(AbstractTransport):
         return cls(kaiming_uniform(weight, key))
 
     def backward(self, weight: Weights) -> Weights:
-        return jnp.sign(weight) * jnp.abs(self.weights)
+        return jnp.sign(weight) * jnp.abs(self.weight)
 
     def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
         return _transported(layer, self.backward(_weight(layer)), x)
@@ -88,18 +88,18 @@ class KolenPollack(AbstractTransport):
     gradient: under gradient descent with the rate eta as (1 - eta lambda)^t.
     """
 
-    weights: Weights
+    weight: Weights
 
     @classmethod
     def init(cls, weight: Weights, key: PRNGKeyArray) -> "KolenPollack":
         return cls(kaiming_uniform(weight, key))
 
     def backward(self, weight: Weights) -> Weights:
-        return self.weights
+        return self.weight
 
     def run(self, layer: Callable[[Array], Array], x: Array) -> Array:
-        tied = eqx.tree_at(_weight, layer, _tie((_weight(layer), self.weights)))
-        return _transported(tied, self.weights, x)
+        tied = eqx.tree_at(_weight, layer, _tie((_weight(layer), self.weight)))
+        return _transported(tied, self.weight, x)
 
 
 class Connection(eqx.Module):
@@ -140,6 +140,16 @@ class Connection(eqx.Module):
         return self.layer.weight
 
     @property
+    def neurons(self) -> int:
+        """How many neurons, or channels, the layer has."""
+        return self.weight.shape[0]
+
+    @property
+    def sources(self) -> int:
+        """From how many neurons, or channels, it receives."""
+        return self.weight.shape[1]
+
+    @property
     def backward(self) -> Weights:
         """B."""
         return self.transport.backward(self.layer.weight)
@@ -150,14 +160,14 @@ class Connection(eqx.Module):
         return angle(self.weight, self.backward)
 
 
-def layers(model: PyTree) -> list[Any]:
+def affine_layers(model: PyTree) -> list[Any]:
     """All layers of `model` that can have a transport: `Connection`, `equinox.nn.Linear` and `equinox.nn.Conv`."""
     return [leaf for leaf in jax.tree.leaves(model, is_leaf=_is_layer) if _is_layer(leaf)]
 
 
 def dense_layers(model: PyTree) -> list[Any]:
-    """Those of `layers` that are dense."""
-    return [layer for layer in layers(model) if _weight(layer).ndim == 2]
+    """Those of `affine_layers` that are dense."""
+    return [layer for layer in affine_layers(model) if _weight(layer).ndim == 2]
 
 
 def with_feedback(
@@ -165,14 +175,14 @@ def with_feedback(
     kind: type[AbstractTransport],
     *,
     key: PRNGKeyArray,
-    where: Callable[[Any], Sequence[Any]] = layers,
+    where: Callable[[Any], Sequence[Any]] = affine_layers,
 ) -> PyTree:
     """`model` with a new transport of one kind in each of its layers, or of those that `where(model)` lists.
 
         model = with_feedback(model, Fixed, key=key)                              # feedback alignment, but
         model = with_feedback(model, Transpose, key=key, where=dense_layers)      # exact in the dense layers
 
-    Raises `ValueError` if `where` lists none, or something else.
+    Raises `ValueError` if `where` lists none, one twice, something else, or layers that are not in `model`.
     """
     chosen = where(model)
     if not chosen or not all(map(_is_layer, chosen)):
@@ -189,13 +199,24 @@ def with_feedback(
 
 
 def replace_layers(model: PyTree, old: Sequence[Any], new: Sequence[Any]) -> PyTree:
-    """`model` with its layers `old` (some of `layers(model)`) replaced by `new`."""
+    """`model` with its layers `old` (some of `affine_layers(model)`) replaced by `new`.
+
+    Raises `ValueError` if one of them is not in `model`, or named twice.
+    """
     # equinox.tree_at cannot find layers by their kind, or by the shape of their weights.
     replacement = {id(layer): layer_new for layer, layer_new in zip(old, new, strict=True)}
+    there = {id(layer) for layer in affine_layers(model)}
+    missing = [layer for layer in old if id(layer) not in there]
+    if missing or len(replacement) < len(old):
+        raise ValueError(
+            f"where(model) must list layers of the model that it is given, each once; it lists {len(old)}, of which "
+            f"{len(missing)} are not in the model (layers inside a Connection count as that) and "
+            f"{len(old) - len(replacement)} are named again"
+        )
     return jax.tree.map(lambda node: replacement.get(id(node), node), model, is_leaf=_is_layer)
 
 
-def plastic(model: PyTree) -> PyTree:
+def plastic_leaves(model: PyTree) -> PyTree:
     """Booleans in the structure of `model`, for `equinox.partition` or `optax.masked`: what gradients change.
 
     True for arrays of floating-point numbers but for the weights of `Fixed` and `SignConcordant`, whose gradient is

@@ -2,10 +2,15 @@
 
 import abc
 import math
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
+
+from sal._numbers import as_parameter, as_static, check_positive
 
 Time = float | Float[Array, "..."]
 
@@ -41,14 +46,15 @@ class AbstractKernel(AbstractTrace):
 
     @property
     @abc.abstractmethod
-    def duration(self) -> float:
+    def duration(self) -> Time:
         """The time after which kappa stays below 1e-7 of its maximum."""
 
 
 class AbstractFinite(AbstractKernel):
     """A kernel of any shape that ends: subclass it with `__call__` and `duration` for one of your own.
 
-    Its state is the number of steps since each of the last spikes, as many as fit into `duration`.
+    Its state is the number of steps since each of the last spikes, as many as fit into `duration`, which therefore is
+    a plain number (where it depends on arrays: that of the longest of them).
     """
 
     def init(self, shape: tuple[int, ...], tau_ref: float) -> Int[Array, "spikes *shape"]:
@@ -65,55 +71,67 @@ class AbstractFinite(AbstractKernel):
 
 
 class Rectangular(AbstractFinite):
-    """kappa(s) = 1 for 0 <= s <= tau (Eq. 9). With tau = tau_ref, the PSP of neural sampling."""
+    """kappa(s) = 1 for 0 <= s <= tau (Eq. 9). With tau = tau_ref, the PSP of neural sampling.
 
-    tau: float
+    - `tau`: may be an array, traced too.
+    - `longest`: the duration, at least `tau`, which decides how many spikes are remembered (static; by default the
+        value of `tau`; must be given where that is traced).
+    """
 
-    def __check_init__(self):
-        _check_positive("Rectangular", tau=self.tau)
+    tau: Time
+    longest: float | None = eqx.field(static=True)
+
+    def __init__(self, tau: Time, longest: float | None = None):
+        self.tau, self.longest = _finite("Rectangular", tau, longest)
 
     def __call__(self, age: Array) -> Array:
-        # s is a multiple of the time step and may have been rounded; the margin is far below any step.
-        return jnp.where((age >= 0) & (age <= self.tau * (1 + 1e-5)), 1.0, 0.0).astype(age.dtype)
+        # s is a multiple of half the time step and may have been rounded.
+        margin = 1 + 8 * float(jnp.finfo(age.dtype).eps)
+        return jnp.where((age >= 0) & (age <= self.tau * margin), 1.0, 0.0).astype(age.dtype)
 
     @property
     def duration(self) -> float:
-        return self.tau
+        return _known(self)
 
 
 class Triangular(AbstractFinite):
     """kappa(s) = max(1 - s / tau, 0): with tau = tau_ref, the share of a refractory period that two spikes overlap.
 
     (In the paper, after Eq. 33, a sign of its formula is misprinted.)
+
+    - `tau`: may be an array, traced too.
+    - `longest`: the duration, at least `tau`, which decides how many spikes are remembered (static; by default the
+        value of `tau`; must be given where that is traced).
     """
 
-    tau: float
+    tau: Time
+    longest: float | None = eqx.field(static=True)
 
-    def __check_init__(self):
-        _check_positive("Triangular", tau=self.tau)
+    def __init__(self, tau: Time, longest: float | None = None):
+        self.tau, self.longest = _finite("Triangular", tau, longest)
 
     def __call__(self, age: Array) -> Array:
         return jnp.where(age >= 0, jnp.maximum(1 - age / self.tau, 0), 0)
 
     @property
     def duration(self) -> float:
-        return self.tau
+        return _known(self)
 
 
 class Exponential(AbstractKernel):
-    """kappa(s) = amplitude exp(-s / tau). Its state decays exactly."""
+    """kappa(s) = amplitude exp(-s / tau). Its state decays exactly. Both parameters may be arrays, traced too."""
 
-    tau: float
-    amplitude: float = 1.0
+    tau: Time = eqx.field(converter=lambda x: as_parameter("Exponential: tau", x))
+    amplitude: Time = eqx.field(default=1.0, converter=lambda x: as_parameter("Exponential: amplitude", x))
 
     def __check_init__(self):
-        _check_positive("Exponential", tau=self.tau)
+        check_positive("Exponential", tau=self.tau)
 
     def __call__(self, age: Array) -> Array:
         return _decay(age, self.tau) * self.amplitude
 
     @property
-    def duration(self) -> float:
+    def duration(self) -> Time:
         return 16.2 * self.tau
 
     def init(self, shape: tuple[int, ...], tau_ref: float) -> Float[Array, "*shape"]:
@@ -127,19 +145,22 @@ class Exponential(AbstractKernel):
 
 
 class Alpha(AbstractKernel):
-    """kappa(s) = area s / tau^2 exp(-s / tau) (Eq. 6, where the area is tau_ref). Its state is integrated exactly."""
+    """kappa(s) = area s / tau^2 exp(-s / tau) (Eq. 6, where the area is tau_ref). Its state is integrated exactly.
 
-    tau: float
-    area: float
+    Both parameters may be arrays, traced too.
+    """
+
+    tau: Time = eqx.field(converter=lambda x: as_parameter("Alpha: tau", x))
+    area: Time = eqx.field(converter=lambda x: as_parameter("Alpha: area", x))
 
     def __check_init__(self):
-        _check_positive("Alpha", tau=self.tau)
+        check_positive("Alpha", tau=self.tau)
 
     def __call__(self, age: Array) -> Array:
         return self.area / self.tau**2 * age * _decay(age, self.tau)
 
     @property
-    def duration(self) -> float:
+    def duration(self) -> Time:
         return 20.5 * self.tau
 
     def init(self, shape: tuple[int, ...], tau_ref: float) -> Float[Array, "2 *shape"]:
@@ -157,41 +178,52 @@ class Alpha(AbstractKernel):
 
 
 class DoubleExponential(AbstractKernel):
-    """kappa(s) = area (exp(-s / decay) - exp(-s / rise)) / (decay - rise). Its state is integrated exactly."""
+    """kappa(s) = area (exp(-s / decay) - exp(-s / rise)) / (decay - rise), and its limit `Alpha` where they are equal.
 
-    rise: float
-    decay: float
-    area: float
+    Its state is integrated exactly. All parameters may be arrays, traced too, with `rise` not above `decay`.
+    """
+
+    rise: Time = eqx.field(converter=lambda x: as_parameter("DoubleExponential: rise", x))
+    decay: Time = eqx.field(converter=lambda x: as_parameter("DoubleExponential: decay", x))
+    area: Time = eqx.field(converter=lambda x: as_parameter("DoubleExponential: area", x))
 
     def __check_init__(self):
-        _check_positive("DoubleExponential", rise=self.rise, decay=self.decay)
-        if not self.rise < self.decay:
+        check_positive("DoubleExponential", rise=self.rise, decay=self.decay)
+        known = not isinstance(self.rise, Tracer) and not isinstance(self.decay, Tracer)
+        if known and np.any(np.asarray(self.rise) > np.asarray(self.decay)):
             raise ValueError(
-                f"DoubleExponential: rise must be below decay, got rise {self.rise} and decay {self.decay}; "
-                "for equal time constants use Alpha(tau, area)"
+                f"DoubleExponential: rise must not be above decay, got rise {self.rise} and decay {self.decay}; "
+                "swap them"
             )
 
     def __call__(self, age: Array) -> Array:
-        return self._scale * (_decay(age, self.decay) - _decay(age, self.rise))
+        later = jnp.where(age >= 0, age, 0)
+        return jnp.where(age >= 0, self.area * self._unit(later), 0)
 
     @property
-    def duration(self) -> float:
+    def duration(self) -> Time:
         return 20.5 * self.decay
 
-    @property
-    def _scale(self) -> float:
-        return self.area / (self.decay - self.rise)
+    def _unit(self, age: Time) -> Array:
+        """kappa of area 1. The difference of the exponentials is written as one that does not cancel."""
+        age = jnp.asarray(age, jnp.result_type(float) if isinstance(age, float) else None)
+        product = self.rise * self.decay
+        return age / product * jnp.exp(-age / self.decay) * _mean_decay(age * ((self.decay - self.rise) / product))
 
     def init(self, shape: tuple[int, ...], tau_ref: float) -> Float[Array, "2 *shape"]:
         return jnp.zeros((2, *shape))
 
     def update(self, state: Array, spikes: Array, dt: Time) -> Array:
-        slow, fast = state
-        return jnp.stack([slow * jnp.exp(-dt / self.decay) + spikes, fast * jnp.exp(-dt / self.rise) + spikes])
+        # The sum of the slower exponentials, and that of kappa: sums of positive terms, for any two time constants.
+        slow, response = state
+        return jnp.stack([slow * jnp.exp(-dt / self.decay) + spikes, self._later(slow, response, dt)])
 
     def read(self, state: Array, elapsed: Time, dt: Time) -> Array:
-        slow, fast = state
-        return self._scale * (slow * jnp.exp(-elapsed / self.decay) - fast * jnp.exp(-elapsed / self.rise))
+        slow, response = state
+        return self.area * self._later(slow, response, elapsed)
+
+    def _later(self, slow: Array, response: Array, elapsed: Time) -> Array:
+        return response * jnp.exp(-elapsed / self.rise) + slow * self._unit(elapsed)
 
 
 class LastSpike(AbstractTrace):
@@ -221,7 +253,30 @@ def _decay(age: Array, tau: Time) -> Array:
     return jnp.where(age >= 0, jnp.exp(-jnp.where(age >= 0, age, 0) / tau), 0)
 
 
-def _check_positive(where: str, **values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{where}: {name} must be positive, got {value}")
+def _mean_decay(x: Array) -> Array:
+    """(1 - exp(-x)) / x, the mean of exp(-y) over 0 < y < x, and 1 at x = 0, with all derivatives."""
+    small = jnp.abs(x) < 0.05
+    series = 1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6 * (1 - x / 7 * (1 - x / 8 * (1 - x / 9)))))))
+    safe = jnp.where(small, 1, x)
+    return jnp.where(small, series, -jnp.expm1(-safe) / safe)
+
+
+def _finite(where: str, tau: Any, longest: float | None) -> tuple[Time, float | None]:
+    tau = as_parameter(f"{where}: tau", tau)
+    check_positive(where, tau=tau)
+    known = None if isinstance(tau, Tracer) else float(np.max(np.asarray(tau)))
+    if longest is None:
+        return tau, known
+    longest = as_static(f"{where}: longest", longest)
+    if known is not None and known > longest * (1 + 1e-6):
+        raise ValueError(f"{where}: longest must be at least tau, got longest {longest} and tau {tau}")
+    return tau, longest
+
+
+def _known(kernel: Rectangular | Triangular) -> float:
+    if kernel.longest is None:
+        raise TypeError(
+            f"{type(kernel).__name__}: tau is traced, so its duration, which decides how many spikes are remembered, "
+            f"is not known; give the longest one, {type(kernel).__name__}(tau, longest=...)"
+        )
+    return kernel.longest

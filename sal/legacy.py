@@ -13,7 +13,7 @@ def published_differences(network: Network, *, dt: float, states: int) -> SpikeT
 
     It differs from the distribution of nearest spikes: differences of `states` and more are left out, coincident spikes
     do not end the search for a pair but start it anew, the search takes `states` + 1 steps in all, and each side is
-    normalised to 1/2. `sal.pair` with `Rectangular(tau_ref - dt)` is their rectangular PSP.
+    normalised to 1/2. `sal.two_neurons` with `Rectangular(tau_ref - dt)` is their rectangular PSP.
     """
     step = step_probabilities(
         network, psp_of_last_spike(network), dt, count_steps("tau_ref", network.tau_ref, dt), states
@@ -23,7 +23,7 @@ def published_differences(network: Network, *, dt: float, states: int) -> SpikeT
     sides = _later(mirrored, found.states.T), _later(step, found.states)
     zero = jnp.zeros_like(found.differences.ratio)
     later = jnp.stack([side / (2 * jnp.sum(side)) for side in sides])
-    return SpikeTimingDifferences(later, zero, zero, found.differences.rate, dt, dt)
+    return SpikeTimingDifferences(later, zero, zero + 1, zero, found.differences.rate, dt, dt)
 
 
 def _later(step: Step, stationary: Float[Array, "states states"]) -> Float[Array, " lags"]:

@@ -1,7 +1,7 @@
 """Networks of stochastic neurons, and their simulation (Gierlich et al., section 4.1)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from sal.connectivity import AbstractConnectivity
+from sal._numbers import Clock, as_arrays, as_float, as_static
+from sal.connectivity import AbstractConnectivity, AbstractSynapses
 from sal.escape import AbstractEscape, LogisticEscape
-from sal.kernels import NEVER, AbstractTrace, Rectangular
+from sal.kernels import NEVER, AbstractTrace, Rectangular, Time
 from sal.order import AbstractOrder, Sweep
 from sal.results import RESULTS
 from sal.spikes import Raster
@@ -27,11 +28,14 @@ class Network(eqx.Module):
     A neuron whose last spike is at least `tau_ref` ago fires with the probability that `escape` gives for u. The PSP is
     `trace` (default: rectangular, as long as the refractory period). With the defaults and symmetric weights a network
     samples from a Boltzmann distribution, see `sal.boltzmann`.
+
+    `tau_ref` decides numbers of steps, and so is static; all else may be traced, and `jax.vmap` builds and runs many
+    networks side by side.
     """
 
     connectivity: AbstractConnectivity
     bias: Float[Array, " neurons"]
-    tau_ref: float
+    tau_ref: float = eqx.field(static=True)
     trace: AbstractTrace
     escape: AbstractEscape
     order: AbstractOrder
@@ -39,13 +43,14 @@ class Network(eqx.Module):
     def __init__(
         self,
         connectivity: AbstractConnectivity,
-        bias: Float[Array, " neurons"],
-        tau_ref: float,
+        bias: ArrayLike | Sequence,
+        tau_ref: Time | int,
         *,
         trace: AbstractTrace | None = None,
         escape: AbstractEscape = LogisticEscape(),
         order: AbstractOrder = Sweep(),
     ):
+        tau_ref, bias = as_static("Network: tau_ref", tau_ref), as_float("Network: bias", bias)
         if not tau_ref > 0:
             raise ValueError(f"Network: tau_ref must be positive, got {tau_ref}")
         if np.shape(bias) != (connectivity.neurons,):
@@ -54,10 +59,29 @@ class Network(eqx.Module):
         self.trace = Rectangular(tau_ref) if trace is None else trace
         self.escape, self.order = escape, order
 
-    def init(self) -> "State":
-        """The state of a network that has never spiked."""
+    def init(self, dt: float | None = None) -> "State":
+        """The state of a network that has never spiked.
+
+        With `dt` it is one for steps of `dt`, known while a program is traced. Else the first simulation decides, and
+        whether the following ones have the same dt can be seen only when they run.
+        """
         shape = (self.connectivity.neurons,)
-        return State(jnp.full(shape, NEVER, jnp.int32), self.trace.init(shape, self.tau_ref), jnp.int32(0))
+        trace = self.trace.init(shape, self.tau_ref)
+        return State(jnp.full(shape, NEVER, jnp.int32), trace, jnp.int32(0), Clock.new(dt))
+
+    def signals(self, spikes: Raster) -> dict[str, "Network"]:
+        """`pre` and `post` for learning rules: `rule.update(updates, state, params, **network.signals(spikes))`.
+
+        Both have the structure of the network's arrays (`equinox.filter(network, equinox.is_inexact_array)`): at each
+        weight [post, pre] the spikes of its sources, or of its neurons, and None elsewhere. `spikes` are those of this
+        network, with any replicas.
+        """
+        nothing = jax.tree.map(lambda _: None, eqx.filter(self, eqx.is_inexact_array))
+        pairs = self.connectivity.signals(spikes)
+        return {
+            name: eqx.tree_at(lambda n: n.connectivity, nothing, pair)
+            for name, pair in zip(("pre", "post"), pairs, strict=True)
+        }
 
 
 class State(eqx.Module):
@@ -68,19 +92,34 @@ class State(eqx.Module):
     trace: PyTree
     step: Int[Array, ""]
     """How many steps lie behind; with the key it names the random numbers of the next one."""
+    clock: Clock
+    """The time step in which the state counts."""
 
 
 class Clamp(eqx.Module):
     """Neurons held in a state: where `neurons` is True they are refractory (z = 1) or silent (z = 0) as `z` says.
 
     A neuron held at 1 fires after every refractory period. Use `jax.vmap` for a batch of patterns.
+
+    Raises `ValueError` for `neurons` that are no bools (numbers of neurons, say), and for shapes that differ.
     """
 
-    neurons: Bool[Array, "*patterns neurons"]
-    z: Bool[Array, "*patterns neurons"]
+    neurons: Bool[Array, "*patterns neurons"] = eqx.field(converter=jnp.asarray)
+    z: Bool[Array, "*patterns neurons"] = eqx.field(converter=lambda z: jnp.asarray(z).astype(bool))
+
+    def __check_init__(self):
+        if self.neurons.dtype != bool:
+            raise ValueError(
+                f"Clamp: neurons must be bools, one per neuron, got {self.neurons.dtype}; for the neurons with the "
+                "numbers `held` use jnp.zeros(n, bool).at[held].set(True)"
+            )
+        if self.neurons.shape != self.z.shape:
+            raise ValueError(
+                f"Clamp: neurons and z must have the same shape, got {self.neurons.shape} and {self.z.shape}"
+            )
 
 
-class Moment(eqx.Module):
+class Snapshot(eqx.Module):
     """One step of a network, as `observe` sees it."""
 
     spikes: Bool[Array, " neurons"]
@@ -96,46 +135,87 @@ class Solution(eqx.Module):
     spikes: Raster
     state: State
     observed: PyTree
+    """What `observe` returned at each step."""
     saturated: Int[Array, ""]
     """How many times a rate exceeded 1 / dt."""
     result: RESULTS
 
+    def signals(self, network: Network) -> dict[str, Network]:
+        """`pre` and `post` for learning rules: `network.signals(self.spikes)`."""
+        return network.signals(self.spikes)
+
 
 def simulate(
     network: Network,
-    t1: float,
+    t1: Time | int,
     *,
-    dt: float,
+    dt: Time | int,
     key: PRNGKeyArray,
     state: State | None = None,
     drive: Float[Array, " neurons"] | Float[Array, "time neurons"] | None = None,
     clamp: Clamp | None = None,
-    observe: Callable[[Moment], Any] | None = None,
+    observe: Callable[[Snapshot], Any] | None = None,
     throw: bool = True,
 ) -> Solution:
     """Simulates a network for the time `t1` in steps of `dt`.
 
+    - `t1`, `dt`: decide the number of steps, and so are plain numbers. A new one compiles a new program; other numbers
+        in `network`, `drive` and `clamp` do not, nor does a second call. (`observe` should be the same function, too.)
     - `state`: of an earlier solution; with the same key the run then goes on as if it had not been cut.
     - `drive`: is added to the membrane potentials, constant or step by step.
     - `observe`: what to record of every step beside the spikes, stacked in `Solution.observed`.
 
     Use `jax.vmap` over keys for replicas of a network, and over networks for many different ones.
 
-    Raises `ValueError` if `tau_ref` or `t1` is no multiple of `dt`; a runtime error, or with `throw=False` a result, if
-    a rate saturates or a potential is not finite.
+    Raises `ValueError` if `tau_ref` or `t1` is no multiple of `dt`, if `drive`, `clamp` or `state` are those of another
+    number of neurons, or if `state` counts in steps of another dt (an error at run time where only that tells); a
+    runtime error, or with `throw=False` a result, if a rate saturates or a potential is not finite.
     """
+    t1, dt = as_static("t1", t1), as_static("dt", dt)
     steps, refractory = count_steps("t1", t1, dt), count_steps("tau_ref", network.tau_ref, dt)
-    state = network.init() if state is None else state
+    begin = network.init(dt) if state is None else state
+    _check_shapes(network, steps, begin, drive, clamp)
+    age, clock = begin.clock.checked(begin.age, dt)
+    begin = State(age, begin.trace, begin.step, clock)
+    network, begin, drive, clamp = as_arrays((network, begin, drive, clamp))
+    return _simulate(network, begin, drive, clamp, key, steps, refractory, dt, observe, throw)
+
+
+def _check_shapes(network: Network, steps: int, state: State, drive: Any, clamp: Clamp | None) -> None:
     shape = (network.connectivity.neurons,)
     if drive is not None and np.shape(drive) not in (shape, (steps, *shape)):
         raise ValueError(f"drive must have the shape {shape} or {(steps, *shape)}, got {np.shape(drive)}")
+    if clamp is not None and clamp.neurons.shape != shape:
+        raise ValueError(
+            f"clamp must have one entry per neuron, the shape {shape}, got {clamp.neurons.shape}; use jax.vmap over "
+            "clamp for a batch of patterns"
+        )
+    if np.shape(state.age) != shape:
+        raise ValueError(f"state must be one of {shape[0]} neurons, got one of the shape {np.shape(state.age)}")
+
+
+@eqx.filter_jit
+def _simulate(
+    network: Network,
+    state: State,
+    drive: Array | None,
+    clamp: Clamp | None,
+    key: PRNGKeyArray,
+    steps: int,
+    refractory: int,
+    dt: float,
+    observe: Callable[[Snapshot], Any] | None,
+    throw: bool,
+) -> Solution:
     bias = network.bias if drive is None or np.ndim(drive) == 2 else network.bias + drive
     varying = drive if drive is not None and np.ndim(drive) == 2 else None
+
+    synapses = network.connectivity.synapses()
 
     def step(carry, drive):
         state, saturated, finite = carry
         now = bias if drive is None else bias + drive
-        state, moment, too_fast = _step(network, state, now, clamp, refractory, dt, key)
+        state, moment, too_fast = _step(network, synapses, state, now, clamp, refractory, dt, key)
         saturated += too_fast
         finite &= jnp.all(jnp.isfinite(moment.potential))
         observed = None if observe is None else observe(moment)
@@ -150,7 +230,16 @@ def simulate(
     return Solution(Raster(spikes, dt), state, observed, saturated, result)
 
 
-def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refractory: int, dt: float, key: Any):
+def _step(
+    network: Network,
+    synapses: AbstractSynapses,
+    state: State,
+    bias: Array,
+    clamp: Clamp | None,
+    refractory: int,
+    dt: float,
+    key: Any,
+):
     noise = jax.random.uniform(jax.random.fold_in(key, state.step), bias.shape, bias.dtype)
     ready = state.age >= refractory - 1
     elapsed = network.order.elapsed(dt)
@@ -171,16 +260,17 @@ def _step(network: Network, state: State, bias: Array, clamp: Clamp | None, refr
         spikes = ready_ & (noise_ < chance)
         return jnp.where(spikes, spiked_, silent_), spikes
 
-    drives, spikes = network.order.update(network.connectivity, fire, read(state.trace))
+    drives, spikes = network.order.update(synapses, fire, read(state.trace))
     age = jnp.where(spikes, 0, jnp.minimum(state.age + 1, NEVER))
     trace = network.trace.update(state.trace, spikes.astype(bias.dtype), dt)
     saturated = ready & (network.escape.probability(bias + drives, network.tau_ref, dt) > 1)
-    moment = Moment(spikes, age < refractory, bias + drives)
-    return State(age, trace, state.step + 1), moment, jnp.sum(saturated, dtype=jnp.int32)
+    moment = Snapshot(spikes, age < refractory, bias + drives)
+    return State(age, trace, state.step + 1, state.clock), moment, jnp.sum(saturated, dtype=jnp.int32)
 
 
-def count_steps(name: str, time: float, dt: float) -> int:
+def count_steps(name: str, time: Time | int, dt: Time | int) -> int:
     """How many steps `time` is."""
+    time, dt = as_static(name, time), as_static("dt", dt)
     if not dt > 0:
         raise ValueError(f"dt must be positive, got {dt}")
     steps = round(time / dt)

@@ -5,7 +5,7 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Bool, Float
 
-from sal.connectivity import AbstractConnectivity, Fire
+from sal.connectivity import AbstractSynapses, Fire
 from sal.kernels import Time
 
 
@@ -18,7 +18,7 @@ class AbstractOrder(eqx.Module):
 
     @abc.abstractmethod
     def update(
-        self, connectivity: AbstractConnectivity, fire: Fire, traces: Float[Array, " neurons"]
+        self, synapses: AbstractSynapses, fire: Fire, traces: Float[Array, " neurons"]
     ) -> tuple[Float[Array, " neurons"], Bool[Array, " neurons"]]:
         """Lets all neurons `fire` once. Returns what drove each neuron, and the spikes."""
 
@@ -32,8 +32,8 @@ class Parallel(AbstractOrder):
     def elapsed(self, dt: Time) -> Time:
         return dt
 
-    def update(self, connectivity: AbstractConnectivity, fire: Fire, traces: Array) -> tuple[Array, Array]:
-        drives = connectivity.drive(traces)
+    def update(self, synapses: AbstractSynapses, fire: Fire, traces: Array) -> tuple[Array, Array]:
+        drives = synapses.drive(traces)
         _, spikes = fire(0, drives)
         return drives, spikes
 
@@ -49,5 +49,5 @@ class Sweep(AbstractOrder):
     def elapsed(self, dt: Time) -> Time:
         return dt / 2
 
-    def update(self, connectivity: AbstractConnectivity, fire: Fire, traces: Array) -> tuple[Array, Array]:
-        return connectivity.sweep(fire, traces)
+    def update(self, synapses: AbstractSynapses, fire: Fire, traces: Array) -> tuple[Array, Array]:
+        return synapses.sweep(fire, traces)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool
 
 from sal.kernels import AbstractKernel, AbstractTrace, LastSpike, Time
 
-PreFirst = bool | Bool[Array, "post pre"]
+PreFirst = bool | Bool[Array, "_post _pre"]
 
 
 class AbstractPairing(eqx.Module):
@@ -63,6 +63,8 @@ class AbstractCoincidence(eqx.Module):
 
     pre_first: eqx.AbstractVar[PreFirst | None]
     """Whether such a pair is causal (True) or anti-causal (False), or has no order (None)."""
+    mask: eqx.AbstractVar[Bool[Array, "_post _pre"] | None]
+    """False where there is no synapse, so that no pairs are counted; None: nowhere."""
     share: eqx.AbstractClassVar[float]
     """The part of a pair without order that counts as causal, and as much as anti-causal, 0 apart."""
 
@@ -75,6 +77,7 @@ class Dropped(AbstractCoincidence):
     """Coincident spikes are no pair."""
 
     pre_first: ClassVar[None] = None
+    mask: ClassVar[None] = None
     share: ClassVar[float] = 0.0
 
 
@@ -82,6 +85,7 @@ class Shared(AbstractCoincidence):
     """Coincident spikes are half a causal and half an anti-causal pair, with a spike-timing difference of zero."""
 
     pre_first: ClassVar[None] = None
+    mask: ClassVar[None] = None
     share: ClassVar[float] = 0.5
 
 
@@ -90,13 +94,18 @@ class Swept(AbstractCoincidence):
 
     Where `pre_first` (a bool, or one per synapse, [post, pre]) is True, the presynaptic neuron is updated before the
     postsynaptic one, and spikes within the same step are a causal pair half a step apart; elsewhere an anti-causal one.
+    Where `mask` is False there is no synapse, and nothing is counted.
     """
 
     pre_first: PreFirst
+    mask: Bool[Array, "_post _pre"] | None = None
     share: ClassVar[float] = 0.0
 
 
 def one_by_one(neurons: int) -> Swept:
-    """The coincidences of `Dense` synapses that are swept in the order of the neurons' numbers."""
+    """The coincidences of `Recurrent` synapses that are swept in the order of the neurons' numbers.
+
+    No neuron has a synapse onto itself: nothing is counted on the diagonal.
+    """
     order = jnp.arange(neurons)
-    return Swept(order[None, :] < order[:, None])
+    return Swept(order[None, :] < order[:, None], order[None, :] != order[:, None])

@@ -1,16 +1,24 @@
 """Regression discontinuity design: backward weights from the causal effect of spikes (Guerguiev et al. 2019)."""
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from sal.symmnet import AbstractTwin, Chain, check_counts
+from sal._numbers import as_arrays, as_parameter, check_positive
+from sal.kernels import Time
+from sal.network import count_steps
+from sal.symmnet import AbstractTwin, Chain, _static, all_finite, check_counts
+
+
+def _parameter(name: str, default: float) -> Any:
+    return eqx.field(default=default, converter=lambda x: as_parameter(f"RDDNet: {name}", x))
 
 
 class RDDNet(AbstractTwin):
@@ -35,43 +43,52 @@ class RDDNet(AbstractTwin):
     and least squares are solved in closed form, not by gradient descent. Biases have no influence.
     """
 
-    duration: float = 90_000.0
-    """Of the stimulation of a layer, shared out among the replicas (ms)."""
-    replicas: int = 32
-    window: float = 20.0
-    bandwidth: float = 1.0
-    memory: float = 0.7
-    mean: float = 0.4
+    duration: float = _static("RDDNet: duration", 90_000.0)
+    """Of the stimulation of a layer, shared out among the replicas (ms). (It, `replicas`, `window` and `dt` decide
+    numbers of steps, and so are static.)"""
+    replicas: int = eqx.field(static=True, default=32)
+    window: float = _static("RDDNet: window", 20.0)
+    bandwidth: Time = _parameter("bandwidth", 1.0)
+    memory: Time = _parameter("memory", 0.7)
+    mean: Time = _parameter("mean", 0.4)
     """Of the drive u, in units of the threshold."""
-    deviation: float = 0.3
+    deviation: Time = _parameter("deviation", 0.3)
     """Standard deviation of the drive u."""
-    tau_m: float = 10.0
-    tau_ref: float = 10.0
-    dt: float = 1.0
+    tau_m: Time = _parameter("tau_m", 10.0)
+    tau_ref: Time = _parameter("tau_ref", 10.0)
+    dt: float = _static("RDDNet: dt", 1.0)
 
     def __check_init__(self):
         check_counts("RDDNet", replicas=self.replicas)
+        check_positive("RDDNet", bandwidth=self.bandwidth, tau_m=self.tau_m, tau_ref=self.tau_ref, dt=self.dt)
         if not self.dt <= self.window <= self.duration:
             raise ValueError(
                 f"RDDNet: window must lie between dt = {self.dt} and duration = {self.duration}, got {self.window}"
             )
-        if not 0 <= self.memory < 1:
+        count_steps("RDDNet: window", self.window, self.dt)
+        if not isinstance(self.memory, Tracer) and not np.all((0 <= self.memory) & (self.memory < 1)):
             raise ValueError(f"RDDNet: memory must be at least 0 and below 1, got {self.memory}")
 
     def learn(
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray
     ) -> list[Float[Array, "_neurons _sources"]]:
+        up, bias, down = as_arrays((list(forward), list(biases), list(backward)))
+        return _estimate(as_arrays(self), up, bias, down, key)
+
+    def _estimate(self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray) -> list[Array]:
+        finite = all_finite(forward, biases, backward)
         # Neurons that only noise drives do not see each other: all layers are calculated side by side.
-        layers = [weights.shape[1] for weights in forward]
+        layers = [weight.shape[1] for weight in forward]
         windows = max(1, round(self.duration / (self.window * self.replicas)))
         start = jnp.full((self.replicas, sum(layers)), self.mean, forward[0].dtype)
-        _, observed = lax.scan(self._window, start, jax.random.split(key, windows))
+        _, observed = lax.scan(lambda drive, key: self._window(drive, key), start, jax.random.split(key, windows))
         cuts = np.cumsum(layers)[:-1]
         drives, counts = (jnp.split(x.reshape(-1, sum(layers)), cuts, axis=1) for x in observed)
-        return [
-            self.memory * old + (1 - self.memory) * causal_effects(drive, count @ weights.T, self.bandwidth)
-            for old, weights, drive, count in zip(backward, forward, drives, counts, strict=True)
+        learned = [
+            self.memory * old + (1 - self.memory) * causal_effects(drive, count @ weight.T, self.bandwidth)
+            for old, weight, drive, count in zip(backward, forward, drives, counts, strict=True)
         ]
+        return [jnp.where(finite, weight, jnp.nan) for weight in learned]
 
     def _window(self, drive: Array, key: PRNGKeyArray) -> tuple[Array, tuple[Array, Array]]:
         """The drive after a window, with its maximum and the number of spikes in it."""
@@ -83,9 +100,9 @@ class RDDNet(AbstractTwin):
 
     def _step(self, state: "_State", key: PRNGKeyArray) -> "_State":
         """Exact for drive and membrane, between spikes that fall on steps."""
-        decay = math.exp(-self.dt / self.tau_m)
+        decay, lost = jnp.exp(-self.dt / self.tau_m), -jnp.expm1(-2 * self.dt / self.tau_m)
         noise = jax.random.normal(key, state.drive.shape, state.drive.dtype)
-        drive = self.mean + (state.drive - self.mean) * decay + self.deviation * math.sqrt(1 - decay**2) * noise
+        drive = self.mean + (state.drive - self.mean) * decay + self.deviation * jnp.sqrt(lost) * noise
         after, resting = state.after * decay, state.resting - self.dt
         fires = (drive - after >= 1) & (resting < self.dt / 2)
         return _State(
@@ -95,6 +112,11 @@ class RDDNet(AbstractTwin):
             greatest=jnp.maximum(state.greatest, drive),
             count=state.count + fires,
         )
+
+
+@eqx.filter_jit
+def _estimate(twin: RDDNet, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray) -> list[Array]:
+    return twin._estimate(forward, biases, backward, key)
 
 
 class _State(eqx.Module):
@@ -110,7 +132,7 @@ class _State(eqx.Module):
 
 
 def causal_effects(
-    drive: Float[Array, "windows sources"], response: Float[Array, "windows neurons"], bandwidth: float
+    drive: Float[Array, "windows sources"], response: Float[Array, "windows neurons"], bandwidth: Time
 ) -> Float[Array, "neurons sources"]:
     """The jump of `response` where `drive` passes 1, by least-squares fits of a line on either side.
 

@@ -6,15 +6,19 @@ They add what they prescribe to the updates that reach them, so they chain with 
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from sal._numbers import as_static
+from sal.pairs import SpikeTimes
 from sal.spikes import Raster
-from sal.stdp import STDP, SpikeTimes, Sums
+from sal.stdp import STDP, Sums, Traces
 
-Factor = float | Float[Array, "post pre"]
+Factor = float | Float[Array, "..."]
 
 
 class AlignState(NamedTuple):
@@ -31,6 +35,8 @@ def align(
     causal: Factor = -1.0,
     anticausal: Factor = 1.0,
     replicas: tuple[int, ...] = (),
+    dt: float | None = None,
+    transposed: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Spike-based alignment learning, SAL: reciprocal weights approach each other (Eqs. 2, 12, 13).
 
@@ -39,46 +45,135 @@ def align(
     W_ij leading from j to i, a pair being causal if j fires first. With alpha_c = -1, alpha_a = 1 causal pairs weaken
     (section 2.3; section 4.2 says the opposite). Where only one of two reciprocal weights learns, it goes to the other.
 
-    - `causal`, `anticausal`: the prefactors, common or one per synapse.
+    - `causal`, `anticausal`: the prefactors, common or one per synapse, in the shape of the weight.
     - `replicas`: the axes between time and neurons, over which increments are averaged.
+    - `dt`: the time step, if it is to be fixed from the beginning; needed for signals that are plain arrays.
+    - `transposed`: for a synapse that runs the other way, from the neurons of a weight to its sources, and is kept in
+        the shape of the weight that it is to follow: B beside W. Its presynaptic spikes are `post`, its postsynaptic
+        ones `pre`, and `stdp` is what it sees (coincidences per synapse in its own shape, [sources, neurons]).
 
-    `update` takes the signals `pre` and `post`: pytrees with a `Raster` or with spike times (`times`, `index`, as
-    `eventprop.Spikes`) at the place of each weight. Rasters may be parts of a stream of any length, down to one step:
-    pairs that span two of them are not lost. Spike times are whole trials.
+    `update` takes the signals `pre` and `post`, of the sources and of the neurons: pytrees in the structure of the
+    parameters with one of the following in the place of each weight [neurons, sources], and None where nothing is to be
+    learned; or one of them bare, for all parameters that the mask, `optax.masked(sal.align(...), mask)`, leaves.
+
+    - A `Raster` with the axes [time, *replicas, neurons]: a part of a stream of any length, down to one step. Pairs
+        that span two of them are not lost.
+    - An array [*replicas, neurons]: one step of `dt`, 1 for a spike and else 0. (Or a rate times dt, with windows and
+        pairs whose traces are linear: `AllPairs` with `Exponential`, `Alpha` or `DoubleExponential`.)
+    - Spike times, whole trials, with any leading axes of replicas: `times` and `index` [*replicas, events], as in
+        `eventprop.Spikes`, or `times` [*replicas, neurons, slots], as in `eventprop.SpikeTrains`.
+
+    Raises `ValueError` for signals at parameters that are no matrices, for signals that are nowhere, or at one side of
+    a weight only, and for those that do not fit it.
     """
+    dt = None if dt is None else as_static("align: dt", dt)
 
     def init(params):
-        def traces(weights):
-            post, pre = weights.shape
-            return stdp.init((*replicas, pre), (*replicas, post))
+        def traces(weight):
+            post, pre = np.shape(weight)[::-1] if transposed else np.shape(weight)
+            return stdp.init((*replicas, pre), (*replicas, post), dt)
 
-        return AlignState(jnp.zeros((), jnp.int32), _map(traces, params))
+        leaves, structure = jax.tree.flatten(params, is_leaf=_absent)
+        made = [x if _absent(x) else (traces(x) if np.ndim(x) == 2 else None) for x in leaves]
+        return AlignState(jnp.zeros((), jnp.int32), structure.unflatten(made))
 
     def update(updates, state, params=None, *, pre=None, post=None, **signals):
         _need("align", pre=pre, post=post)
         rate = _at(learning_rate, state)
-
-        def one(update, traces, pre, post):
-            sums, traces = _sums(stdp, traces, pre, post, update.shape)
-            return update + rate * (causal * sums.causal + anticausal * sums.anticausal), traces
-
-        pairs = _map(one, updates, state.traces, pre, post)
-        new, traces = (_map(lambda _, pair, i=i: pair[i], updates, pairs) for i in (0, 1))
-        return new, AlignState(state.count + 1, traces)
+        leaves, structure = jax.tree.flatten_with_path(updates, is_leaf=_absent)
+        spikes = {name: _placed(name, value, leaves, structure) for name, value in (("pre", pre), ("post", post))}
+        new, memory, learning = [], [], False
+        for (path, x), traces, *pair in zip(
+            leaves, structure.flatten_up_to(state.traces), *spikes.values(), strict=True
+        ):
+            if not _absent(x) and any(signal is not None for signal in pair):
+                shape, learning = _shape(x, pair, path), True
+                first, second = (
+                    _signal(name, signal, neurons, path, dt)
+                    for name, signal, neurons in zip(spikes, pair, shape[::-1], strict=True)
+                )
+                first, second, shape = (second, first, (shape[1], shape[0])) if transposed else (first, second, shape)
+                sums, traces = _sums(stdp, traces, first, second, shape)
+                forth, back = (s.T if transposed else s for s in (sums.causal, sums.anticausal))
+                x = x + rate * (causal * forth + anticausal * back)
+            new.append(x)
+            memory.append(traces)
+        if not learning and not all(_absent(x) for _, x in leaves):
+            raise ValueError(
+                "align: pre and post are None at every parameter; give them at the weights that shall learn"
+            )
+        return structure.unflatten(new), AlignState(state.count + 1, structure.unflatten(memory))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _sums(stdp: STDP, traces: PyTree, pre: Any, post: Any, shape: tuple[int, int]) -> tuple[Sums, PyTree]:
-    for name, spikes, neurons in (("pre", pre, shape[1]), ("post", post, shape[0])):
-        if isinstance(spikes, Raster):
-            if spikes.spikes.shape[-1] != neurons:
-                raise ValueError(
-                    f"{name} must have {neurons} neurons, as the weights of shape {shape} have, "
-                    f"got a raster of shape {spikes.spikes.shape}"
-                )
-        elif not isinstance(spikes, SpikeTimes):
-            raise ValueError(f"{name} must be a sal.Raster or have times and index at each weight, got {spikes!r}")
+def _shape(parameter: Array, signals: list[Any], path: Any) -> tuple[int, int]:
+    """[neurons, sources] of a weight that has both signals."""
+    shape = np.shape(parameter)
+    if len(shape) != 2:
+        raise ValueError(
+            f"align: the parameter {_name(path)} must be a weight [neurons, sources], got the shape {shape}; give no "
+            "signals there, or leave it out with optax.masked(sal.align(...), mask)"
+        )
+    if any(signal is None for signal in signals):
+        raise ValueError(f"align: the weight {_name(path)} has only one of pre and post; give both, or none")
+    return shape
+
+
+def _absent(x: Any) -> bool:
+    """What a mask or a filter has left of a parameter."""
+    return x is None or _masked(x)
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path) or "given"
+
+
+def _is_signal(x: Any) -> bool:
+    return isinstance(x, Raster | SpikeTimes) or eqx.is_array(x)
+
+
+def _placed(name: str, value: Any, leaves: list, structure: Any) -> list:
+    """The signals at the parameters, in their order."""
+    if _is_signal(value):
+        return [value] * len(leaves)
+    try:
+        return structure.flatten_up_to(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be a pytree in the structure of the parameters (None where there is no weight), or one "
+            f"signal for all: a sal.Raster, spike times or an array. It does not fit: {error}"
+        ) from error
+
+
+def _signal(name: str, spikes: Any, neurons: int, path: Any, dt: float | None) -> Raster | SpikeTimes:
+    """The signal at one weight, an array as a raster of one step."""
+    if eqx.is_array(spikes):
+        if dt is None:
+            raise ValueError(
+                f"{name} at the weight {_name(path)} is an array, one time step: say how long it is, sal.align(..., "
+                "dt=...), or give a sal.Raster"
+            )
+        if np.ndim(spikes) == 0:
+            raise ValueError(f"{name} at the weight {_name(path)} must have the shape [*replicas, neurons], got ()")
+        spikes = Raster(jnp.asarray(spikes)[None], dt)
+    if isinstance(spikes, Raster):
+        if spikes.spikes.shape[-1] != neurons:
+            raise ValueError(
+                f"{name} must have {neurons} neurons, as the weight {_name(path)} has, got a raster of shape "
+                f"{spikes.spikes.shape}"
+            )
+    elif not isinstance(spikes, SpikeTimes):
+        raise ValueError(
+            f"{name} must be a sal.Raster, spike times or an array at the weight {_name(path)}, got {spikes!r}; leave "
+            "weights without signals out with optax.masked(sal.align(...), mask)"
+        )
+    return spikes
+
+
+def _sums(
+    stdp: STDP, traces: Traces, pre: Raster | SpikeTimes, post: Raster | SpikeTimes, shape: tuple[int, int]
+) -> tuple[Sums, Traces]:
     if isinstance(pre, Raster) and isinstance(post, Raster):
         return stdp.update(traces, pre, post)
     if isinstance(pre, Raster) or isinstance(post, Raster):
@@ -113,15 +208,17 @@ def wake_sleep(
     return optax.GradientTransformationExtraArgs(_start, update)
 
 
-def kolen_pollack(decay: optax.ScalarOrSchedule) -> optax.GradientTransformationExtraArgs:
+def weight_decay(decay: optax.ScalarOrSchedule) -> optax.GradientTransformationExtraArgs:
     """Weight decay, -lambda W, by which reciprocal weights with equal updates approach each other (Eq. 5).
+
+    It is what Kolen and Pollack's method does to W and to B; their equal updates are the transport `KolenPollack`.
 
     Unlike `optax.add_decayed_weights` it stands after the learning rate: lambda is the decay per step.
     """
 
     def update(updates, state, params=None, **signals):
         if params is None:
-            raise ValueError("kolen_pollack: params must be given to update, got None: they are what decays")
+            raise ValueError("weight_decay: params must be given to update, got None: they are what decays")
         rate = _at(decay, state)
         return _map(lambda update, weights: update - rate * weights, updates, params), CountState(state.count + 1)
 
@@ -159,4 +256,5 @@ def _map(f: Any, tree: PyTree, *rest: PyTree) -> PyTree:
 
 def _like(tree: PyTree, factor: PyTree) -> PyTree:
     """One number for all leaves, or a factor for each."""
-    return _map(lambda _: factor, tree) if isinstance(factor, int | float) else factor
+    one = isinstance(factor, int | float) or (eqx.is_array(factor) and np.ndim(factor) == 0)
+    return _map(lambda _: factor, tree) if one else factor

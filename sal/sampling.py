@@ -3,33 +3,35 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from sal._numbers import as_arrays, as_static
 from sal.boltzmann import LARGEST, Moments, state_index
 from sal.kernels import Triangular
-from sal.network import Clamp, Moment, Network, Solution, State, simulate
+from sal.network import Clamp, Network, Snapshot, Solution, State, simulate
 from sal.pairing import LastPairs, Shared
 from sal.results import RESULTS
 from sal.spikes import Raster
 from sal.stdp import STDP
 
 
-def refractory_states(moment: Moment) -> Bool[Array, " neurons"]:
+def refractory_states(snapshot: Snapshot) -> Bool[Array, " neurons"]:
     """z, for `simulate(observe=...)`: a neuron is in the state 1 while it is refractory."""
-    return moment.z
+    return snapshot.z
 
 
 def state_moments(z: Bool[Array, "time neurons"]) -> Moments:
     """Correlations and activities of a sequence of states (for Eqs. 32, 33)."""
-    z = z.astype(jnp.result_type(float))
+    z = jnp.asarray(z).astype(jnp.result_type(float))
     correlations = z.T @ z / z.shape[0]
     return Moments(correlations * (1 - jnp.eye(z.shape[1])), jnp.mean(z, axis=0))
 
 
-def overlap(tau_ref: float) -> STDP:
+def overlap_stdp(tau_ref: float) -> STDP:
     """The STDP of spike-based wake-sleep: a pair of spikes counts by the overlap of their refractory periods."""
     window = Triangular(tau_ref)
     return STDP(window, window, tau_ref, LastPairs(), Shared())
@@ -40,7 +42,8 @@ def spike_moments(stdp: STDP, state: Any, spikes: Raster) -> tuple[Moments, Any]
 
         <z_i z_j> = tau_ref / T sum over pairs of max(1 - |Dt| / tau_ref, 0)      <z_i> = tau_ref / T (number of spikes)
 
-    Equal to `state_moments` but for refractory periods that the ends of the raster cut. `stdp` is `overlap(tau_ref)`.
+    Equal to `state_moments` but for refractory periods that the ends of the raster cut. `stdp` is
+    `overlap_stdp(tau_ref)`.
     """
     sums, state = stdp.update(state, spikes, spikes)
     neurons = spikes.spikes.shape[-1]
@@ -61,21 +64,28 @@ def accumulate(
     key: PRNGKeyArray,
     state: State | None = None,
     clamp: Clamp | None = None,
-    observe: Callable[[Moment], Any] | None = None,
+    observe: Callable[[Snapshot], Any] | None = None,
     throw: bool = True,
 ) -> tuple[PyTree, State, RESULTS]:
     """Simulates `chunks` times `duration` and folds each piece into `start` by `add`, so that no long raster is stored.
 
-    Returns what has been accumulated, the network's state, and the first result that is no success.
+    Returns what has been accumulated, the network's state, and the first result that is no success. (`add` and
+    `observe` should be the same functions at each call, or modules, or a new program is compiled.)
     """
+    begin = network.init(dt) if state is None else state
+    start, network, begin, clamp = as_arrays((start, network, begin, clamp))
+    duration, dt = as_static("duration", duration), as_static("dt", dt)
+    return _accumulate(add, start, network, begin, clamp, key, duration, chunks, dt, observe, throw)
 
+
+@eqx.filter_jit
+def _accumulate(add, start, network, begin, clamp, key, duration, chunks, dt, observe, throw):
     def chunk(carry, _):
         carry, state, result = carry
         solution = simulate(network, duration, dt=dt, key=key, state=state, clamp=clamp, observe=observe, throw=throw)
         result = RESULTS.where(result == RESULTS.successful, solution.result, result)
         return (add(carry, solution), solution.state, result), None
 
-    begin = network.init() if state is None else state
     carry, _ = lax.scan(chunk, (start, begin, RESULTS.successful), length=chunks)
     return carry
 
@@ -93,18 +103,14 @@ def sample(
 ) -> tuple[Float[Array, " states"], State, RESULTS]:
     """The distribution that a network of at most 20 neurons samples from, over `chunks` times `duration`.
 
-    The order of states is that of `sal.states`; `sal.marginal` leaves the visible units. Memory grows with `duration`,
-    not with `chunks`.
+    The order of states is that of `sal.all_states`; `sal.marginal` leaves the visible units. Memory grows with
+    `duration`, not with `chunks`.
     """
     neurons = network.connectivity.neurons
     if neurons > LARGEST:
         raise ValueError(f"sample: at most {LARGEST} neurons' states can be counted, got {neurons}; see accumulate")
-
-    def count(counts, solution):
-        return counts.at[state_index(solution.observed)].add(1)
-
     counts, state, result = accumulate(
-        count,
+        _count_states,
         jnp.zeros(2**neurons, jnp.int32),
         network,
         duration,
@@ -119,7 +125,7 @@ def sample(
     return counts / jnp.sum(counts), state, result
 
 
-def measure(
+def measure_moments(
     network: Network,
     duration: float,
     *,
@@ -135,18 +141,12 @@ def measure(
     With hidden units, a wake phase is the mean over patterns of the visible units, each clamped (`jax.vmap` over
     `clamp`).
     """
-    stdp = overlap(network.tau_ref)
+    stdp = overlap_stdp(network.tau_ref)
     shape = (network.connectivity.neurons,)
-
-    def add(carry, solution):
-        moments, traces = carry
-        new, traces = spike_moments(stdp, traces, solution.spikes)
-        return jax.tree.map(lambda sum, x: sum + x / chunks, moments, new), traces
-
     zero = Moments(jnp.zeros(shape * 2), jnp.zeros(shape))
     (moments, _), state, result = accumulate(
-        add,
-        (zero, stdp.init(shape, shape)),
+        _MeanMoments(stdp, 1 / chunks),
+        (zero, stdp.init(shape, shape, dt)),
         network,
         duration,
         chunks=chunks,
@@ -157,3 +157,17 @@ def measure(
         throw=throw,
     )
     return moments, state, result
+
+
+def _count_states(counts: Array, solution: Solution) -> Array:
+    return counts.at[state_index(solution.observed)].add(1)
+
+
+class _MeanMoments(eqx.Module):
+    stdp: STDP
+    share: float = eqx.field(static=True)
+
+    def __call__(self, carry: tuple[Moments, Any], solution: Solution) -> tuple[Moments, Any]:
+        moments, traces = carry
+        new, traces = spike_moments(self.stdp, traces, solution.spikes)
+        return jax.tree.map(lambda sum, x: sum + self.share * x, moments, new), traces

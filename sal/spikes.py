@@ -5,17 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from sal._numbers import as_float, as_static
+
 
 class Raster(eqx.Module):
     """Binned spikes: 1 where a neuron fires within a step of `dt`, else 0. Axes between time and neurons are replicas.
 
     `jax.vmap(..., out_axes=1)` over a simulation that returns a raster makes one with replicas.
 
-    This constructor looks at shapes only, and works on traced arrays. Data come in through `from_counts`.
+    This constructor looks at shapes only, and works on traced arrays; bools and integers become floats. Data come in
+    through `from_counts`. `dt` is static.
     """
 
-    spikes: Float[Array, "time *replicas neurons"]
-    dt: float = eqx.field(static=True)
+    spikes: Float[Array, "time *replicas neurons"] = eqx.field(converter=lambda x: as_float("Raster: spikes", x))
+    dt: float = eqx.field(static=True, converter=lambda x: as_static("Raster: dt", x))
 
     def __check_init__(self):
         if np.ndim(self.spikes) < 2:

@@ -9,14 +9,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 
+from sal._numbers import as_arrays, as_parameter, as_static
 from sal.connectivity import Layered
 from sal.feedback import Connection, Fixed, dense_layers, replace_layers
 from sal.kernels import Exponential
-from sal.network import Network, State, simulate
+from sal.network import Network, State, count_steps, simulate
 from sal.pairing import Swept
 from sal.rules import align
 from sal.spikes import Raster
@@ -36,7 +39,10 @@ class AbstractTwin(eqx.Module):
     def learn(
         self, forward: Chain, biases: Sequence[Float[Array, " _neurons"]], backward: Chain, key: PRNGKeyArray
     ) -> list[Float[Array, "_neurons _sources"]]:
-        """New backward weights B, in the shapes of the forward ones; `backward` are those so far."""
+        """New backward weights B, in the shapes of the forward ones; `backward` are those so far.
+
+        They are NaN if weights or biases are not finite.
+        """
 
 
 def symmetrize(
@@ -48,9 +54,12 @@ def symmetrize(
 
     - `where`: lists the layers, from the bottom, each a `Connection` whose transport is `Fixed`.
 
-    Raises `ValueError` if the layers are others, or do not follow each other.
+    Raises `ValueError` if there are none, if the layers are others or not in `model`, or do not follow each other, and
+    if weights or biases are known not to be finite. Where they are traced, B then is NaN.
     """
     chosen = where(model)
+    if not chosen:
+        raise ValueError("where(model) must list at least one layer, got none: there is nothing to symmetrize")
     for layer in chosen:
         if not isinstance(layer, Connection) or not isinstance(layer.transport, Fixed) or layer.weight.ndim != 2:
             raise ValueError(
@@ -63,9 +72,21 @@ def symmetrize(
             raise ValueError(f"where(model) lists weights of shape {upper.shape} after weights of shape {lower.shape}")
     zeros = [jnp.zeros_like(weight[:, 0]) for weight in forward]
     biases = [zero if layer.layer.bias is None else layer.layer.bias for layer, zero in zip(chosen, zeros, strict=True)]
-    learned = twin.learn(forward, biases, [layer.backward for layer in chosen], key)
-    new = [Connection(layer.layer, Fixed(weights)) for layer, weights in zip(chosen, learned, strict=True)]
+    backward = [layer.backward for layer in chosen]
+    for name, arrays in (("forward weights", forward), ("biases", biases), ("backward weights", backward)):
+        for number, array in enumerate(arrays):
+            if not isinstance(array, Tracer) and not np.all(np.isfinite(np.asarray(array))):
+                raise ValueError(
+                    f"symmetrize: the {name} of layer {number} must be finite: no twin can learn from them"
+                )
+    learned = twin.learn(forward, biases, backward, key)
+    new = [Connection(layer.layer, Fixed(weight)) for layer, weight in zip(chosen, learned, strict=True)]
     return replace_layers(model, chosen, new)
+
+
+def all_finite(*arrays: Any) -> Bool[Array, ""]:
+    """Whether all numbers in lists of arrays are finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(arrays)]))
 
 
 def check_counts(where: str, **values: int) -> None:
@@ -73,6 +94,10 @@ def check_counts(where: str, **values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise ValueError(f"{where}: {name} must be at least 1, got {value}")
+
+
+def _static(name: str, default: float) -> Any:
+    return eqx.field(static=True, default=default, converter=lambda x: as_static(name, x))
 
 
 class SALNet(AbstractTwin):
@@ -85,22 +110,30 @@ class SALNet(AbstractTwin):
     is in units of its authors' code, in which the sum over pairs is divided by the length 2 tau_ref / dt of a buffer.)
     """
 
-    learning_rate: float | Float[Array, ""] = 0.04
-    """eta."""
-    updates: int = 5
-    replicas: int = 32
-    duration: float = 2000.0
+    learning_rate: float | Float[Array, ""] = eqx.field(
+        default=0.04, converter=lambda x: as_parameter("SALNet: learning_rate", x)
+    )
+    """eta. (All others decide numbers of steps, and so are static.)"""
+    updates: int = eqx.field(static=True, default=5)
+    replicas: int = eqx.field(static=True, default=32)
+    duration: float = _static("SALNet: duration", 2000.0)
     """Of an episode, in the unit of time of `tau_ref` and `dt` (here ms)."""
-    tau_ref: float = 10.0
+    tau_ref: float = _static("SALNet: tau_ref", 10.0)
     """The refractory period, the length of the rectangular PSP, and the time constant of the STDP window."""
-    dt: float = 1.0
+    dt: float = _static("SALNet: dt", 1.0)
 
     def __check_init__(self):
         check_counts("SALNet", updates=self.updates, replicas=self.replicas)
+        for name in ("duration", "tau_ref"):
+            count_steps(f"SALNet: {name}", getattr(self, name), self.dt)
 
     def learn(
         self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray
     ) -> list[Float[Array, "_neurons _sources"]]:
+        up, bias, down = as_arrays((list(forward), list(biases), list(backward)))
+        return _align(as_arrays(self), up, bias, down, key)
+
+    def _align(self, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray) -> list[Array]:
         bias_key, key = jax.random.split(key)
         bottom = forward[0].shape[1]
         first = jax.random.uniform(bias_key, (bottom,), forward[0].dtype, -1, 1) / math.sqrt(bottom)
@@ -117,26 +150,29 @@ class SALNet(AbstractTwin):
                 increments, states, rule_state = carry
                 spikes, states = self._run(network, states, keys)
                 layers = [Raster(x, self.dt) for x in connectivity.split(spikes)]
-                increments, rule_state = rule.update(increments, rule_state, pre=layers[1:], post=layers[:-1])
+                increments, rule_state = rule.update(increments, rule_state, pre=layers[:-1], post=layers[1:])
                 return (increments, states, rule_state), None
 
             zero = [jnp.zeros_like(weights) for weights in backward]
             (increments, states, rule_state), _ = lax.scan(chunk, (zero, states, rule_state), length=chunks)
             return (optax.apply_updates(backward, increments), states, rule_state), None
 
-        start = [weights.T for weights in backward]
-        network = Network(Layered(forward, start), bias, self.tau_ref)
-        silent = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.replicas, *x.shape)), network.init())
+        network = Network(Layered(forward, backward), bias, self.tau_ref)
+        silent = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.replicas, *x.shape)), network.init(self.dt))
         # The way from silence to equilibrium is not reversible in time and would shift the weights.
         _, states = self._run(network, silent, keys)
-        (learned, _, _), _ = lax.scan(episode, (start, states, rule.init(start)), length=self.updates)
-        return [jnp.transpose(weights) for weights in jax.tree.leaves(learned)]
+        carry = (list(backward), states, rule.init(list(backward)))
+        (learned, _, _), _ = lax.scan(episode, carry, length=self.updates)
+        # Neurons with a potential of NaN are silent, so that nothing would be learned in silence.
+        finite = all_finite(forward, biases, backward)
+        return [jnp.where(finite, weight, jnp.nan) for weight in jax.tree.leaves(learned)]
 
     def _rule(self) -> optax.GradientTransformationExtraArgs:
         window = Exponential(self.tau_ref)
         # A backward weight's presynaptic neuron lies in the upper layer, which is swept after the lower one.
         stdp = STDP(window, window, self.tau_ref, coincidence=Swept(False))
-        return align(self.learning_rate * self.dt / (2 * self.tau_ref), stdp, replicas=(self.replicas,))
+        rate = self.learning_rate * self.dt / (2 * self.tau_ref)
+        return align(rate, stdp, replicas=(self.replicas,), dt=self.dt, transposed=True)
 
     def _chunks(self) -> int:
         steps = round(self.duration / self.dt)
@@ -152,3 +188,8 @@ class SALNet(AbstractTwin):
             return solution.spikes.spikes, solution.state
 
         return jax.vmap(one, out_axes=(1, 0))(states, keys)
+
+
+@eqx.filter_jit
+def _align(twin: SALNet, forward: Chain, biases: Sequence[Array], backward: Chain, key: PRNGKeyArray) -> list[Array]:
+    return twin._align(forward, biases, backward, key)

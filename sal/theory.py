@@ -16,16 +16,17 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from sal.connectivity import Dense
+from sal._numbers import as_static
+from sal.connectivity import Recurrent
 from sal.escape import AbstractEscape, LogisticEscape
-from sal.kernels import AbstractKernel, LastSpike, Time
+from sal.kernels import AbstractKernel, LastSpike
 from sal.network import Network, count_steps
 from sal.order import AbstractOrder, Parallel, Sweep
 
 FIRST, SECOND = 0, 1
 
 
-def pair(
+def two_neurons(
     weights: Sequence[float | Array] | Float[Array, "2"],
     biases: Sequence[float | Array] | Float[Array, "2"],
     psp: AbstractKernel,
@@ -43,7 +44,7 @@ def pair(
     in the same step. Raises `ValueError` for weights or biases that are not two finite numbers.
     """
     w12, w21 = _two_numbers("weights", weights)
-    connectivity = Dense(jnp.zeros((2, 2), w12.dtype).at[0, 1].set(w12).at[1, 0].set(w21))
+    connectivity = Recurrent(jnp.zeros((2, 2), w12.dtype).at[0, 1].set(w12).at[1, 0].set(w21))
     bias = _two_numbers("biases", biases)
     return Network(connectivity, bias, tau_ref, trace=LastSpike(psp), escape=escape, order=order)
 
@@ -61,13 +62,15 @@ class SpikeTimingDifferences(eqx.Module):
     each of the differences `first`, `first` + dt, ..."""
     ratio: Float[Array, ""]
     """By which the probability falls from one difference to the next, from the last one stored on."""
+    ends: Float[Array, ""]
+    """1 - `ratio`, kept by itself because it may be tiny."""
     coincident: Float[Array, ""]
     """The probability of a difference of zero."""
     rate: Float[Array, ""]
     """Pairs per unit of time."""
-    first: Time
+    first: float = eqx.field(static=True)
     """The smallest difference that is not zero."""
-    dt: float
+    dt: float = eqx.field(static=True)
 
     def differences(self, lags: int) -> Float[Array, " lags"]:
         """The first `lags` time differences."""
@@ -82,7 +85,7 @@ class SpikeTimingDifferences(eqx.Module):
     def tail(self, lags: int) -> Float[Array, "2"]:
         """The probability of all differences after the first `lags`."""
         known = self.probabilities(max(lags, self.later.shape[1]) + 1)
-        return jnp.sum(known[:, lags:-1], axis=1) + known[:, -1] / (1 - self.ratio)
+        return jnp.sum(known[:, lags:-1], axis=1) + known[:, -1] / self.ends
 
 
 class SteadyState(eqx.Module):
@@ -103,19 +106,17 @@ def steady_state(network: Network, *, dt: float, states: int | None = None) -> S
     """The stationary distribution and the spike-timing differences of two neurons in steps of `dt`.
 
     The chain distinguishes `states` numbers of steps since a neuron's last spike, by default so many that the PSP
-    has ended; longer times count as the last of them. With a PSP that really ends, nothing is approximated. All of
-    it can be differentiated with respect to weights and biases.
+    has ended (give it where the PSP's time constant is traced); longer times count as the last of them. With a PSP that
+    really ends, nothing is approximated. All of it can be differentiated with respect to weights, biases and PSP; `dt`
+    and `states` are plain numbers.
 
-    Raises `ValueError` for a network that has not two neurons, or whose PSPs add up (`pair` makes one where only the
-    last spike counts), for a dt that is not positive, a tau_ref that is no multiple of it, or fewer `states` than
-    tau_ref / dt; an error at run time for rates that exceed 1 / dt or are not finite, and for neurons connected to
-    themselves.
+    Raises `ValueError` for a network that has not two neurons, or whose PSPs add up (`two_neurons` makes one where only
+    the last spike counts), for a dt that is not positive, a tau_ref that is no multiple of it, or fewer `states` than
+    tau_ref / dt; `TypeError` for traced numbers that decide a shape; an error at run time for rates that exceed 1 / dt
+    or are not finite, and for neurons connected to themselves.
     """
-    refractory = count_steps("tau_ref", network.tau_ref, dt)
-    psp = psp_of_last_spike(network)
-    count = max(refractory, math.ceil(psp.duration / dt * (1 - 1e-6))) + 1 if states is None else states
-    if count < refractory:
-        raise ValueError(f"states must be at least tau_ref / dt = {refractory}, got {states}")
+    dt, count = as_static("dt", dt), count_states(network, dt, states)
+    refractory, psp = count_steps("tau_ref", network.tau_ref, dt), psp_of_last_spike(network)
     step = step_probabilities(network, psp, dt, refractory, count)
     diagonal = _diagonals(count)
     none = step.none[diagonal.a, diagonal.b]
@@ -139,6 +140,7 @@ def expected_update(
     anticausal: AbstractKernel | None = None,
     *,
     prefactors: tuple[float, float] = (-1.0, 1.0),
+    lags: int | None = None,
 ) -> Float[Array, "2"]:
     """The mean change of (W_12, W_21) per pair of spikes, in units of the learning rate (Eqs. 2, 23).
 
@@ -146,14 +148,30 @@ def expected_update(
 
     `window` is f+ and, unless `anticausal` is given, f- as well; `prefactors` are (alpha_c, alpha_a), those of SAL by
     default. Coincident spikes change nothing. Times `differences.rate` it is the change per unit of time. A window
-    counts for as long as its `duration`, after which it is below 1e-7.
+    counts for the first `lags` differences, by default as long as its `duration`, after which it is below 1e-7 (give it
+    where the window's time constant is traced).
     """
     sides = []
     for kernel in (window, window if anticausal is None else anticausal):
-        lags = max(1, math.ceil(kernel.duration / differences.dt))
-        weight = kernel(differences.differences(lags))
-        sides.append(differences.probabilities(lags) @ weight)
+        count = count_lags(kernel, differences.dt, lags)
+        weight = kernel(differences.differences(count))
+        sides.append(differences.probabilities(count) @ weight)
     return prefactors[0] * sides[0] + prefactors[1] * sides[1][::-1]
+
+
+def count_states(network: Network, dt: float, states: int | None) -> int:
+    """How many numbers of steps since a spike `steady_state` distinguishes."""
+    refractory, psp = count_steps("tau_ref", network.tau_ref, dt), psp_of_last_spike(network)
+    if states is None:
+        return max(refractory, math.ceil(_longest("states", psp) / dt * (1 - 1e-6))) + 1
+    if states < refractory:
+        raise ValueError(f"states must be at least tau_ref / dt = {refractory}, got {states}")
+    return states
+
+
+def count_lags(window: AbstractKernel, dt: float, lags: int | None) -> int:
+    """How many time differences `expected_update` takes into account."""
+    return max(1, math.ceil(_longest("lags", window) / dt)) if lags is None else lags
 
 
 class Step(NamedTuple):
@@ -181,7 +199,7 @@ def _diagonals(states: int) -> _Diagonals:
 
 def step_probabilities(network: Network, psp: AbstractKernel, dt: float, refractory: int, states: int) -> Step:
     """The table of what two neurons do next."""
-    weights = jax.vmap(network.connectivity.drive, out_axes=1)(jnp.eye(2, dtype=network.bias.dtype))
+    weights = jax.vmap(network.connectivity.synapses().drive, out_axes=1)(jnp.eye(2, dtype=network.bias.dtype))
     weights = eqx.error_if(
         weights, jnp.any(jnp.diag(weights) != 0), "Neurons that are connected to themselves have no theory."
     )
@@ -241,8 +259,19 @@ def _differences(
         first_later = jnp.concatenate([first_later, first_later[-1:] * ratio])
         coincident = jnp.zeros_like(ratio)
     later = jnp.stack([first_later, second_later])
-    total = jnp.sum(later) + jnp.sum(later[:, -1]) * ratio / (1 - ratio) + coincident
-    return SpikeTimingDifferences(later / total, ratio, coincident / total, total / dt, order.elapsed(dt), dt)
+    ends = (step.only_first + step.only_second + step.both)[-1, -1]
+    total = jnp.sum(later) + jnp.sum(later[:, -1]) * ratio / ends + coincident
+    return SpikeTimingDifferences(
+        later / total, ratio, ends, coincident / total, total / dt, float(order.elapsed(dt)), dt
+    )
+
+
+def _longest(name: str, kernel: AbstractKernel) -> float:
+    if isinstance(kernel.duration, Tracer):
+        raise TypeError(
+            f"{name} must be given, as {type(kernel).__name__} has a traced duration, which would decide it"
+        )
+    return float(np.max(kernel.duration))
 
 
 def psp_of_last_spike(network: Network) -> AbstractKernel:
@@ -254,7 +283,9 @@ def psp_of_last_spike(network: Network) -> AbstractKernel:
         return trace.kernel
     if isinstance(trace, AbstractKernel) and trace.duration <= network.tau_ref * (1 + 1e-6):
         return trace
-    raise ValueError(f"network must feel only the last spike, got the trace {trace!r}; use sal.LastSpike, or sal.pair")
+    raise ValueError(
+        f"network must feel only the last spike, got the trace {trace!r}; use sal.LastSpike, or sal.two_neurons"
+    )
 
 
 def _two_numbers(name: str, values: Sequence[float | Array] | Array) -> Float[Array, "2"]:

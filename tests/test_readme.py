@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.sweep.target import find_target
+from benchmarks._sweep.target import find_target
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NETWORK, ONLINE, ALIGN, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -18,14 +18,14 @@ def test_network_and_gradient():
     names: dict = {}
     exec(compile(NETWORK, "README.md", "exec"), names)
     network, features, gradient = names["network"], names["features"], names["gradient"]
-    assert [connection.weights.shape for connection, _ in gradient.layers] == [(5, 50), (50, 3)]
+    assert [connection.weight.shape for connection, _ in gradient.layers] == [(50, 5), (3, 50)]
 
     # Forward mode: central differences along all features.
     later, sooner = (names["first_spikes"](network, features[0] + step) for step in (1e-3, -1e-3))
     np.testing.assert_allclose((later - sooner) / 2e-3, names["slopes"], rtol=1e-2)
 
     # Reverse mode: a step along the gradient changes the loss by what its length predicts.
-    squared = sum(jnp.sum(connection.weights**2) for connection, _ in gradient.layers)
+    squared = sum(jnp.sum(connection.weight**2) for connection, _ in gradient.layers)
 
     def shifted(change):
         updates = jax.tree.map(lambda g: change / squared * g, eqx.filter(gradient, eqx.is_array))
@@ -54,4 +54,4 @@ def test_own_experiment_learns(tmp_path, key):
     target = find_target(f"{path}:experiment")
     metrics, weights, _ = jax.jit(lambda key: target.function(target.config(), key))(key)
     assert metrics["train_loss"] < 0.1  # ms^2, from about 10
-    assert weights.shape == (20, 1)
+    assert weights.shape == (1, 20)

@@ -26,7 +26,7 @@ def load_subset() -> DataSet:
 
     **Raises:** `FileNotFoundError`, `ValueError` if it is missing or damaged.
     """
-    with np.load(io.BytesIO(read("cifar10_subset", SUBSET))) as arrays:
+    with np.load(io.BytesIO(read("cifar10_subset", SUBSET)), allow_pickle=False) as arrays:
         train, test = (Split(arrays[f"x_{part}"], arrays[f"y_{part}"].astype(np.int32)) for part in ("train", "test"))
     cut = len(train) - VALIDATION
     return DataSet(

@@ -4,6 +4,7 @@ Features are grey values 0 to 255, uint8 `[samples, 28, 28]`. The splits hold 55
 5 000 of the published training set are kept for validation.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import UInt8
 
 from benchmarks.datasets._types import DataSet, Split
 from benchmarks.datasets.lookup import File, read
+from benchmarks.errors import InvalidInput
 
 _UNSIGNED_BYTE = 8
 
@@ -21,12 +23,12 @@ def parse(content: bytes) -> UInt8[np.ndarray, "..."]:
     **Raises:** `ValueError` if `content` is no idx file of unsigned bytes or has the wrong length.
     """
     if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
-        raise ValueError(f"content starts with {content[:4]!r} and is no idx file of unsigned bytes")
+        raise InvalidInput(f"content starts with {content[:4]!r} and is no idx file of unsigned bytes")
     axes = content[3]
     shape = tuple(np.frombuffer(content[4 : 4 + 4 * axes], ">u4").tolist())
     elements = np.frombuffer(content[4 + 4 * axes :], np.uint8)
-    if len(shape) != axes or elements.size != int(np.prod(shape)):
-        raise ValueError(f"content holds {elements.size} bytes of elements, which do not fill the shape {shape}")
+    if len(shape) != axes or elements.size != math.prod(shape):
+        raise InvalidInput(f"content holds {elements.size} bytes of elements, which do not fill the shape {shape}")
     return elements.reshape(shape)
 
 

@@ -6,6 +6,8 @@ x'(t) = beta x(t - tau) / (1 + x(t - tau)^n) - gamma x(t)        (Ellenberger et
 import numpy as np
 from jaxtyping import Float
 
+from benchmarks.errors import InvalidInput
+
 LYAPUNOV_TIME = 197.0
 """Of the series with delay 17, in which errors grow by a factor of e."""
 
@@ -20,9 +22,9 @@ def series(
     """
     lag, steps = round(delay / dt), round(duration / dt)
     if lag < 1 or abs(lag * dt - delay) > 1e-9 * delay:
-        raise ValueError(f"delay must be a positive multiple of dt = {dt}, but is {delay}.")
+        raise InvalidInput(f"delay must be a positive multiple of dt = {dt}, but is {delay}.")
     if steps < 1:
-        raise ValueError(f"duration must be at least dt = {dt}, but is {duration}.")
+        raise InvalidInput(f"duration must be at least dt = {dt}, but is {duration}.")
     x, slope = [initial] * (lag + 1), [0.0] * lag
     for past in range(lag + steps):
         before, after = x[past], x[past + 1]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.datasets._types import DataSet, Split
+from benchmarks.errors import InvalidInput, MissingPackage
 
 CLASSES = tuple("0123456789")
 VALIDATION_SEED = 1042
@@ -19,7 +20,7 @@ VALIDATION_SEED = 1042
 def load(steps: int = 360) -> DataSet:
     """The three splits; features [samples, steps], normalised over the generated set."""
     if steps < 1:
-        raise ValueError(f"steps must be positive, but is {steps}.")
+        raise InvalidInput(f"steps must be positive, but is {steps}.")
     published, fresh = _generate(5000, 42, steps), _generate(1250, VALIDATION_SEED, steps)
     train, test = (Split(published["x" + part], published["y" + part].astype(np.int32)) for part in ("", "_test"))
     validation = Split(fresh["x"], fresh["y"].astype(np.int32))
@@ -32,7 +33,7 @@ def _generate(samples: int, seed: int, steps: int) -> dict[str, np.ndarray]:
         from mnist1d.data import get_dataset_args, make_dataset
         from mnist1d.utils import ObjectView
     except ImportError as error:
-        raise ImportError('MNIST-1D needs the package mnist1d: pip install "credax[benchmarks]"') from error
+        raise MissingPackage('MNIST-1D needs the package mnist1d: pip install "credax[benchmarks]"') from error
     changes = {"num_samples": samples, "seed": seed, "final_seq_length": steps}
     with _untouched_generators():
         return make_dataset(ObjectView({**vars(get_dataset_args()), **changes}))

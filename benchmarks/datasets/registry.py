@@ -2,6 +2,7 @@
 
 from benchmarks.datasets import cifar10, idx, mnist1d, yinyang
 from benchmarks.datasets._types import DataSet
+from benchmarks.errors import InvalidInput
 
 _LOADERS = {
     "yinyang": yinyang.load,
@@ -18,5 +19,5 @@ def load(name: str) -> DataSet:
     **Raises:** `ValueError` for any other name; `FileNotFoundError`, `ValueError` if a file is missing or damaged.
     """
     if name not in _LOADERS:
-        raise ValueError(f"name = {name!r} is no data set; choose one of {', '.join(_LOADERS)}")
+        raise InvalidInput(f"name = {name!r} is no data set; choose one of {', '.join(_LOADERS)}")
     return _LOADERS[name]()

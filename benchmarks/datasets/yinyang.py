@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from benchmarks.datasets._types import DataSet, Split
+from benchmarks.errors import InvalidInput
 
 R_SMALL = 0.1
 R_BIG = 0.5
@@ -40,7 +41,7 @@ def sample(size: int, seed: int) -> Split:
     **Raises:** `ValueError` if `size` is negative.
     """
     if size < 0:
-        raise ValueError(f"size = {size} must not be negative")
+        raise InvalidInput(f"size = {size} must not be negative")
     random = np.random.RandomState(seed)
     points = np.empty((size, 2))
     labels = np.empty(size, np.int32)

@@ -45,7 +45,7 @@ def with_credax(weights: np.ndarray, bias: np.ndarray, devices: int) -> Callable
     @jax.jit
     @jax.vmap
     def run(weights, bias, key):
-        network = sal.Network(sal.Dense(weights), bias, float(REFRACTORY))
+        network = sal.Network(sal.Recurrent(weights), bias, float(REFRACTORY))
         solution = sal.simulate(network, float(STEPS), dt=1.0, key=key, throw=False)
         return jnp.sum(solution.spikes.spikes)
 

@@ -62,7 +62,7 @@ def measure(load: Load) -> Cost:
     trials = jax.vmap(ep.Spikes)(jnp.asarray(times, jnp.float32), jnp.asarray(index, jnp.int32))
     # Without a leak the inputs would lift the potential to max_spikes thresholds, so a few spikes less are fired.
     mean = load.max_spikes * THRESHOLD * TAU_MEM / TAU_SYN / load.inputs
-    weights = jnp.asarray(random.normal(mean, 0.1 * mean, (load.inputs, load.neurons)), jnp.float32)
+    weights = jnp.asarray(random.normal(mean, 0.1 * mean, (load.inputs, load.neurons)).T, jnp.float32)
     solver = ep.Exact(max_spikes=load.max_spikes)
     neuron = ep.LIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, threshold=THRESHOLD)
 

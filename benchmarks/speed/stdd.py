@@ -20,8 +20,8 @@ import sal
 from benchmarks.speed import record
 from benchmarks.speed.scaling import slope
 from benchmarks.table import markdown_table
-from sal.phase_plane import phase_plane
-from sal.theory import pair, steady_state
+from sal.theory import steady_state, two_neurons
+from sal.two_weights import phase_plane
 
 STATES = (20, 40, 60, 102, 200)
 """Z; 102 is the published comparison, 10 404 states of the chain."""
@@ -74,7 +74,7 @@ def credax_stdd(states: int) -> Callable[[], Any]:
 
     @eqx.filter_jit
     def stdd(weights):
-        network = pair(weights, BIASES, PSP, float(TAU_REF), order=sal.Parallel())
+        network = two_neurons(weights, BIASES, PSP, float(TAU_REF), order=sal.Parallel())
         found = steady_state(network, dt=1.0, states=states).differences
         return found.probabilities(states - 1) * found.rate
 
@@ -84,7 +84,7 @@ def credax_stdd(states: int) -> Callable[[], Any]:
 
 def credax_plane(points: int, states: int) -> Callable[[], Any]:
     """The phase plane on a grid of `points` x `points` weights."""
-    network = pair(WEIGHTS, BIASES, PSP, float(TAU_REF), order=sal.Parallel())
+    network = two_neurons(WEIGHTS, BIASES, PSP, float(TAU_REF), order=sal.Parallel())
     plane = eqx.filter_jit(lambda grid: phase_plane(network, grid, grid, WINDOW, dt=1.0, states=states))
     grid = jnp.linspace(-2.0, 2.0, points)
     return lambda: plane(grid)

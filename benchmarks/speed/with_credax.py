@@ -1,5 +1,7 @@
 """The training step in Credax."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,8 +17,8 @@ GENEROUS = ep.Exact(max_spikes=(16, 32))
 def build(problem: Problem, *, refire: bool) -> Contender:
     """`refire`: outputs fire as often as they are driven to; else once, which leaves the first-spike loss the same."""
     neuron = ep.LIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, threshold=THRESHOLD)
-    output = neuron if refire else eqx.tree_at(lambda n: n.refractory, neuron, jnp.inf, is_leaf=lambda x: x is None)
-    network = ep.FeedForward([(ep.Dense(problem.hidden), neuron), (ep.Dense(problem.output), output)])
+    output = neuron if refire else dataclasses.replace(neuron, refractory=ep.FiresOnce())
+    network = ep.FeedForward([(ep.Dense(problem.hidden.T), neuron), (ep.Dense(problem.output.T), output)])
 
     def run(network, spikes, solver):
         """The first output spikes, and the number of spikes of each neuron, layer by layer."""
@@ -34,13 +36,13 @@ def build(problem: Problem, *, refire: bool) -> Contender:
     solver = ep.Exact((int(hidden.max()), int(outputs.max())), max_events=int(hidden.sum(axis=1).max()))
 
     def loss(weights, spikes, labels):
-        trained = eqx.tree_at(lambda n: [connection.weights for connection, _ in n.layers], network, weights)
+        trained = eqx.tree_at(lambda n: [connection.weight for connection, _ in n.layers], network, weights)
         first_spikes, counts = run(trained, spikes, solver)
         return first_spike_loss(first_spikes, labels), sum(jnp.sum(count) for count in counts)
 
     return Contender(
         loss,
-        [problem.hidden, problem.output],
+        [problem.hidden.T, problem.output.T],
         (problem.spikes, problem.labels),
         bound=f"{solver.max_spikes} spikes per neuron, {solver.max_events} hidden spikes",
         spikes=int(hidden.sum() + outputs.sum()),

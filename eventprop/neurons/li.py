@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from eventprop.neurons.base import AbstractNeuron, Event
-from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length
+from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, numeric
 
 
 class LIState(eqx.Module):
@@ -25,9 +25,9 @@ class LI(AbstractNeuron):
     Parameters and errors as for `LIF`.
     """
 
-    tau_mem: Parameter
-    tau_syn: Parameter
-    bias: Parameter = 0.0
+    tau_mem: Parameter = eqx.field(converter=numeric("tau_mem"))
+    tau_syn: Parameter = eqx.field(converter=numeric("tau_syn"))
+    bias: Parameter = eqx.field(converter=numeric("bias"), default=0.0)
 
     def __check_init__(self):
         check_positive("tau_mem", self.tau_mem)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from eventprop.neurons.base import AbstractNeuron, Event
-from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length
+from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, numeric
 
 
 class LIFState(eqx.Module):
@@ -37,10 +37,17 @@ class ResetBySubtraction(AbstractReset):
 class ResetToValue(AbstractReset):
     """V+ = value, which must lie below the threshold."""
 
-    value: Parameter
+    value: Parameter = eqx.field(converter=numeric("value"))
 
     def __call__(self, v: Array, threshold: Array) -> Array:
         return jnp.broadcast_to(jnp.asarray(self.value, v.dtype), v.shape)
+
+
+class FiresOnce(eqx.Module):
+    """A refractory period without end: after its first spike a neuron is silent for good, as first-spike codes want it.
+
+    A neuron that is known to fire once costs less than one whose refractory period happens to be infinite.
+    """
 
 
 class LIF(AbstractNeuron):
@@ -53,18 +60,19 @@ class LIF(AbstractNeuron):
     The rest potential is 0 and all times share one unit (ms by convention). Every parameter is a scalar or an array
     [neurons]; pass arrays for those that gradients shall reach (Python floats are constants to `equinox.filter`).
 
-    refractory: `None` for none; `jnp.inf` for neurons that fire at most once, as first-spike codes want their outputs.
+    refractory: `None` for none; `FiresOnce()` for neurons that fire at most once. (`jnp.inf` is a number like any
+        other: it leads to the same spikes, at the price of a search for more of them.)
 
     Raises ValueError for time constants that are not positive, a negative refractory period, a threshold or a reset
-    value out of order, or per-neuron parameters of different lengths.
+    value out of order, per-neuron parameters of different lengths, or precisions other than float32 and float64.
     """
 
-    tau_mem: Parameter
-    tau_syn: Parameter
-    threshold: Parameter = 1.0
+    tau_mem: Parameter = eqx.field(converter=numeric("tau_mem"))
+    tau_syn: Parameter = eqx.field(converter=numeric("tau_syn"))
+    threshold: Parameter = eqx.field(converter=numeric("threshold"), default=1.0)
     reset: AbstractReset = ResetBySubtraction()
-    refractory: Parameter | None = None
-    bias: Parameter = 0.0
+    refractory: Parameter | FiresOnce | None = eqx.field(converter=numeric("refractory"), default=None)
+    bias: Parameter = eqx.field(converter=numeric("bias"), default=0.0)
 
     def __check_init__(self):
         check_positive("tau_mem", self.tau_mem)
@@ -76,7 +84,7 @@ class LIF(AbstractNeuron):
             refractory=self.refractory,
             bias=self.bias,
         )
-        if self.refractory is not None:
+        if not (self.refractory is None or isinstance(self.refractory, FiresOnce)):
             check_positive("refractory", self.refractory, "use None for no refractory period")
         if isinstance(self.reset, ResetToValue):
             check_positive(
@@ -84,6 +92,13 @@ class LIF(AbstractNeuron):
             )
         else:
             check_positive("threshold", self.threshold, "a reset by subtraction needs a threshold above rest (0)")
+
+    @property
+    def period(self) -> Parameter:
+        """The refractory period as a number: 0 for none, inf for neurons that fire once."""
+        if isinstance(self.refractory, FiresOnce):
+            return jnp.inf
+        return 0.0 if self.refractory is None else self.refractory
 
     def init(self, neurons: int, dtype: Any = None) -> LIFState:
         """All potentials and currents zero, nobody refractory."""
@@ -106,18 +121,21 @@ class LIF(AbstractNeuron):
         return (spike, recovery)
 
     def valid(self, y: LIFState) -> Bool[Array, ""]:
-        """Times are positive, and potentials and resets lie below the threshold."""
+        """Times are positive, resets lie below the threshold, and so do potentials in the refractory period."""
         threshold = jnp.asarray(self.threshold, y.v.dtype)
-        refractory = jnp.inf if self.refractory is None else self.refractory
         below = threshold - self.reset(threshold, threshold)
-        positive = all_positive(self.tau_mem, self.tau_syn, refractory, below, threshold - y.v)
-        return positive & jnp.all(y.refractory >= 0)
+        positive = all_positive(self.tau_mem, self.tau_syn, below)
+        if self.refractory is not None:
+            positive &= all_positive(self.period)
+        held_below = (y.refractory == 0) & (y.v >= threshold) | (y.refractory >= 0) & (y.v < threshold)
+        return positive & jnp.all(held_below)
 
     def receive(self, y: LIFState, port: int, charge: Float[Array, " neurons"]) -> LIFState:
         """I += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""
         return LIFState(y.v, y.i + charge, y.refractory)
 
     def _fire(self, y: LIFState) -> LIFState:
-        period = 0.0 if self.refractory is None else self.refractory
         threshold = jnp.asarray(self.threshold, y.v.dtype)
-        return LIFState(self.reset(y.v, threshold), y.i, jnp.broadcast_to(jnp.asarray(period, y.v.dtype), y.v.shape))
+        return LIFState(
+            self.reset(y.v, threshold), y.i, jnp.broadcast_to(jnp.asarray(self.period, y.v.dtype), y.v.shape)
+        )

@@ -12,12 +12,15 @@ from eventprop.spikes import Spikes, SpikeTrains
 
 
 class Trajectory(NamedTuple):
-    """What a solver found, one entry per layer; `lost` counts the spikes that found no place."""
+    """What a solver found, one entry per layer.
+
+    `lost` counts the spikes of each layer that found no place in the bounds `max_spikes` and `max_events`.
+    """
 
     spikes: tuple[SpikeTrains | None, ...]
     ys: tuple[Float[Array, "times _"], ...] | None
     state: tuple[Any, ...]
-    lost: Int[Array, ""]
+    lost: Int[Array, "layers 2"]
 
 
 class AbstractSolver(eqx.Module):
@@ -32,6 +35,14 @@ class AbstractSolver(eqx.Module):
         *,
         adjoint: Implicit,
         ts: Float[Array, " times"] | None,
-        state: tuple[Any, ...],
+        state: tuple[Any, ...] | None,
     ) -> Trajectory:
-        """The trial from 0 to `t1`, starting in `state`, with membrane potentials at the times `ts`."""
+        """The trial from 0 to `t1`, starting in `state`, with membrane potentials at the times `ts`.
+
+        `state` None: all neurons are at rest, and below their thresholds there.
+        """
+
+
+def resting_state(network: FeedForward, dtype: Any) -> tuple[Any, ...]:
+    """One resting state per layer."""
+    return tuple(neuron.init(connection.neurons, dtype) for connection, neuron in network.layers)

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from eventprop.adjoint import Implicit
 from eventprop.network import FeedForward
 from eventprop.neurons.li import LI, LIState
 from eventprop.neurons.lif import LIF, LIFState
-from eventprop.solvers.base import AbstractSolver, Trajectory
+from eventprop.solvers.base import AbstractSolver, Trajectory, resting_state
 from eventprop.solvers.implicit import (
     begin_potential,
     current_before,
@@ -18,8 +21,15 @@ from eventprop.solvers.implicit import (
     spike_times,
     windows,
 )
-from eventprop.solvers.trial import LayerTrial, layer_trial
+from eventprop.solvers.trial import LayerTrial, layer_trial, rounding
 from eventprop.spikes import Spikes, SpikeTrains
+
+
+def _bound(value: Any) -> Any:
+    """Bounds of any integer type, and lists of them, as what jit can take for a part of the program."""
+    if isinstance(value, list | tuple):
+        return tuple(_bound(x) for x in value)
+    return int(value) if isinstance(value, np.integer) else value
 
 
 class Exact(AbstractSolver):
@@ -36,15 +46,16 @@ class Exact(AbstractSolver):
     chunk: input events that are searched together.
     """
 
-    max_spikes: int | tuple[int, ...]
-    max_events: int | tuple[int, ...] | None = None
-    chunk: int = 64
+    max_spikes: int | tuple[int, ...] = eqx.field(static=True, converter=_bound)
+    max_events: int | tuple[int, ...] | None = eqx.field(static=True, converter=_bound, default=None)
+    chunk: int = eqx.field(static=True, converter=_bound, default=64)
 
     def __check_init__(self):
         for name in ("max_spikes", "max_events", "chunk"):
             value = getattr(self, name)
-            if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
-                raise ValueError(f"{name} must be at least 1, but is {value}.")
+            bounds = value if isinstance(value, tuple) else (value,)
+            if value is not None and not all(isinstance(x, int) and x >= 1 for x in bounds):
+                raise ValueError(f"{name} sets the size of arrays: it must be a whole number from 1, but is {value}.")
 
     def run(
         self,
@@ -54,29 +65,31 @@ class Exact(AbstractSolver):
         *,
         adjoint: Implicit,
         ts: Float[Array, " times"] | None,
-        state: tuple[Any, ...],
+        state: tuple[Any, ...] | None,
     ) -> Trajectory:
         """Layer by layer; see `simulate`."""
         spiking = sum(isinstance(neuron, LIF) for _, neuron in network.layers)
         max_spikes = _per_layer("max_spikes", self.max_spikes, spiking)
         max_events = _per_layer("max_events", self.max_events, len(network.layers) - 1)
-        trains, ys, states, lost = [], [], [], jnp.zeros((), jnp.int32)
-        for number, ((connection, neuron), initial) in enumerate(zip(network.layers, state, strict=True)):
+        trains, ys, states, lost = [], [], [], []
+        start = resting_state(network, spikes.times.dtype) if state is None else state
+        for number, ((connection, neuron), initial) in enumerate(zip(network.layers, start, strict=True)):
             if not isinstance(neuron, LIF | LI):
                 raise ValueError(f"Exact has no closed form for {type(neuron).__name__}; it solves LIF and LI.")
-            trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1)
-            times, occupied = jnp.zeros((0, connection.neurons), spikes.times.dtype), None
+            trial = layer_trial(connection, neuron, initial, spikes.times, spikes.index, t1, at_rest=state is None)
+            times, occupied, due = jnp.zeros((0, connection.neurons), spikes.times.dtype), None, None
+            beyond = overflow = jnp.zeros((), jnp.int32)
             if isinstance(neuron, LIF):
                 bounds = {"max_spikes": max_spikes[number], "max_events": (*max_events, None)[number]}
-                times, _, fired, occupied = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
-                lost = lost + jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
+                times, _, fired, occupied, due = spike_times(trial, **bounds, chunk=self.chunk, adjoint=adjoint)
+                beyond = jnp.sum(jnp.maximum(fired - max_spikes[number], 0), dtype=jnp.int32)
             trains.append(SpikeTrains(times.T) if isinstance(neuron, LIF) else None)
             ys.append(None if ts is None else _potentials(trial, neuron, times, ts))
-            states.append(_final_state(trial, neuron, times))
+            states.append(_final_state(trial, neuron, times, due))
             if number + 1 < len(network.layers):
                 spikes, overflow = SpikeTrains(times.T).merge(max_events[number], occupied)
-                lost = lost + overflow
-        return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), lost)
+            lost.append(jnp.stack([beyond, overflow]))
+        return Trajectory(tuple(trains), None if ts is None else tuple(ys), tuple(states), jnp.stack(lost))
 
 
 def _per_layer(name: str, value: int | tuple[int, ...] | None, layers: int) -> tuple[Any, ...]:
@@ -91,15 +104,22 @@ def _potentials(trial: LayerTrial, neuron: LIF | LI, spikes: Array, ts: Array) -
     return v + jnp.reshape(jnp.asarray(neuron.bias, v.dtype), (1, -1))
 
 
-def _final_state(trial: LayerTrial, neuron: LIF | LI, spikes: Array) -> LIFState | LIState:
+def _final_state(trial: LayerTrial, neuron: LIF | LI, spikes: Array, due: Array | None) -> LIFState | LIState:
     v, i, refractory = (x[0] for x in _state_at(trial, spikes, trial.end[None]))
     v = v + neuron.bias
-    return LIFState(v, i, refractory) if isinstance(neuron, LIF) else LIState(v, i)
+    if due is None or not isinstance(neuron, LIF):
+        return LIState(v, i)
+    # The next trial must see what this one has found: only who is due is at the threshold. Derivatives stay those of v.
+    threshold = lax.stop_gradient(jnp.asarray(neuron.threshold, v.dtype))
+    above = (v >= threshold) & (v - threshold <= rounding(trial.threshold, trial.reset, jnp.asarray(neuron.bias)))
+    nearest = jnp.where(due, threshold, jnp.nextafter(threshold, -jnp.inf))
+    moved = v - lax.stop_gradient(v) + nearest
+    return LIFState(jnp.where(jnp.where(due, v < threshold, above), moved, v), i, refractory)
 
 
 def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array, Array]:
     """(v, i, refractory time left) at `ts`, just after spikes at these times and just before inputs."""
-    at = jnp.broadcast_to(jnp.minimum(ts, trial.end)[:, None], (ts.shape[0], trial.neurons))
+    at = jnp.broadcast_to(jnp.where(ts <= trial.end, ts, trial.end)[:, None], (ts.shape[0], trial.neurons))
     # Behind the last spike one more window is open, and empty slots open none.
     closing = jnp.broadcast_to(trial.end, (1, trial.neurons))
     times = jnp.concatenate([jnp.where(jnp.isfinite(spikes), spikes, trial.end), closing])
@@ -110,4 +130,8 @@ def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array
 
     v_begin = select(begin_potential(trial, times.shape[0]))
     v = potential_in_window(trial, select(windows(trial, times)), v_begin, at)
-    return v, current_before(trial, at), jnp.maximum(select(releases(trial, times)) - at, 0)
+    return v, current_before(trial, at), _remaining(select(releases(trial, times)), at)
+
+
+def _remaining(release: Array, at: Array) -> Array:
+    return jnp.where(release > at, release - at, 0)

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.adjoint import Implicit
 from eventprop.closed_form import expand
@@ -29,13 +29,15 @@ _GROUP = 2**18
 class SpikeTimes(NamedTuple):
     """Spikes of a layer, by slot: times in ascending order (inf: none) and the synaptic current at each of them.
 
-    `fired` counts spikes without a slot too. `occupied`: where the spikes are, if not every slot is handed on.
+    `fired` counts spikes without a slot too. `occupied`: where the spikes are, if not every slot is handed on. `due`:
+    who is at the threshold at the end.
     """
 
     times: Float[Array, "slots neurons"]
     currents: Float[Array, "slots neurons"]
     fired: Int[Array, " neurons"]
     occupied: Occupied | None
+    due: Bool[Array, " neurons"]
 
 
 @eqx.filter_custom_jvp
@@ -43,10 +45,10 @@ def spike_times(
     trial: LayerTrial, *, max_spikes: int, max_events: int | None, chunk: int, adjoint: Implicit
 ) -> SpikeTimes:
     """The spikes of one layer in one trial. No more than `max_events` of them are differentiated (None: all slots)."""
-    times, currents, fired = search(trial, max_spikes, chunk)
+    times, currents, fired, due = search(trial, max_spikes, chunk)
     handed_on = times.size if max_events is None else min(max_events, times.size)
     occupied = None if handed_on == times.size else occupied_slots(times.T, handed_on)
-    return SpikeTimes(times, currents, fired, occupied)
+    return SpikeTimes(times, currents, fired, occupied, due)
 
 
 @spike_times.def_jvp
@@ -85,7 +87,7 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
 
     _, d_times = lax.associative_scan(combine, (coupling, own + coupling * d_begin))
     d_currents = jnp.where(finite, d_current - spikes.currents / membrane.tau_syn * d_times, 0)
-    whole = jax.tree.map(lambda _: None, (spikes.fired, spikes.occupied))  # integers have no tangent
+    whole = jax.tree.map(lambda _: None, (spikes.fired, spikes.occupied, spikes.due))  # have no tangent
     return spikes, SpikeTimes(d_times, d_currents, *whole)
 
 
@@ -137,7 +139,8 @@ def _or_zeros(tangent: Array | None, primal: Array) -> Array:
 
 def windows(trial: LayerTrial, times: Array) -> Array:
     """When the membrane starts to move freely before each of the spikes [spikes, neurons] (sorted, finite)."""
-    return jnp.minimum(releases(trial, times), trial.end)
+    released = releases(trial, times)
+    return jnp.where(released < trial.end, released, trial.end)
 
 
 def releases(trial: LayerTrial, times: Array) -> Array:
@@ -156,8 +159,10 @@ def potential_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Arr
     """v just before the times `at` [times, neurons] of membranes that were at `v_begin` until `begin`.
 
     What arrived before `begin` acts through the current that is left of it then, the rest by its response since.
+    Where something smooth only starts, as the free motion does at `begin`, its derivatives there are those to its
+    right; an event at `at` comes after it.
     """
-    elapsed = _positive(at - begin)
+    elapsed = jnp.where(at >= begin, at - begin, 0)
 
     def kernel(membrane, event, begin, at, elapsed):
         # At a tie the event counts as the later one, with the derivative of an event after the begin.
@@ -167,7 +172,7 @@ def potential_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Arr
         )
 
     membrane, seen = trial.membrane.align(2), (begin, at, elapsed)
-    initial = v_begin * membrane.leak(elapsed) + kernel(membrane, jnp.zeros_like(at), *seen) * trial.i[None]
+    initial = v_begin * membrane.leak(elapsed) + membrane.delayed_response(begin, elapsed) * trial.i[None]
     return _sum_over_events(trial, kernel, seen, initial)
 
 
@@ -194,7 +199,7 @@ def _sum_over_events(trial: LayerTrial, kernel: Callable[..., Array], seen: tupl
 
     def add(total, part):
         times, index, present = part
-        charges = trial.connection.charges(index) * present[:, None]
+        charges = trial.charges(index) * present[:, None]
         times, charges = (times[None, None], charges.T[None]) if axis else (times[:, None, None], charges[:, None])
         return total + jnp.sum(kernel(membrane, times, *seen) * charges, axis=axis), None
 

@@ -65,20 +65,26 @@ class Intervals(NamedTuple):
     margin: Float[Array, "intervals neurons"]
 
 
-def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Array, Int[Array, " neurons"]]:
-    """Spike times [max_spikes, neurons] in ascending order (inf: none), the currents then, and all spikes' numbers."""
+def search(
+    trial: LayerTrial, max_spikes: int, chunk: int
+) -> tuple[Array, Array, Int[Array, " neurons"], Bool[Array, " neurons"]]:
+    """Spike times [max_spikes, neurons] in ascending order (inf: none), the currents then, and all spikes' numbers.
+
+    The last result tells who reaches the threshold at `end`: that spike belongs to what comes next, and is not counted.
+    """
     times, index, present = _in_chunks(trial, chunk)
     size = times.shape[1]
     used = (jnp.sum(trial.present > 0) + size) // size
 
+    v, hold = _after_spike_at_start(trial)
     start = Progress(
         t=jnp.zeros_like(trial.end),
-        v=trial.v,
+        v=v,
         i=trial.i,
-        hold=jnp.minimum(trial.hold, trial.end),
-        fired=jnp.zeros(trial.neurons, jnp.int32),
-        times=jnp.full((max_spikes + 1, trial.neurons), jnp.inf, trial.v.dtype),
-        currents=jnp.zeros((max_spikes + 1, trial.neurons), trial.v.dtype),
+        hold=jnp.minimum(hold, trial.end),
+        fired=jnp.zeros_like(trial.v, jnp.int32),
+        times=jnp.full_like(trial.v, jnp.inf, shape=(max_spikes + 1, trial.neurons)),
+        currents=jnp.zeros_like(trial.v, shape=(max_spikes + 1, trial.neurons)),
     )
     alone = times.shape[0] == 1
 
@@ -88,14 +94,35 @@ def search(trial: LayerTrial, max_spikes: int, chunk: int) -> tuple[Array, Array
 
     def advance(carry):
         number, progress = carry
-        charges = trial.connection.charges(index[number]) * present[number][:, None]
+        charges = trial.charges(index[number]) * present[number][:, None]
         return number + 1, _advance(trial, progress, times[number], charges, alone)
 
     if alone:
         _, progress = advance((0, start))
     else:
         _, progress = lax.while_loop(unfinished, advance, (jnp.zeros((), jnp.int32), start))
-    return progress.times[:-1], progress.currents[:-1], progress.fired
+    return _in_window(trial, progress)
+
+
+def _after_spike_at_start(trial: LayerTrial) -> tuple[Array, Array]:
+    """The potentials once those that are due have fired at 0, and when the refractory periods end."""
+    if trial.due is None:
+        return trial.v, trial.hold
+    refractory = 0 if trial.refractory is None else trial.refractory
+    return jnp.where(trial.due, trial.reset, trial.v), jnp.where(trial.due, refractory, trial.hold)
+
+
+def _in_window(trial: LayerTrial, progress: Progress) -> tuple[Array, Array, Array, Array]:
+    """The record of a search with the spikes at 0 that it did not look for, and without those at the end."""
+
+    times, currents, fired = progress.times, progress.currents, progress.fired
+    if trial.due is not None:
+        times = jnp.where(trial.due, jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]]), times)
+        currents = jnp.where(trial.due, jnp.concatenate([trial.i[None], currents[:-1]]), currents)
+        fired = fired + trial.due
+    late = (times >= trial.end) & (times < jnp.inf)
+    times = jnp.where(late, jnp.inf, times)
+    return times[:-1], currents[:-1], fired - jnp.sum(late, axis=0, dtype=jnp.int32), jnp.any(late, axis=0)
 
 
 def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
@@ -148,9 +175,11 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     propagators = membrane.propagator(durations)
     (v, i), end = _free_states(propagators, charges, progress.v, progress.i)
     moments, margin = decisive_moment(membrane, expand(trial.threshold, 2), v, i, durations, *propagators[:2])
-    # No spike where the potential overflows: the state at the end tells that it is not finite.
-    margin = jnp.where(margin < jnp.inf, margin, -jnp.inf)
-    return Intervals(starts, times, v, i, starts[:, None] + moments, margin), *end
+    decisive = jnp.minimum(starts[:, None] + moments, times[:, None])
+    # A potential that falls from the start on crosses nothing, nor does one between coincident events. No spike where
+    # the potential overflows either: the state at the end tells that it is not finite.
+    margin = jnp.where((margin < jnp.inf) & (decisive > starts[:, None]), margin, -jnp.inf)
+    return Intervals(starts, times, v, i, decisive, margin), *end
 
 
 def _free_states(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
@@ -204,7 +233,7 @@ def _next_crossing(
     clears = intervals.margin >= window.excess[None] * trial.membrane.align(2).leak(jnp.maximum(age, 0))
     size = intervals.starts.shape[0]
     numbers = jnp.arange(size, dtype=jnp.int32)[:, None]
-    interval = jnp.min(jnp.where(clears & (age >= 0), numbers, jnp.int32(size)), axis=0)
+    interval = jnp.min(jnp.where(clears & (age > 0), numbers, jnp.int32(size)), axis=0)
     return interval < size, jnp.minimum(interval, size - 1)
 
 
@@ -230,7 +259,11 @@ def _crossing(
     i: Array,
     decisive: Array,
 ) -> tuple[Array, Array]:
-    """Time and current of the crossing in an interval from its start and the free state there."""
+    """Time and current of the crossing in an interval from its start and the free state there.
+
+    The current counts events at the start and none at the end. So that the time tells which ones, it is at least one
+    rounding step after the start and never after the end.
+    """
     shift = window.excess * membrane.leak(jnp.maximum(start - window.begin, 0))
     begun = start >= window.begin
     start, v, i = (
@@ -239,7 +272,9 @@ def _crossing(
         jnp.where(begun, i, window.i),
     )
     wait = crossing_time(membrane, threshold, v, i, decisive - start, needed)
-    return start + wait, i * membrane.decay(wait)
+    limits = jnp.finfo(start.dtype)
+    time = jnp.maximum(start + wait, start + (limits.eps * start + limits.tiny))
+    return jnp.minimum(time, decisive), i * membrane.decay(wait)
 
 
 def _written(record: Array, slot: Array, found: Array, values: Array) -> Array:

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main
+from benchmarks.errors import FileFault, InvalidInput, MissingFile, MissingPackage, RunIsBusy
 from benchmarks.run import all_runs
 from tests.benchmarks.toy import EXPERIMENTS, PIECE
 
@@ -17,9 +19,7 @@ def run_main(*arguments):
 
 
 def test_help_lists_every_experiment_on_one_line(capsys):
-    with pytest.raises(SystemExit) as stop:
-        run_main("--help")
-    assert stop.value.code == 0
+    assert run_main("--help") == 0
     lines = capsys.readouterr().out.splitlines()
     for name, text in (("toy", "Linear regression."), ("piece", "Linear regression."), ("report", "published figures")):
         assert sum(name in line and text in line for line in lines) == 1
@@ -35,11 +35,47 @@ def test_help_of_an_experiment_lists_its_fields_and_the_options(capsys):
     assert "Passes over the data. (default: 6)" in text
 
 
-def test_python_m_benchmarks_is_the_command_line():
-    environment = {**os.environ, "COLUMNS": "100"}
+def test_no_command_at_all_shows_the_help_and_is_an_error(capsys):
+    assert run_main() == 2
+    assert "usage: credax COMMAND" in capsys.readouterr().out
+
+
+def python(*arguments):
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_python_m_benchmarks_shows_the_help_by_package_without_jax():
+    """Which takes a second to import, and the experiments take two more."""
+    shown = python("-X", "importtime", "-m", "benchmarks", "--help")
+    assert shown.returncode == 0
+    groups = [line for line in shown.stdout.splitlines() if line.endswith(":")]
+    titles = ["eventprop:", "gle:", "sal:", "other networks:", "all of them:"]
+    assert [group.split(", ")[-1] for group in groups] == titles
+    imported = {line.split("|")[-1].strip() for line in shown.stderr.splitlines()}
+    assert "benchmarks.registry" in imported
+    assert not imported & {"jax", "numpy", "tyro", "matplotlib", "benchmarks.card", "benchmarks.cli"}
+
+
+def test_one_experiment_does_not_import_another():
+    code = """import sys
+from benchmarks.experiments import EXPERIMENTS
+assert "jax" not in sys.modules
+EXPERIMENTS["gle-operators"]
+models = [name for name in sys.modules if name.startswith("benchmarks.experiments.") and name.endswith(".model")]
+assert models == ["benchmarks.experiments.gle.operators.model"], models
+"""
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    """As in `credax --help | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
     command = [sys.executable, "-m", "benchmarks", "--help"]
-    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert shown.returncode == 0 and "sweep" in shown.stdout and "report" in shown.stdout
+    with os.fdopen(writer, "wb") as stream:
+        done = subprocess.run(command, cwd=ROOT, stdout=stream, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert done.returncode == 141 and done.stderr == ""
 
 
 def test_an_unknown_experiment_is_answered_with_the_known_ones(capsys):
@@ -75,6 +111,50 @@ def test_a_failed_seed_is_named_and_shows_in_the_status(tmp_path, capsys):
     assert "1 of 2 seeds failed (seed 2: " in capsys.readouterr().err
 
 
+def refuses(config, key):
+    raise ValueError("hidden must be positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A configuration with a tuple."""
+
+    rates: tuple[float, ...] = (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["toy", "--epochs", "0"], "epochs of ToyTraining must be at least 1, got 0"),
+        (["toy", "--learning-rate", "nan"], "learning_rate = nan is not a number"),
+        (["strict", "--epochs", "3"], "strict cannot be run with these settings: hidden must be positive"),
+        (["pair", "--rates", "1", "nan"], "rates = (1.0, nan) is not a number"),
+    ],
+)
+def test_an_invalid_setting_leaves_nothing_behind(tmp_path, capsys, arguments, message):
+    strict = dataclasses.replace(EXPERIMENTS["toy"], name="strict", training=lambda config: refuses(config, None))
+    pair = dataclasses.replace(PIECE, name="pair", config=Pair)
+    experiments = {**EXPERIMENTS, "strict": strict, "pair": pair}
+    assert main([*arguments, "--results", str(tmp_path)], experiments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_on_the_way_leaves_nothing_behind_and_keeps_its_traceback(tmp_path):
+    broken = dataclasses.replace(PIECE, name="broken", function=refuses)
+    with pytest.raises(ValueError, match="hidden must be positive") as error:
+        main(["broken", "--epochs", "3", "--results", str(tmp_path)], {"broken": broken})
+    assert error.value.__notes__[-1] == "This was broken with epochs = 3."
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_that_cannot_be_written_are_explained(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run_main("toy", "--results", str(tmp_path / "file")) == 2
+    error = capsys.readouterr().err
+    assert "The folder of the run cannot be made" in error and "--results" in error and "Traceback" not in error
+
+
 def test_resume_says_why_it_cannot(tmp_path, capsys):
     assert run_main("toy", "--resume", "--results", str(tmp_path)) == 2
     assert "There is no run of toy" in capsys.readouterr().err
@@ -98,7 +178,12 @@ def test_interrupts_and_foreign_errors_are_not_mixed_up(monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.cli.execute", raiser(KeyboardInterrupt()))
     assert run_main("toy") == 130
     assert "--resume" in capsys.readouterr().err
-    # An error that this package does not raise keeps its traceback.
-    monkeypatch.setattr("benchmarks.cli.execute", raiser(ValueError("somebody else's")))
-    with pytest.raises(ValueError, match="somebody else's"):
-        run_main("toy")
+    # An error of ours is known by its class, wherever it is raised; any other keeps its traceback.
+    for kind in (InvalidInput, FileFault, MissingFile, MissingPackage, RunIsBusy):
+        monkeypatch.setattr("benchmarks.cli.execute", raiser(kind("do this")))
+        assert run_main("toy") == 2
+        assert capsys.readouterr().err == "credax: do this\n"
+    for kind in (ValueError, OSError):
+        monkeypatch.setattr("benchmarks.cli.execute", raiser(kind("somebody else's")))
+        with pytest.raises(kind, match="somebody else's"):
+            run_main("toy")

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import http.client
 import io
 import urllib.error
 
@@ -80,8 +81,11 @@ def test_parse(shape, rng):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0\0\x0d\x01\0\0\0\0", idx_bytes(np.zeros((2, 3), np.uint8))[:-1], b"\0\0\x08\x02\0\0\0\x01"],
-    ids=["empty", "floats", "truncated", "no shape"],
+    [
+        *(b"", b"\0\0\x0d\x01\0\0\0\0", idx_bytes(np.zeros((2, 3), np.uint8))[:-1], b"\0\0\x08\x02\0\0\0\x01"),
+        b"\0\0\x08\x04" + 4 * b"\0\x01\0\0",  # 2^64 elements, which int64 takes for none
+    ],
+    ids=["empty", "floats", "truncated", "no shape", "overflow"],
 )
 def test_parse_refuses(content):
     with pytest.raises(ValueError, match="content"):
@@ -103,6 +107,7 @@ def archive(tmp_path, monkeypatch, rng):
         (folder / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(array)))
     monkeypatch.setenv("CREDAX_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(lookup.urllib.request, "urlopen", refuse)
     digests = {name: hashlib.sha256(idx_bytes(array)).hexdigest() for name, array in arrays.items()}
     return idx.Archive("small", ("a",), "https://example.org/small", digests, validation=5)
@@ -183,6 +188,88 @@ def test_damaged_file(archive, tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz is damaged.*delete it"):
         archive.load()
+
+
+def serve_from(folder):
+    def serve(url, timeout):
+        return io.BytesIO((folder / url.rpartition("/")[2]).read_bytes())
+
+    return serve
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+class BreaksOff(io.BytesIO):
+    def read(self, *arguments):
+        raise http.client.IncompleteRead(b"half", 99)
+
+
+@pytest.mark.parametrize(
+    "answer", [BreaksOff(), http.client.BadStatusLine("x"), TimeoutError("timed out")], ids=["cut", "nonsense", "slow"]
+)
+def test_a_download_that_breaks_off_says_where_the_file_belongs(archive, monkeypatch, answer):
+    monkeypatch.delenv("CREDAX_DATA")
+
+    def serve(url, timeout):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(lookup.urllib.request, "urlopen", serve)
+    with pytest.raises(FileNotFoundError, match=r"train-images.* cannot be downloaded \(.+\); put the file there"):
+        archive.load()
+
+
+def test_the_data_folder_may_begin_with_a_tilde(archive, tmp_path, monkeypatch):
+    (tmp_path / "data").rename(tmp_path / "moved")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CREDAX_DATA", "~/moved")
+    assert len(archive.load().test) == 4
+
+
+def test_a_cache_that_cannot_be_made_does_not_cost_the_download(archive, tmp_path, monkeypatch):
+    monkeypatch.delenv("CREDAX_DATA")
+    monkeypatch.setattr(lookup.urllib.request, "urlopen", serve_from(tmp_path / "data" / "small"))
+    (tmp_path / "home").write_text("a file")
+    with pytest.warns(UserWarning, match="was downloaded but not kept"):
+        assert len(archive.load().test) == 4
+    monkeypatch.setattr(lookup.Path, "home", no_home)
+    with pytest.warns(UserWarning, match="no home directory"):
+        assert len(archive.load().test) == 4
+
+
+def test_users_without_a_home_read_the_data_folder(archive, monkeypatch):
+    monkeypatch.setattr(lookup.Path, "home", no_home)
+    assert len(archive.load().test) == 4
+    monkeypatch.delenv("CREDAX_DATA")
+    with pytest.raises(FileNotFoundError, match="no home directory and CREDAX_DATA is not set"):
+        archive.load()
+
+
+def test_the_cache_is_where_the_system_wants_caches(archive, tmp_path, monkeypatch):
+    monkeypatch.delenv("CREDAX_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setattr(lookup.urllib.request, "urlopen", serve_from(tmp_path / "data" / "small"))
+    archive.load()
+    assert len(list((tmp_path / "caches" / "credax" / "small").iterdir())) == 4
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_missing(archive, tmp_path):
+    path = tmp_path / "data" / "small" / "train-images-idx3-ubyte"
+    path.symlink_to(path)  # a loop
+    with pytest.raises(OSError, match="is there but cannot be read") as error:
+        archive.load()
+    assert not isinstance(error.value, FileNotFoundError)
+
+
+def test_a_damaged_file_without_an_address_is_not_downloaded_again(tmp_path, monkeypatch):
+    (tmp_path / "cifar10_subset").mkdir()
+    (tmp_path / "cifar10_subset" / "cifar10_first4000_train_first1000_test.npz").write_bytes(b"PK")
+    monkeypatch.setenv("CREDAX_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match=r"is damaged or another version.*; put a sound copy there"):
+        datasets.load("cifar10_subset")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS, Experiment, Published, Run, report, sweep
-from benchmarks.report import compare_runs, judge
+from benchmarks import RESULTS, Card, Published, Run, report, sweep
+from benchmarks._report import compare_runs, judge
+from benchmarks.cli import main
 from benchmarks.table import final_table, markdown_table, plain_table, quantity
 
 
@@ -17,7 +18,7 @@ class Config:
 
 
 FIGURE = Published("test_accuracy", mean=0.90, std=0.03, seeds=9, source="Table 1")
-KNOWN = Experiment("known", Config, lambda config, key: ({}, None, None), published=(FIGURE,))
+KNOWN = Card("known", Config, lambda config, key: ({}, None, None), published=(FIGURE,))
 
 
 def write(results, values, *, config=Config(), seed=0, name="known", failures=None):
@@ -109,6 +110,27 @@ def test_report_merges_sweeps_and_names_damaged_ones(tmp_path):
     assert f"Sweep {folder}" in text and "width = 4" in text
     assert "sweep.json is damaged" in text
     assert report(folder, {}).splitlines()[-1] == text.splitlines()[-1]
+
+
+def test_what_is_damaged_is_named_and_shows_in_the_status(tmp_path, capsys):
+    def line(config: Config, key):
+        return {"validation_accuracy": 0.1 * config.width}, None, RESULTS.successful
+
+    write(tmp_path, [0.95, 0.96, 0.97])
+    sweep(line, over={"width": (3, 4)}, seeds=2, results=tmp_path / "line", progress=False)
+    command = ["report", "--results", str(tmp_path)]
+    assert main(command, {"known": KNOWN}) == 0
+    whole = capsys.readouterr().out
+    (chunk, *_) = (tmp_path / "line" / "chunks").iterdir()
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    (write(tmp_path, [0.5], seed=7).directory / "summary.json").write_text('{"test_accuracy": 3}')
+    (write(tmp_path, [0.5], seed=8).directory / "config.json").write_text("{")
+    assert main(command, {"known": KNOWN}) == 2
+    shown = capsys.readouterr()
+    assert f"{chunk.name} is damaged" in shown.out
+    assert shown.out.count("Damaged: ") == 2
+    assert shown.err == "credax: 3 things could not be read or written, as said above.\n"
+    assert whole.splitlines()[2] in shown.out
 
 
 def test_report_on_nothing_says_so(tmp_path):

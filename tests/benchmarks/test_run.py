@@ -1,12 +1,14 @@
+import dataclasses
 import json
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import Run, execute, load_networks
+from benchmarks import RESULTS, Card, Run, execute, load_best, load_networks, load_record, seed_number
 from benchmarks.run import all_runs, finite, plain, statistics
-from tests.benchmarks.toy import TOY, Toy
+from tests.benchmarks.toy import PIECE, TOY, Toy
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,69 @@ def test_statistics_of_known_numbers():
 def test_plain_is_what_json_gives_back():
     config = plain({"a": (1, (2.0, "x")), "b": math.inf, "c": True})
     assert config == json.loads(json.dumps(config, allow_nan=False)) == {"a": [1, [2.0, "x"]], "b": "inf", "c": True}
+
+
+@dataclasses.dataclass(frozen=True)
+class Squares:
+    """Ends with its seed squared, and records the way there."""
+
+    steps: int = 3
+    fail: int = -1
+    """The seed that fails."""
+
+
+def squares(config, key):
+    seed = seed_number(key)
+    value = jnp.where(seed == config.fail, jnp.nan, seed.astype(float) ** 2)
+    way = value * jnp.arange(config.steps)
+    metrics = {"train_loss": value, "validation_accuracy": value, "test_accuracy": value}
+    return metrics, {"weight": seed}, RESULTS.successful, {"way": way}
+
+
+SQUARES = Card("squares", Squares, squares)
+
+
+@pytest.fixture(scope="module")
+def squared(tmp_path_factory):
+    return execute(SQUARES, Squares(fail=5), seed=2, seeds=4, results=tmp_path_factory.mktemp("results"))
+
+
+def test_the_record_for_figures_is_saved_and_read_back(squared):
+    run, fit = squared
+    np.testing.assert_array_equal(fit.record["way"], load_record(SQUARES, run)["way"])
+    np.testing.assert_array_equal(fit.record["way"][:3], [[0, 4, 8], [0, 9, 18], [0, 16, 32]])
+    np.testing.assert_array_equal(fit.recorded(1)["way"], [0, 9, 18])
+
+
+def test_an_experiment_without_a_record_leaves_none(tmp_path):
+    run, fit = execute(PIECE, Toy(), results=tmp_path)
+    assert fit.record is None and not (run.directory / "record.eqx").exists()
+    with pytest.raises(FileNotFoundError):
+        load_record(PIECE, run)
+
+
+def test_the_best_network_is_that_of_the_best_seed_that_did_not_fail(squared):
+    run, _ = squared
+    seed, network = load_best(SQUARES, run)
+    assert seed == 4 and network["weight"] == 4  # not the fifth, which failed
+    assert load_best(SQUARES, run, "train_loss")[0] == 2
+    with pytest.raises(ValueError, match="choosing by the test set"):
+        load_best(SQUARES, run, "test_accuracy")
+    with pytest.raises(ValueError, match="no metric 'accuracy'; it has: test_accuracy, train_loss, validation_acc"):
+        load_best(SQUARES, run, "accuracy")
+
+
+def test_there_is_no_best_network_of_none(tmp_path):
+    run, _ = execute(SQUARES, Squares(fail=0), results=tmp_path)
+    with pytest.raises(ValueError, match=r"No seed of .* has succeeded"):
+        load_best(SQUARES, run)
+    (run.directory / "summary.json").unlink()
+    with pytest.raises(ValueError, match="is not finished"):
+        load_best(SQUARES, run)
+
+
+def test_a_fit_says_what_became_of_it(squared):
+    text = repr(squared[1])
+    assert text.startswith("Fit: 3 of 4 seeds successful\n  position 3 failed: The network or a metric is NaN")
+    assert "train_loss: 9.66667" in text
+    assert "RESULTS<>" not in repr(RESULTS.successful)

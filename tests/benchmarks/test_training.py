@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import eventprop as ep
 from benchmarks import RESULTS, Training, fit, seed_keys, train
-from benchmarks.fit import _Programs, fit_in_one_piece
+from benchmarks._fit import _Programs, fit_in_one_piece
 from tests.benchmarks.toy import TOY, Toy, ToyTraining
 
 
@@ -27,7 +28,7 @@ class Counter(Training):
         return (state, metrics) if self.change is None else self.change(state, metrics)
 
     def finish(self, state):
-        return {"test_sum": state["sum"]}, state["sum"], RESULTS.spikes_lost
+        return {"test_sum": state["sum"]}, state["sum"], ep.RESULTS.spikes_lost
 
 
 def test_epochs_are_numbered_from_zero_and_all_run():
@@ -71,7 +72,7 @@ def test_one_failed_seed_is_named_and_disturbs_no_other():
 
 def test_a_failure_that_the_training_reports_is_kept():
     outcome = fit(Counter(), seed_keys(0, 1), progress=False, throw=False)
-    assert bool(jnp.all(outcome.result == RESULTS.spikes_lost))
+    assert bool(jnp.all(outcome.result == ep.RESULTS.spikes_lost))
 
 
 def test_an_experiment_without_epochs_runs_in_one_piece():

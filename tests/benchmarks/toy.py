@@ -10,8 +10,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from benchmarks.card import Card, Published
 from benchmarks.cli import main
-from benchmarks.experiment import Experiment, Published
 from benchmarks.training import RESULTS, Training, train
 
 OPTIMISER = optax.adam(1.0)
@@ -86,7 +86,7 @@ def draw(config, fit, directory):
     (directory / "figure.png").write_bytes(repr(sorted(fit.history)).encode())
 
 
-TOY = Experiment(
+TOY = Card(
     name="toy",
     config=Toy,
     function=lambda config, key: train(ToyTraining(config), key),
@@ -94,7 +94,7 @@ TOY = Experiment(
     figures=draw,
     published=(Published(metric="test_accuracy", mean=0.9, std=0.01, seeds=10, source="nowhere"),),
 )
-PIECE = Experiment(name="piece", config=Toy, function=TOY.function)
+PIECE = Card(name="piece", config=Toy, function=TOY.function)
 EXPERIMENTS = {"toy": TOY, "piece": PIECE}
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def test_spikes(x64, kind):
         reset = ep.ResetToValue(-0.2) if kind == "refractory" else ep.ResetBySubtraction()
         return ep.LIF(**{name: jnp.asarray(value[j]) for name, value in parameters.items()}, reset=reset)
 
-    network = ep.FeedForward([(ep.Dense(jnp.asarray(weights)), lif(slice(None)))])
+    network = ep.FeedForward([(ep.Dense(jnp.asarray(weights).T), lif(slice(None)))])
     spikes = ep.Spikes(jnp.asarray(times), jnp.arange(6))
     actual = eqx.filter_jit(ep.simulate)(network, spikes, T1, solver=ep.Exact(max_spikes=SLOTS)).spikes[0].times
     expected = [integrate(lif(j), times, weights[:, j]) for j in range(3)]
@@ -95,7 +95,7 @@ def test_membrane_potential_of_an_integrator(x64):
             y = neuron.receive(y, 0, jnp.full(1, events[until]))
         else:
             potentials.append(float(y.v[0]))
-    network = ep.FeedForward([(ep.Dense(jnp.array([[1.5], [-2.0]])), neuron)])
+    network = ep.FeedForward([(ep.Dense(jnp.array([[1.5, -2.0]])), neuron)])
     spikes = ep.Spikes(jnp.array([3.0, 11.0]), jnp.arange(2))
     saveat = diffrax.SaveAt(ts=jnp.array(samples))
     solution = eqx.filter_jit(ep.simulate)(network, spikes, T1, solver=ep.Exact(max_spikes=1), saveat=saveat)

@@ -2,6 +2,7 @@
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
@@ -16,10 +17,10 @@ RUNTIME_ERRORS = (RuntimeError, ValueError)
 
 
 @eqx.filter_jit
-def simulate(times=TIMES, weights=1.0, v=0.0, bias=0.0, tau_mem=20.0, throw=True):
+def simulate(times=TIMES, weights=1.0, v=0.0, refractory=0.0, bias=0.0, tau_mem=20.0, throw=True):
     lif = ep.LIF(tau_mem, 5.0, bias=bias)
-    network = ep.FeedForward([(ep.Dense(jnp.full((3, 2), weights)), lif)])
-    state = (ep.LIFState(jnp.full(2, v), jnp.zeros(2), jnp.zeros(2)),)
+    network = ep.FeedForward([(ep.Dense(jnp.full((2, 3), weights)), lif)])
+    state = (ep.LIFState(jnp.full(2, v), jnp.zeros(2), jnp.full(2, refractory)),)
     spikes, solver = ep.Spikes(jnp.asarray(times), jnp.asarray(INDEX)), ep.Exact(max_spikes=4)
     return ep.simulate(network, spikes, 50.0, solver=solver, state=state, throw=throw)
 
@@ -46,14 +47,14 @@ def test_parameters_of_different_length():
 def test_layers_must_fit():
     lif = ep.LIF(20.0, 5.0)
     with pytest.raises(ValueError, match=r"3.*4|4.*3"):
-        ep.FeedForward([(ep.Dense(jnp.ones((5, 3))), lif), (ep.Dense(jnp.ones((4, 2))), lif)])
+        ep.FeedForward([(ep.Dense(jnp.ones((3, 5))), lif), (ep.Dense(jnp.ones((2, 4))), lif)])
     with pytest.raises(ValueError, match=r"7.*3|3.*7"):
-        network = ep.FeedForward([(ep.Dense(jnp.ones((5, 3))), ep.LIF(jnp.full(7, 20.0), 5.0))])
+        network = ep.FeedForward([(ep.Dense(jnp.ones((3, 5))), ep.LIF(jnp.full(7, 20.0), 5.0))])
         ep.simulate(network, ep.Spikes(jnp.ones(1), jnp.zeros(1, int)), 10.0, solver=ep.Exact(max_spikes=1))
 
 
 def test_max_spikes_must_fit_the_layers():
-    network = ep.FeedForward([(ep.Dense(jnp.ones((3, 2))), ep.LIF(20.0, 5.0))])
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
     spikes = ep.Spikes(jnp.asarray(TIMES), jnp.asarray(INDEX))
     for bound in (0, -1, (4, 4)):
         with pytest.raises(ValueError, match="max_spikes"):
@@ -85,9 +86,22 @@ def test_traced_time_constant_that_is_negative():
     assert simulate(tau_mem=jnp.asarray(-20.0), throw=False).result == ep.RESULTS.invalid_parameters
 
 
-def test_initial_potential_above_threshold():
-    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)threshold"):
-        simulate(v=1.5)
+@pytest.mark.parametrize("arguments", [{"v": np.nan}, {"v": 1.5, "refractory": 2.0}, {"refractory": -1.0}])
+def test_initial_states_that_cannot_be(arguments):
+    """A potential above the threshold fires at 0, unless the neuron is held (tests/eventprop/test_windows.py)."""
+    with pytest.raises(RUNTIME_ERRORS, match=r"(?i)threshold.*refractory"):
+        simulate(**arguments)
+    assert simulate(**arguments, throw=False).result == ep.RESULTS.invalid_parameters
+
+
+def test_a_threshold_below_rest_needs_an_initial_state():
+    """At rest nobody is about to fire: that would be a spike out of nothing at the start of each trial."""
+    lif = ep.LIF(20.0, 5.0, threshold=jnp.asarray(-1.0), reset=ep.ResetToValue(-2.0))
+    network, spikes = ep.FeedForward([(ep.Dense(jnp.ones((1, 1))), lif)]), ep.Spikes(jnp.ones(1), jnp.zeros(1, int))
+    solution = ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), throw=False)
+    assert solution.result == ep.RESULTS.invalid_parameters
+    state = (ep.LIFState(jnp.full(1, -1.5), jnp.zeros(1), jnp.zeros(1)),)
+    assert ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), state=state).spikes[0].count() == 1
 
 
 def test_lost_spikes_are_counted():
@@ -101,6 +115,27 @@ def test_lost_spikes_are_counted():
     assert solution.stats["spikes_lost"] == 2 * (expected - 4)
     kept = 20 * np.log(1.5) * np.arange(1, 5)
     np.testing.assert_allclose(solution.spikes[0].times, np.stack([kept, kept]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"max_spikes": (1, 9)}, r"layer 0 .* lost 8 spike.*`max_spikes`"),
+        ({"max_spikes": (3, 2)}, r"layer 1 .* lost 6 spike.*`max_spikes`"),
+        ({"max_spikes": (3, 9), "max_events": 10}, r"layer 0 .* lost 2 spike.*`max_events`"),
+    ],
+)
+def test_the_error_for_lost_spikes_names_the_layer_the_number_and_the_bound(bounds, message):
+    """Four neurons fire three times each, two neurons downstream five times each; the worst of two trials counts."""
+    weights = jnp.full((4, 1), 15.0), jnp.full((2, 4), 2.0)
+    layers = [(ep.Dense(weight), ep.LIF(20.0, 5.0)) for weight in weights]
+
+    def run(time):
+        solver = ep.Exact(**bounds)
+        return ep.simulate(ep.FeedForward(layers), ep.Spikes(time, jnp.zeros(1, int)), 30.0, solver=solver).spikes
+
+    with pytest.raises(RUNTIME_ERRORS, match=message):
+        eqx.filter_jit(jax.vmap(run))(jnp.array([[1.0], [jnp.inf]]))
 
 
 def test_exactly_full_is_not_lost():
@@ -117,7 +152,7 @@ def test_inputs_after_the_end_have_no_effect():
 
 
 def test_source_out_of_range():
-    network = ep.FeedForward([(ep.Dense(jnp.ones((3, 2))), ep.LIF(20.0, 5.0))])
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
     spikes = ep.Spikes(jnp.asarray(TIMES), jnp.array([0, 1, 3]))
     with pytest.raises(RUNTIME_ERRORS, match=r"index|source"):
         ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1))
@@ -126,7 +161,7 @@ def test_source_out_of_range():
 
 
 def test_saveat_beyond_ts_is_refused():
-    network = ep.FeedForward([(ep.Dense(jnp.ones((3, 2))), ep.LIF(20.0, 5.0))])
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
     spikes = ep.Spikes(jnp.asarray(TIMES), jnp.asarray(INDEX))
     for saveat in (diffrax.SaveAt(steps=True), diffrax.SaveAt(dense=True)):
         with pytest.raises(ValueError, match="saveat"):
@@ -140,3 +175,35 @@ def test_exploding_weights_end_the_trial_with_lost_spikes(weight):
     solution = ep.simulate(network, spikes, jnp.inf, solver=ep.Exact(4), throw=False)
     assert solution.stats["spikes_lost"] == 1000
     assert solution.result == ep.RESULTS.spikes_lost
+
+
+def test_a_batch_without_members_is_empty():
+    """It used to be "Slice size at index 0 in gather op is out of range"."""
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
+
+    def loss(network, spikes):
+        def run(trial):
+            return ep.simulate(network, trial, 50.0, solver=ep.Exact(4), throw=False).spikes[0].times
+
+        times = jax.vmap(run)(spikes)
+        return jnp.sum(times), times
+
+    none = ep.Spikes(jnp.zeros((0, 6)), jnp.zeros((0, 6), int))
+    (_, times), gradient = eqx.filter_jit(eqx.filter_value_and_grad(loss, has_aux=True))(network, none)
+    assert times.shape == (0, 2, 4)
+    np.testing.assert_array_equal(gradient.layers[0][0].weight, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("t1", [-1.0, np.nan])
+def test_a_traced_end_that_is_no_time(t1):
+    """NaN used to count as a trial without end."""
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
+
+    @eqx.filter_jit
+    def run(t1, throw):
+        spikes = ep.Spikes(jnp.asarray(TIMES), jnp.asarray(INDEX))
+        return ep.simulate(network, spikes, t1, solver=ep.Exact(4), throw=throw)
+
+    with pytest.raises(RUNTIME_ERRORS, match="t1"):
+        run(jnp.asarray(t1), True)
+    assert run(jnp.asarray(t1), False).result == ep.RESULTS.invalid_time

@@ -169,7 +169,7 @@ def test_two_layers_and_a_readout(x64):
     @jax.jit
     @jax.vmap
     def run(times, index, weights):
-        hidden, output, readout = (ep.Dense(w) for w in weights)
+        hidden, output, readout = (ep.Dense(w.T) for w in weights)
         layers = [(hidden, ep.LIF(*taus[0])), (output, ep.LIF(*taus[1], refractory=2.0)), (readout, ep.LI(*taus[2]))]
         solver = ep.Exact(max_spikes=(SLOTS, SLOTS))
         return ep.simulate(
@@ -238,7 +238,7 @@ def test_two_windows_make_one_trial(x64, reset):
 
 @eqx.filter_jit
 def continue_from(trial: Trial, state) -> ep.Solution:
-    network = ep.FeedForward([(ep.Dense(trial.weights), trial.lif())])
+    network = ep.FeedForward([(ep.Dense(trial.weights.T), trial.lif())])
     spikes, solver = ep.Spikes(trial.times, trial.index), ep.Exact(max_spikes=SLOTS)
     return ep.simulate(network, spikes, trial.t1, solver=solver, state=state)
 

@@ -61,7 +61,7 @@ def solve(parameters, case) -> ep.Solution:
         reset = ep.ResetToValue(layer["reset"]) if "reset" in layer else ep.ResetBySubtraction()
         names = ("tau_mem", "tau_syn", "threshold", "bias")
         lif = ep.LIF(**{name: layer[name] for name in names}, reset=reset, refractory=layer.get("refractory"))
-        layers.append((ep.Dense(layer["weights"]), lif))
+        layers.append((ep.Dense(layer["weights"].T), lif))
         state.append(ep.LIFState(layer["v"], layer["i"], jnp.zeros_like(layer["v"])))
     return ep.simulate(
         ep.FeedForward(layers),
@@ -226,7 +226,7 @@ def test_first_spike_by_autodiff_of_the_closed_form(x64):
     times, weights = jnp.sort(jnp.asarray(rng.uniform(0, 5, 6))), jnp.asarray(rng.uniform(0.5, 2.0, 6))
 
     def simulated(times, weights, theta, tau_syn):
-        network = ep.FeedForward([(ep.Dense(weights[:, None]), ep.LIF(2 * tau_syn, tau_syn, theta))])
+        network = ep.FeedForward([(ep.Dense(weights[None]), ep.LIF(2 * tau_syn, tau_syn, theta))])
         spikes = ep.Spikes(times, jnp.arange(6))
         return ep.simulate(network, spikes, jnp.inf, solver=ep.Exact(max_spikes=5)).spikes[0].first()[0]
 

@@ -24,7 +24,7 @@ biases = arrays(float, NEURONS, elements=st.floats(-1, 1.25, **finite))
 @eqx.filter_jit
 def simulate(times, index, weights, bias, scale=1.0):
     lif = ep.LIF(jnp.asarray(scale * TAU_MEM), jnp.asarray(scale * TAU_SYN), bias=jnp.asarray(bias))
-    network = ep.FeedForward([(ep.Dense(jnp.asarray(weights)), lif)])
+    network = ep.FeedForward([(ep.Dense(jnp.asarray(weights).T), lif)])
     spikes = ep.Spikes(jnp.asarray(times), jnp.asarray(index))
     saveat = diffrax.SaveAt(ts=jnp.asarray(scale * SAMPLES))
     solution = ep.simulate(network, spikes, scale * 80.0, solver=ep.Exact(max_spikes=(SLOTS,)), saveat=saveat)

@@ -28,7 +28,7 @@ def test_figure_1(x64):
     lif = ep.LIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN)
 
     def loss(flat):
-        network = ep.FeedForward([(ep.Dense(flat[:INPUTS, None]), lif), (ep.Dense(flat[INPUTS:, None]), lif)])
+        network = ep.FeedForward([(ep.Dense(flat[None, :INPUTS]), lif), (ep.Dense(flat[None, INPUTS:]), lif)])
         times = ep.simulate(network, spikes, T1, solver=ep.Exact(max_spikes=12)).spikes[1].times
         return jnp.sum(jnp.where(times < jnp.inf, times, 0))
 

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+import eventprop as ep
 from eventprop.remedies import spike_count_regulariser, weight_bump
 
 
@@ -17,8 +18,8 @@ class Layers(eqx.Module):
 
     def __init__(self, dtype=jnp.float32):
         self.layers = (
-            (jnp.ones((2, 3), dtype), {"tau": jnp.ones(3, dtype), "bias": jnp.array(0.5, dtype)}),
-            (jnp.full((3, 2), 2.0, dtype), {"tau": None}),
+            (jnp.ones((3, 2), dtype), {"tau": jnp.ones(3, dtype), "bias": jnp.array(0.5, dtype)}),
+            (jnp.full((2, 3), 2.0, dtype), {"tau": None}),
         )
 
 
@@ -50,8 +51,8 @@ def test_spike_count_regulariser(precision):
     counts = (jnp.array([0.25, 2.0, 7.0]), jnp.array([1.0, 2.5]))
     new, _ = remedy.update(updates, remedy.init(updates), counts=counts)
     assert new.layers[0][0].dtype == precision
-    np.testing.assert_allclose(new.layers[0][0], 1 + np.array([[-0.075, 0.0, 0.3]] * 2), rtol=1e-6)
-    np.testing.assert_allclose(new.layers[1][0], 2 + np.array([[0.0, 0.05]] * 3), rtol=1e-6)
+    np.testing.assert_allclose(new.layers[0][0], 1 + np.array([[-0.075, 0.0, 0.3]] * 2).T, rtol=1e-6)
+    np.testing.assert_allclose(new.layers[1][0], 2 + np.array([[0.0, 0.05]] * 3).T, rtol=1e-6)
     np.testing.assert_array_equal(new.layers[0][1]["tau"], 1.0)
 
 
@@ -108,3 +109,66 @@ def test_bounds_are_checked():
         weight_bump(1e-4, (1.5,))
     with pytest.raises(ValueError, match=r"got low = 2\.0, high = 1\.0"):
         spike_count_regulariser(0.1, (2.0,), (1.0,))
+
+
+def network(tau=20.0):
+    """Two layers; a matrix among the parameters of neurons would be refused, vectors are not weights."""
+    neurons = ep.LIF(jnp.full(3, tau), 5.0), ep.LIF(20.0, 5.0)
+    return ep.FeedForward([(ep.Dense(jnp.zeros((3, 4))), neurons[0]), (ep.Dense(jnp.zeros((2, 3))), neurons[1])])
+
+
+REMEDIES = {
+    "bump": (weight_bump(0.5, (0.1, 0.1)), {"silent": (0.9, 0.9)}, [np.full((3, 4), 0.5), np.full((2, 3), 0.5)]),
+    "homeostasis": (
+        spike_count_regulariser(0.1, (1.0, 1.0), (2.0, 2.0)),
+        {"counts": (jnp.zeros(3), jnp.full(2, 7.0))},
+        [np.full((3, 4), -0.1), np.full((2, 3), 0.5)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_frozen_layer_keeps_its_entry_and_is_passed_over(name, frozen):
+    """However it is frozen: `eqx.partition`, a mask of optax over leaves, connections or layers, or one of no signal.
+
+    It used to be counted as no layer at all: "silent has 2 entries for 1 layers". No layer waits for a frozen one.
+    """
+    remedy, signals, expected = REMEDIES[name]
+    whole = eqx.filter(network(), eqx.is_inexact_array)
+
+    def chosen(tree, value):
+        return eqx.tree_at(lambda n: n.layers[frozen][0].weight, tree, value)
+
+    def trained(update):
+        return update(whole if masked else partition, remedy.init(whole), **signals)[0].layers[1 - frozen][0].weight
+
+    partition, masked = chosen(whole, None), False
+    np.testing.assert_allclose(trained(remedy.update), expected[1 - frozen], rtol=1e-6)
+    masks = [chosen(jax.tree.map(lambda _: True, whole), False)]
+    for prefix in ((False, True), False):
+        mask = jax.tree.map(lambda _: True, whole)
+        masks.append(eqx.tree_at(lambda n: n.layers[frozen], mask, prefix))
+    masked = True
+    for mask in masks:
+        over = optax.masked(remedy, mask)
+        state = over.init(whole)
+        new, _ = over.update(whole, state, **signals)
+        np.testing.assert_allclose(new.layers[1 - frozen][0].weight, expected[1 - frozen], rtol=1e-6)
+        np.testing.assert_array_equal(new.layers[frozen][0].weight, 0.0)
+        np.testing.assert_array_equal(new.layers[0][1].tau_mem, 20.0)
+
+
+@pytest.mark.parametrize("missing", [None, optax.MaskedNode()])
+def test_a_frozen_matrix_of_a_tuple(missing):
+    remedy, signals, expected = REMEDIES["bump"]
+    new, _ = remedy.update((missing, jnp.zeros((2, 3))), optax.EmptyState(), **signals)
+    assert new[0] == missing
+    np.testing.assert_array_equal(new[1], expected[1])
+
+
+def test_layers_above_wait_for_those_below_that_learn():
+    remedy, signals, expected = REMEDIES["bump"]
+    new, _ = remedy.update(network(), optax.EmptyState(), **signals)
+    np.testing.assert_array_equal(new.layers[0][0].weight, expected[0])
+    np.testing.assert_array_equal(new.layers[1][0].weight, 0.0)

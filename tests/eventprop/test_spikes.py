@@ -353,3 +353,32 @@ def test_merge_is_robust(rng, transformed, dtype, precision):
 def test_merge_in_a_while_loop(rng, precision):
     times = rng.uniform(0, 60, (4, 10)).astype(np.float32)
     np.testing.assert_array_equal(jax.jit(jax.vmap(fixed_point))(times), np.sort(times, axis=1))
+
+
+def test_leading_axes_are_a_batch(precision, rng):
+    """[4, 3, 6]: four trials of three neurons. `first` used to be that of neuron 0, in all its slots."""
+    times = np.sort(rng.uniform(0, 20, (4, 3, 6)), axis=-1).astype(precision)
+    times[times > 15] = np.inf
+    times[1, 2] = np.inf
+    trains = SpikeTrains(times)
+    np.testing.assert_array_equal(trains.first(), times[:, :, 0])
+    np.testing.assert_array_equal(trains.count(), np.sum(np.isfinite(times), axis=-1))
+    np.testing.assert_array_equal(trains.silent(), np.all(np.isinf(times), axis=-1))
+    merged, lost = trains.merge(5)
+    np.testing.assert_array_equal(merged.times, np.sort(times.reshape(4, 18))[:, :5])
+    np.testing.assert_array_equal(lost, np.sum(np.isfinite(times), axis=(1, 2)) - 5)
+    np.testing.assert_array_equal(merged.count(), 5)
+    # Two leading axes, through everything that takes events.
+    events = jax.tree.map(lambda x: x.reshape(2, 2, 5), merged).pad(7)
+    raster = events.to_raster(3, 5.0, 4)
+    assert raster.shape == (2, 2, 4, 3)
+    for trial in range(4):
+        alone = jax.tree.map(lambda x, trial=trial: x[trial], merged)
+        np.testing.assert_array_equal(raster.reshape(4, 4, 3)[trial], alone.to_raster(3, 5.0, 4))
+
+
+def test_lists_and_whole_numbers_become_floats(precision):
+    spikes = Spikes([1, 2, 3], [0, 1, 0])
+    assert spikes.times.dtype == precision and jnp.issubdtype(spikes.index.dtype, jnp.integer)
+    np.testing.assert_array_equal(spikes.to_raster(2, 2.0, 2), [[1, 0], [1, 1]])
+    assert SpikeTrains(np.array([[1, 2]])).times.dtype == precision

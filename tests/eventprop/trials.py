@@ -39,7 +39,7 @@ class Trial(eqx.Module):
         return (ep.LIFState(self.v, self.i, jax.numpy.zeros_like(self.v)),)
 
     def simulate(self, max_spikes: int, ts=None, throw: bool = True) -> ep.Solution:
-        network = ep.FeedForward([(ep.Dense(self.weights), self.lif())])
+        network = ep.FeedForward([(ep.Dense(self.weights.T), self.lif())])
         return ep.simulate(
             network,
             ep.Spikes(self.times, self.index),

@@ -185,6 +185,6 @@ def test_other_numbers_are_no_other_program(key):
 
 def test_no_module_is_hidden_by_a_function():
     """A file of the name of a public function could not be imported as an attribute of the package."""
-    files = {file.stem for file in Path(gle.__file__).parent.glob("*.py")}
+    files = {file.stem for file in Path(gle.__file__).parent.glob("[!_]*.py")}
     hidden = [name for name in files if callable(getattr(gle, name, None))]
     assert not hidden

@@ -34,11 +34,11 @@ def test_probabilities_and_moments(seed, units):
     np.testing.assert_allclose(probabilities, p, rtol=1e-12)
     correlations = sum(q * np.outer(z, z) for q, z in zip(p, states, strict=True))
     np.testing.assert_allclose(moments.bias, np.diagonal(correlations), rtol=1e-12)
-    np.testing.assert_allclose(moments.weights, correlations - np.diag(np.diagonal(correlations)), rtol=1e-12)
+    np.testing.assert_allclose(moments.weight, correlations - np.diag(np.diagonal(correlations)), rtol=1e-12)
 
 
 def test_states_are_numbered_in_their_order():
-    z = sal.states(4)
+    z = sal.all_states(4)
     np.testing.assert_array_equal(sal.state_index(z == 1), np.arange(16))
 
 
@@ -54,7 +54,7 @@ def test_the_gradient_of_the_divergence_is_wake_minus_sleep(x64):
     wake, sleep = target.moments(), sal.Boltzmann(weights, bias).moments()
     np.testing.assert_allclose(by_bias, sleep.bias - wake.bias, atol=1e-12)
     # Each of a pair of reciprocal weights has half of the gradient of their common value.
-    np.testing.assert_allclose(2 * by_weights * (1 - np.eye(4)), sleep.weights - wake.weights, atol=1e-12)
+    np.testing.assert_allclose(2 * by_weights * (1 - np.eye(4)), sleep.weight - wake.weight, atol=1e-12)
 
 
 def test_marginals_leave_the_visible_units(x64):

@@ -11,11 +11,11 @@ from sal.feedback import (
     KolenPollack,
     SignConcordant,
     Transpose,
+    affine_layers,
     angle,
     dense_layers,
     kaiming_uniform,
-    layers,
-    plastic,
+    plastic_leaves,
     with_feedback,
 )
 
@@ -46,7 +46,7 @@ def squares(model, x):
 
 def bare(tree):
     """Without transports: the gradients, or the parameters, of the layers."""
-    found = [layer.layer if isinstance(layer, Connection) else layer for layer in layers(tree)]
+    found = [layer.layer if isinstance(layer, Connection) else layer for layer in affine_layers(tree)]
     return [leaf for layer in found for leaf in (layer.weight, layer.bias) if leaf is not None]
 
 
@@ -71,7 +71,7 @@ def test_an_own_rule_with_the_forward_weights_is_backpropagation(key, images, x6
     model = eqx.tree_at(
         lambda m: [m.first, m.hidden, m.last],
         plain,
-        [Connection(layer, Fixed(layer.weight)) for layer in layers(plain)],
+        [Connection(layer, Fixed(layer.weight)) for layer in affine_layers(plain)],
     )
     gradient = eqx.filter_jit(eqx.filter_grad(squares))
     ours, reference = (bare(gradient(m, images)) for m in (model, plain))
@@ -110,22 +110,27 @@ def numpy_gradients(weights, biases, backward, x):
 def test_gradients_are_those_of_a_backward_pass_in_numpy(kind, key, rng, precision):
     model = with_feedback(eqx.nn.MLP(4, 3, 6, 2, jnp.tanh, key=key, dtype=precision), kind, key=key)
     x = jnp.asarray(rng.normal(size=(7, 4)), precision)
-    weights, biases = [layer.weight for layer in layers(model)], [layer.layer.bias for layer in layers(model)]
+    weights, biases = (
+        [layer.weight for layer in affine_layers(model)],
+        [layer.layer.bias for layer in affine_layers(model)],
+    )
     backward = {
         Transpose: weights,
-        SignConcordant: [np.sign(w) * np.abs(layer.backward) for w, layer in zip(weights, layers(model), strict=True)],
-    }.get(kind, [getattr(layer.transport, "weights", None) for layer in layers(model)])
+        SignConcordant: [
+            np.sign(w) * np.abs(layer.backward) for w, layer in zip(weights, affine_layers(model), strict=True)
+        ],
+    }.get(kind, [getattr(layer.transport, "weight", None) for layer in affine_layers(model)])
     arrays = ([np.asarray(a, float) for a in group] for group in (weights, biases, backward))
     gw, gb = numpy_gradients(*arrays, np.asarray(x, float))
     gradient = eqx.filter_jit(eqx.filter_grad(squares))(model, x)
-    for layer, w, b in zip(layers(gradient), gw, gb, strict=True):
+    for layer, w, b in zip(affine_layers(gradient), gw, gb, strict=True):
         tolerance = {"rtol": 1e-4, "atol": 1e-6} if precision == np.float32 else {"rtol": 1e-11, "atol": 1e-14}
         np.testing.assert_allclose(layer.weight, w, **tolerance)
         np.testing.assert_allclose(layer.layer.bias, b, **tolerance)
         if kind is KolenPollack:
-            np.testing.assert_array_equal(layer.transport.weights, layer.weight)
+            np.testing.assert_array_equal(layer.transport.weight, layer.weight)
         elif kind is not Transpose:
-            np.testing.assert_array_equal(layer.transport.weights, 0)
+            np.testing.assert_array_equal(layer.transport.weight, 0)
 
 
 def test_errors_through_a_convolution_take_its_backward_weights(key, images, x64):
@@ -146,7 +151,7 @@ def test_the_signs_of_backward_weights_follow_the_forward_ones(key):
     flipped = eqx.tree_at(lambda l: l.layer.weight, layer, -layer.weight)
     np.testing.assert_array_equal(jnp.sign(layer.backward), jnp.sign(layer.weight))
     np.testing.assert_array_equal(flipped.backward, -layer.backward)
-    np.testing.assert_array_equal(jnp.abs(layer.backward), jnp.abs(layer.transport.weights))
+    np.testing.assert_array_equal(jnp.abs(layer.backward), jnp.abs(layer.transport.weight))
     assert 30 < layer.angle < 50  # random magnitudes: the cosine of two uniform ones is 3/4
 
 
@@ -156,9 +161,9 @@ def test_kolen_pollack_decays_the_difference_as_theory_says(momentum, key, rng, 
     rate, decay, steps = 0.1, 0.3, 40
     model = with_feedback(eqx.nn.MLP(4, 3, 6, 1, jnp.tanh, key=key), KolenPollack, key=key)
     optimiser = optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate, momentum=momentum))
-    parameters, static = eqx.partition(model, plastic(model))
+    parameters, static = eqx.partition(model, plastic_leaves(model))
     state = optimiser.init(parameters)
-    start = [layer.weight - layer.backward for layer in layers(model)]
+    start = [layer.weight - layer.backward for layer in affine_layers(model)]
 
     @eqx.filter_jit
     def step(parameters, state, x):
@@ -171,7 +176,7 @@ def test_kolen_pollack_decays_the_difference_as_theory_says(momentum, key, rng, 
     factor = np.linalg.matrix_power([[1 - rate * decay, -rate * momentum], [decay, momentum]], steps)[0, 0]
     if momentum == 0:
         assert factor == pytest.approx((1 - rate * decay) ** steps)
-    for layer, difference in zip(layers(eqx.combine(parameters, static)), start, strict=True):
+    for layer, difference in zip(affine_layers(eqx.combine(parameters, static)), start, strict=True):
         np.testing.assert_allclose(layer.weight - layer.backward, factor * difference, rtol=1e-9, atol=1e-12)
 
 
@@ -209,18 +214,18 @@ def test_other_derivatives_are_refused(kind, key, images):
 
 def test_where_chooses_the_layers(key):
     mixed = with_feedback(with_feedback(ConvNet(key), Fixed, key=key), KolenPollack, key=key, where=dense_layers)
-    assert [type(layer.transport) for layer in layers(mixed)] == [Fixed, KolenPollack, KolenPollack]
+    assert [type(layer.transport) for layer in affine_layers(mixed)] == [Fixed, KolenPollack, KolenPollack]
     again = with_feedback(mixed, Transpose, key=key, where=lambda model: [model.hidden])
-    assert [type(layer.transport) for layer in layers(again)] == [Fixed, Transpose, KolenPollack]
+    assert [type(layer.transport) for layer in affine_layers(again)] == [Fixed, Transpose, KolenPollack]
     assert isinstance(again.hidden.layer, eqx.nn.Linear)
 
 
 def test_plastic_leaves_out_what_no_gradient_changes(key):
     model = with_feedback(with_feedback(ConvNet(key), Fixed, key=key), KolenPollack, key=key, where=dense_layers)
-    spec = plastic(model)
-    assert (spec.first.layer.weight, spec.first.layer.bias, spec.first.transport.weights) == (True, True, False)
-    assert (spec.hidden.layer.weight, spec.hidden.transport.weights, spec.last.layer.bias) == (True, True, None)
-    assert not any(jax.tree.leaves(plastic({"activation": jnp.tanh, "count": jnp.int32(1)})))
+    spec = plastic_leaves(model)
+    assert (spec.first.layer.weight, spec.first.layer.bias, spec.first.transport.weight) == (True, True, False)
+    assert (spec.hidden.layer.weight, spec.hidden.transport.weight, spec.last.layer.bias) == (True, True, None)
+    assert not any(jax.tree.leaves(plastic_leaves({"activation": jnp.tanh, "count": jnp.int32(1)})))
 
 
 def test_backward_weights_are_drawn_like_forward_ones(key):

@@ -19,7 +19,7 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("psp", "states", "value"), PUBLISHED)
 def test_the_authors_values(psp, states, value, x64):
-    network = sal.pair((0.5, 1.0), (0.0, 0.0), psp, TAU, order=sal.Parallel())
+    network = sal.two_neurons((0.5, 1.0), (0.0, 0.0), psp, TAU, order=sal.Parallel())
     differences = jax.jit(lambda: sal.published_differences(network, dt=1.0, states=states))()
     changes = sal.expected_update(differences, sal.Exponential(TAU))
     assert changes[0] == pytest.approx(value, abs=1e-5)

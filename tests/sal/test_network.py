@@ -39,7 +39,7 @@ def test_spikes_and_potentials_of_every_kernel(x64, rng, key, name, order):
     weights, bias = dense(rng)
     arguments, kernel = reference.windows()[name]
     trace = getattr(sal, name)(*arguments)
-    network = sal.Network(sal.Dense(jnp.array(weights)), jnp.array(bias), TAU, trace=trace, order=ORDERS[order])
+    network = sal.Network(sal.Recurrent(jnp.array(weights)), jnp.array(bias), TAU, trace=trace, order=ORDERS[order])
     spikes, _, potential = run(network, key).observed
     expected, potentials = reference.simulate(
         weights,
@@ -61,12 +61,12 @@ def test_spikes_and_potentials_of_every_kernel(x64, rng, key, name, order):
 def test_layers_masks_and_last_spikes(x64, rng, key, order):
     sizes = 3, 2, 4
     forward = [rng.standard_normal((a, b)) for b, a in itertools.pairwise(sizes)]
-    backward = [rng.standard_normal((b, a)) for b, a in itertools.pairwise(sizes)]
+    backward = [rng.standard_normal((a, b)) for b, a in itertools.pairwise(sizes)]
     layered = sal.Layered([jnp.array(w) for w in forward], [jnp.array(w) for w in backward])
     weights = np.zeros((9, 9))
-    weights[3:5, :3], weights[5:, 3:5], weights[:3, 3:5], weights[3:5, 5:] = *forward, *backward
+    weights[3:5, :3], weights[5:, 3:5], weights[:3, 3:5], weights[3:5, 5:] = *forward, *(w.T for w in backward)
     bias = rng.standard_normal(9)
-    masked = sal.Dense(jnp.array(weights + 7 * (weights == 0)), jnp.array(weights != 0))
+    masked = sal.Recurrent(jnp.array(weights + 7 * (weights == 0)), jnp.array(weights != 0))
     trace = sal.LastSpike(sal.Alpha(3.0, 2.0))
     for connectivity, sweeps in ((layered, [[0, 1, 2], [3, 4], [5, 6, 7, 8]]), (masked, [[i] for i in range(9)])):
         network = sal.Network(connectivity, jnp.array(bias), TAU, trace=trace, order=ORDERS[order])
@@ -90,7 +90,11 @@ def test_exponential_rates_and_drive(x64, rng, key):
     weights, bias = dense(rng)
     drive = rng.uniform(-2, 0, (STEPS, 4)) - np.abs(bias)
     network = sal.Network(
-        sal.Dense(jnp.array(weights / 8)), jnp.array(bias), TAU, escape=sal.ExponentialEscape(), order=sal.Parallel()
+        sal.Recurrent(jnp.array(weights / 8)),
+        jnp.array(bias),
+        TAU,
+        escape=sal.ExponentialEscape(),
+        order=sal.Parallel(),
     )
     solution = run(network, key, drive=jnp.array(drive))
     expected, _ = reference.simulate(
@@ -120,13 +124,13 @@ def test_logistic_and_exponential_rates_agree_for_small_steps(x64):
 
 def test_a_run_may_be_cut(key, rng):
     weights, bias = dense(rng)
-    network = sal.Network(sal.Dense(jnp.array(weights, jnp.float32)), jnp.array(bias, jnp.float32), TAU)
+    network = sal.Network(sal.Recurrent(jnp.array(weights, jnp.float32)), jnp.array(bias, jnp.float32), TAU)
     whole = run(network, key)
 
     def part(state):
         return eqx.filter_jit(lambda state: sal.simulate(network, 37.5, dt=DT, key=key, state=state))(state)
 
-    first = part(network.init())
+    first = part(network.init(DT))
     second = part(first.state)
     spikes = np.concatenate([first.spikes.spikes, second.spikes.spikes])
     np.testing.assert_array_equal(spikes, whole.spikes.spikes)
@@ -134,7 +138,7 @@ def test_a_run_may_be_cut(key, rng):
 
 
 def test_states_last_as_long_as_the_refractory_period(key):
-    network = sal.Network(sal.Dense(jnp.zeros((3, 3))), jnp.array([-1.0, 0.0, 20.0]), TAU)
+    network = sal.Network(sal.Recurrent(jnp.zeros((3, 3))), jnp.array([-1.0, 0.0, 20.0]), TAU)
     solution = run(network, key)
     spikes, z, _ = (np.asarray(x) for x in solution.observed)
     for neuron in range(3):
@@ -150,7 +154,7 @@ def test_states_last_as_long_as_the_refractory_period(key):
 
 def test_clamped_neurons_keep_their_state(key, rng):
     weights, bias = dense(rng)
-    network = sal.Network(sal.Dense(jnp.array(weights, jnp.float32)), jnp.array(bias, jnp.float32), TAU)
+    network = sal.Network(sal.Recurrent(jnp.array(weights, jnp.float32)), jnp.array(bias, jnp.float32), TAU)
     clamp = sal.Clamp(jnp.array([True, False, True, False]), jnp.array([True, False, False, False]))
     _, z, _ = run(network, key, clamp=clamp).observed
     np.testing.assert_array_equal(z[:, 0], True)
@@ -159,7 +163,7 @@ def test_clamped_neurons_keep_their_state(key, rng):
 
 
 def test_saturation_and_bad_numbers_are_reported(key):
-    network = sal.Network(sal.Dense(jnp.zeros((2, 2))), jnp.array([0.0, 3.0]), TAU, escape=sal.ExponentialEscape())
+    network = sal.Network(sal.Recurrent(jnp.zeros((2, 2))), jnp.array([0.0, 3.0]), TAU, escape=sal.ExponentialEscape())
     solution = run(network, key, throw=False)
     assert solution.result == sal.RESULTS.rate_saturated
     assert solution.saturated == np.sum(solution.spikes.spikes[:, 1])
@@ -170,18 +174,18 @@ def test_saturation_and_bad_numbers_are_reported(key):
 
 
 def test_bad_input(key):
-    network = sal.Network(sal.Dense(jnp.zeros((2, 2))), jnp.zeros(2), TAU)
+    network = sal.Network(sal.Recurrent(jnp.zeros((2, 2))), jnp.zeros(2), TAU)
     with pytest.raises(ValueError, match=r"tau_ref must be a positive multiple of dt = 0\.3, got 2\.0"):
         sal.simulate(network, 3.0, dt=0.3, key=key)
     with pytest.raises(ValueError, match=r"t1 must be a positive multiple of dt = 0\.5, got 1\.2"):
         sal.simulate(network, 1.2, dt=0.5, key=key)
     with pytest.raises(ValueError, match=r"drive must have the shape \(2,\) or \(4, 2\)"):
         sal.simulate(network, 2.0, dt=0.5, key=key, drive=jnp.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"mask must have the shape of the weights, \(2, 2\), got \(2, 3\)"):
-        sal.Dense(jnp.zeros((2, 2)), jnp.ones((2, 3), bool))
-    with pytest.raises(ValueError, match="transposed shape"):
-        sal.Layered([jnp.zeros((2, 3))], [jnp.zeros((2, 3))])
+    with pytest.raises(ValueError, match=r"in the shape of the weight, \(2, 2\), got bool in the shape \(2, 3\)"):
+        sal.Recurrent(jnp.zeros((2, 2)), jnp.ones((2, 3), bool))
+    with pytest.raises(ValueError, match="backward weights of the same shape"):
+        sal.Layered([jnp.zeros((2, 3))], [jnp.zeros((3, 2))])
     with pytest.raises(ValueError, match=r"bias must have the shape \(2,\), got \(3,\)"):
-        sal.Network(sal.Dense(jnp.zeros((2, 2))), jnp.zeros(3), TAU)
-    with pytest.raises(ValueError, match=r"rise must be below decay, got rise 3\.0 and decay 3\.0"):
-        sal.DoubleExponential(3.0, 3.0, 1.0)
+        sal.Network(sal.Recurrent(jnp.zeros((2, 2))), jnp.zeros(3), TAU)
+    with pytest.raises(ValueError, match=r"rise must not be above decay, got rise 4\.0 and decay 3\.0"):
+        sal.DoubleExponential(4.0, 3.0, 1.0)

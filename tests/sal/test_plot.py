@@ -31,7 +31,7 @@ def test_raster(ax):
 
 def test_differences(ax):
     later = jnp.array([[0.1, 0.2], [0.3, 0.1]])
-    found = sal.SpikeTimingDifferences(later, jnp.array(0.5), jnp.array(0.0), jnp.array(1.0), 0.25, 0.5)
+    found = sal.SpikeTimingDifferences(later, *jnp.array([0.5, 0.5, 0.0, 1.0]), 0.25, 0.5)
     assert plot.differences(found, 2, ax, color="red") is ax
     (line,) = ax.lines
     np.testing.assert_allclose(line.get_xdata(), [-0.75, -0.25, 0.25, 0.75])

@@ -21,12 +21,12 @@ def sweep_stdp(neurons):
 def learn_pair(weights, plastic, key, *, rate=1e-2, chunks=300):
     """The weights of a pair of neurons after SAL during simulation; 100 pairs side by side, averaged."""
     rule = sal.align(rate, sweep_stdp(2), replicas=(100,))
-    network = sal.Network(sal.Dense(weights), jnp.zeros(2), 10.0)
+    network = sal.Network(sal.Recurrent(weights), jnp.zeros(2), 10.0)
     states = jax.tree.map(lambda x: jnp.broadcast_to(x, (100, *x.shape)), network.init())
 
     def chunk(carry, key):
         weights, states, memory = carry
-        network = sal.Network(sal.Dense(weights), jnp.zeros(2), 10.0)
+        network = sal.Network(sal.Recurrent(weights), jnp.zeros(2), 10.0)
 
         def run(key, state):
             solution = sal.simulate(network, 100.0, dt=1.0, key=key, state=state, throw=False)
@@ -132,7 +132,7 @@ def test_wake_sleep_scales_each_phase_by_its_factors():
 
 def test_kolen_pollack_lets_differences_decay(x64, rng):
     pair = {"w": jnp.array(rng.standard_normal((3, 2))), "b": jnp.array(rng.standard_normal((3, 2)))}
-    rule = optax.chain(optax.sgd(0.1), sal.kolen_pollack(0.01))
+    rule = optax.chain(optax.sgd(0.1), sal.weight_decay(0.01))
     before, state = pair["w"] - pair["b"], rule.init(pair)
     for _ in range(20):
         shared = jnp.array(rng.standard_normal((3, 2)))
@@ -155,17 +155,16 @@ def test_adam_and_sal_share_a_gle_network(key):
 
     params = eqx.filter(start, eqx.is_inexact_array)
     aligned = eqx.tree_at(backward, jax.tree.map(lambda _: False, params), True)
-    # gle keeps feedback weights in the shape of the forward ones, [above, below]. Seen from there, pairs that are
-    # causal for the synapse downwards are anti-causal.
-    stdp = sal.STDP(WINDOW, WINDOW, 10.0, sal.AllPairs(), sal.Swept(True))
+    # gle keeps feedback weights in the shape of the forward ones, [above, below]; the layer above is swept last.
+    stdp = sal.STDP(WINDOW, WINDOW, 10.0, sal.AllPairs(), sal.Swept(False))
     rules = optax.chain(
         optax.masked(optax.adam(1e-3), jax.tree.map(lambda yes: not yes, aligned)),
-        optax.masked(sal.align(1.5e-2, stdp, causal=1.0, anticausal=-1.0, replicas=(50,)), aligned),
+        optax.masked(sal.align(1.5e-2, stdp, replicas=(50,), transposed=True), aligned),
     )
     inputs, targets = jax.random.normal(input_key, (50, 3)), jax.random.normal(target_key, (50, 4))
 
     def twin(network, key):
-        weights = sal.Layered([network.layers[1].connection.weight], [backward(network).T])
+        weights = sal.Layered([network.layers[1].connection.weight], [backward(network)])
         spiking = sal.Network(weights, jnp.zeros(12), 10.0)
 
         def run(key):

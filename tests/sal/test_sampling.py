@@ -12,7 +12,7 @@ from tests.sal.test_boltzmann import machine
 
 def networks(seed, units, tau_ref=4.0, **options):
     weights, bias = (jnp.array(x, jnp.float32) for x in machine(seed, units))
-    return sal.Network(sal.Dense(weights), bias, tau_ref, **options), sal.Boltzmann(weights, bias)
+    return sal.Network(sal.Recurrent(weights), bias, tau_ref, **options), sal.Boltzmann(weights, bias)
 
 
 def distributions(network, key, replicas, duration, **options):
@@ -55,7 +55,7 @@ def test_a_clamped_network_samples_the_conditional_distribution(key):
     clamp = sal.Clamp(jnp.array([True, False, True, False]), jnp.array([True, False, False, False]))
     state = eqx.filter_jit(lambda: sal.sample(network, 40.0, dt=1.0, key=key, clamp=clamp)[1])()
     p = jnp.mean(distributions(network, key, 200, 800.0, chunks=5, clamp=clamp, state=state), axis=0)
-    z = np.asarray(sal.states(4))
+    z = np.asarray(sal.all_states(4))
     allowed = (z[:, 0] == 1) & (z[:, 2] == 0)
     conditional = jnp.where(allowed, target.probabilities(), 0)
     conditional /= jnp.sum(conditional)
@@ -66,19 +66,19 @@ def test_a_clamped_network_samples_the_conditional_distribution(key):
 def test_spikes_measure_the_moments_of_the_states(x64, key):
     network, target = networks(6, 5)
     solution = eqx.filter_jit(lambda: sal.simulate(network, 6000.0, dt=1.0, key=key, observe=lambda m: m.z))()
-    stdp = sal.overlap(4.0)
+    stdp = sal.overlap_stdp(4.0)
     by_spikes, _ = eqx.filter_jit(sal.spike_moments)(stdp, stdp.init((5,), (5,)), solution.spikes)
     by_states = sal.state_moments(solution.observed)
     # All that can differ is the last refractory period, cut by the end.
-    np.testing.assert_allclose(by_spikes.weights, by_states.weights, atol=4 / 6000)
+    np.testing.assert_allclose(by_spikes.weight, by_states.weight, atol=4 / 6000)
     np.testing.assert_allclose(by_spikes.bias, by_states.bias, atol=4 / 6000)
     np.testing.assert_allclose(by_states.bias, target.moments().bias, atol=0.05)
 
 
 def test_measuring_in_chunks_is_measuring_at_once(key):
     network, _ = networks(7, 4)
-    once, _, _ = eqx.filter_jit(lambda: sal.measure(network, 400.0, dt=1.0, key=key))()
-    chunks, _, _ = eqx.filter_jit(lambda: sal.measure(network, 50.0, chunks=8, dt=1.0, key=key))()
+    once, _, _ = eqx.filter_jit(lambda: sal.measure_moments(network, 400.0, dt=1.0, key=key))()
+    chunks, _, _ = eqx.filter_jit(lambda: sal.measure_moments(network, 50.0, chunks=8, dt=1.0, key=key))()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), once, chunks)
 
 
@@ -91,13 +91,13 @@ def test_hidden_units_learn_in_a_clamped_wake_phase(key):
     parameters = {"weights": jnp.where(mask, 0.5, 0.0), "bias": jnp.zeros(3)}
 
     def phase(parameters, key, clamp, state):
-        network = sal.Network(sal.Dense(parameters["weights"], mask), parameters["bias"], 4.0)
-        moments, state, _ = sal.measure(network, 400.0, dt=1.0, key=key, clamp=clamp, state=state, throw=False)
-        return {"weights": moments.weights * mask, "bias": moments.bias}, state
+        network = sal.Network(sal.Recurrent(parameters["weights"], mask), parameters["bias"], 4.0)
+        moments, state, _ = sal.measure_moments(network, 400.0, dt=1.0, key=key, clamp=clamp, state=state, throw=False)
+        return {"weights": moments.weight * mask, "bias": moments.bias}, state
 
     @eqx.filter_jit
     def learn(parameters, key):
-        start = sal.Network(sal.Dense(parameters["weights"]), parameters["bias"], 4.0).init()
+        start = sal.Network(sal.Recurrent(parameters["weights"]), parameters["bias"], 4.0).init()
 
         def cycle(carry, key):
             parameters, state, wake_states = carry
@@ -121,7 +121,7 @@ def test_hidden_units_learn_in_a_clamped_wake_phase(key):
 
 
 def test_bad_input(key):
-    network = sal.Network(sal.Dense(jnp.zeros((21, 21))), jnp.zeros(21), 4.0)
+    network = sal.Network(sal.Recurrent(jnp.zeros((21, 21))), jnp.zeros(21), 4.0)
     with pytest.raises(ValueError, match="at most 20 neurons' states can be counted, got 21"):
         sal.sample(network, 8.0, dt=1.0, key=key)
     broken = dataclasses.replace(networks(0, 2)[0], bias=jnp.array([jnp.inf, 0.0]))

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sal.feedback import Fixed, KolenPollack, Transpose, layers, with_feedback
+from sal.feedback import Fixed, KolenPollack, Transpose, affine_layers, with_feedback
 from sal.kernels import Exponential
 from sal.rdd import RDDNet, causal_effects
 from sal.symmnet import AbstractTwin, SALNet, symmetrize
@@ -19,7 +19,7 @@ def perceptron(key, sizes=(20, 12, 4), scale=1.0):
 
 
 def angles(model):
-    return np.array([layer.angle for layer in layers(model)])
+    return np.array([layer.angle for layer in affine_layers(model)])
 
 
 class Recorder(AbstractTwin):
@@ -50,7 +50,7 @@ def test_sal_aligns_backward_weights(key, precision):
     after = eqx.filter_jit(symmetrize)(model, twin, key=key)
     assert np.all(angles(model) > 70)
     assert np.all(angles(after) < 20)
-    for layer in layers(after):
+    for layer in affine_layers(after):
         assert layer.backward.dtype == precision
         assert np.linalg.norm(layer.backward - layer.weight) < 0.35 * np.linalg.norm(layer.weight)
 
@@ -88,7 +88,7 @@ def test_one_update_is_the_sum_over_all_pairs(key, monkeypatch):
         return solution
 
     monkeypatch.setattr(module, "simulate", spy)
-    (layer,) = layers(perceptron(key, sizes=(3, 2), scale=3.0))
+    (layer,) = affine_layers(perceptron(key, sizes=(3, 2), scale=3.0))
     twin = SALNet(learning_rate=0.1, updates=1, replicas=1, duration=200.0)
     (learned,) = eqx.filter_jit(twin.learn)([layer.weight], [layer.layer.bias], [layer.backward], key)
     jax.effects_barrier()
@@ -110,7 +110,7 @@ def test_rdd_estimates_the_forward_weights(key, precision):
     model = perceptron(key, scale=2.0)
     model = jax.tree.map(lambda x: x.astype(precision) if eqx.is_inexact_array(x) else x, model)
     after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=600_000.0, replicas=200, memory=0.0), key=key)
-    for layer in layers(after):
+    for layer in affine_layers(after):
         weight, estimate = (np.asarray(x, float).ravel() for x in (layer.weight, layer.backward))
         assert np.corrcoef(weight, estimate)[0, 1] > 0.98
         assert np.sum(weight * estimate) / np.sum(weight**2) == pytest.approx(1, abs=0.1)
@@ -126,7 +126,7 @@ def test_the_error_of_rdd_depends_on_the_norm_of_the_weights_only(mean, key):
         eqx.tree_at(lambda l: l.layer.weight, layer, layer.weight + mean * jnp.std(layer.weight)) for layer in model
     ]
     after = eqx.filter_jit(symmetrize)(model, RDDNet(duration=200_000.0, replicas=200, memory=0.0), key=key)
-    for layer in layers(after):
+    for layer in affine_layers(after):
         norms = np.linalg.norm(layer.weight, axis=1, keepdims=True)
         error = np.std((layer.backward - layer.weight) / norms) * np.sqrt(200_000 / 20)
         assert error == pytest.approx(1.65, rel=0.1)
@@ -138,7 +138,7 @@ def test_rdd_averages_over_phases(key):
         eqx.filter_jit(symmetrize)(model, RDDNet(duration=2000.0, replicas=10, memory=memory), key=key)
         for memory in (0.0, 0.7)
     )
-    for old, new, mean in zip(layers(model), layers(fresh), layers(mixed), strict=True):
+    for old, new, mean in zip(affine_layers(model), affine_layers(fresh), affine_layers(mixed), strict=True):
         np.testing.assert_allclose(mean.backward, 0.7 * old.backward + 0.3 * new.backward, rtol=1e-4, atol=1e-6)
 
 
@@ -166,7 +166,7 @@ def test_bad_layers_are_refused(key):
             symmetrize(with_feedback(chain, kind, key=key), Recorder(), key=key)
     with pytest.raises(ValueError, match=r"shape \(12, 20\) after weights of shape \(4, 12\)"):
         symmetrize(chain, Recorder(), key=key, where=lambda m: m[::-1])
-    with pytest.raises(ValueError, match="t1 must be a positive multiple of dt"):
+    with pytest.raises(ValueError, match="duration must be a positive multiple of dt"):
         symmetrize(chain, SALNet(dt=0.3), key=key)
     with pytest.raises(ValueError, match="replicas must be at least 1, got 0"):
         SALNet(replicas=0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 import sal
-from sal.theory import expected_update, pair, steady_state
+from sal.theory import expected_update, steady_state, two_neurons
 from tests.sal import pair_reference
 
 REFRACTORY = 4
@@ -20,7 +20,7 @@ PAIRS = st.tuples(NUMBERS, NUMBERS)
 
 @eqx.filter_jit
 def solved(weights, biases, psp, tau_ref=4.0, dt=1.0, *, order=sal.Sweep(), states=None):
-    return steady_state(pair(weights, biases, psp, tau_ref, order=order), dt=dt, states=states)
+    return steady_state(two_neurons(weights, biases, psp, tau_ref, order=order), dt=dt, states=states)
 
 
 def arrays(*values):
@@ -189,7 +189,7 @@ def test_gradients_are_central_differences(order, psp, x64):
 @pytest.mark.parametrize("escape", [sal.ExponentialEscape(), sal.LogisticEscape()])
 def test_neurons_that_never_meet_fire_as_one_alone(order, escape, x64):
     """Without weights, a neuron's interval is tau_ref and a geometric number of steps with mean 1 / p - 1."""
-    network = pair((0.0, 0.0), BIASES, sal.Rectangular(4.0), 4.0, escape=escape, order=order)
+    network = two_neurons((0.0, 0.0), BIASES, sal.Rectangular(4.0), 4.0, escape=escape, order=order)
     p = escape.probability(jnp.array(BIASES), 4.0, 1.0)
     np.testing.assert_allclose(
         eqx.filter_jit(steady_state)(network, dt=1.0).rates, 1 / (REFRACTORY + 1 / p - 1), rtol=1e-12
@@ -207,7 +207,7 @@ def test_it_takes_any_network_of_two_neurons_that_feel_the_last_spike():
 
 
 def test_bad_input_is_named():
-    good = pair(WEIGHTS, BIASES, sal.Rectangular(4.0), 4.0)
+    good = two_neurons(WEIGHTS, BIASES, sal.Rectangular(4.0), 4.0)
     with pytest.raises(ValueError, match=r"tau_ref must be a positive multiple of dt = 3.0, got 4.0"):
         steady_state(good, dt=3.0)
     with pytest.raises(ValueError, match="dt must be positive, got -1"):
@@ -215,24 +215,24 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="states must be at least tau_ref / dt = 4, got 3"):
         steady_state(good, dt=1.0, states=3)
     with pytest.raises(ValueError, match=r"weights must be two numbers, got shape \(3,\)"):
-        pair((1.0, 2.0, 3.0), BIASES, sal.Rectangular(4.0), 4.0)
+        two_neurons((1.0, 2.0, 3.0), BIASES, sal.Rectangular(4.0), 4.0)
     with pytest.raises(ValueError, match="biases must be finite"):
-        pair(WEIGHTS, (0.0, np.nan), sal.Rectangular(4.0), 4.0)
+        two_neurons(WEIGHTS, (0.0, np.nan), sal.Rectangular(4.0), 4.0)
     with pytest.raises(ValueError, match="tau_ref must be positive, got -4"):
-        pair(WEIGHTS, BIASES, sal.Rectangular(4.0), -4.0)
-    three = sal.Network(sal.Dense(jnp.zeros((3, 3))), jnp.zeros(3), 4.0)
+        two_neurons(WEIGHTS, BIASES, sal.Rectangular(4.0), -4.0)
+    three = sal.Network(sal.Recurrent(jnp.zeros((3, 3))), jnp.zeros(3), 4.0)
     with pytest.raises(ValueError, match="must have two neurons, got 3"):
         steady_state(three, dt=1.0)
-    adding = sal.Network(sal.Dense(jnp.zeros((2, 2))), jnp.zeros(2), 4.0, trace=sal.Alpha(1.5, 4.0))
+    adding = sal.Network(sal.Recurrent(jnp.zeros((2, 2))), jnp.zeros(2), 4.0, trace=sal.Alpha(1.5, 4.0))
     with pytest.raises(ValueError, match=r"feel only the last spike.*use sal.LastSpike"):
         steady_state(adding, dt=1.0)
 
 
 def test_saturated_rates_and_autapses_are_errors():
-    fast = pair(WEIGHTS, (3.0, 0.0), sal.Rectangular(4.0), 4.0, escape=sal.ExponentialEscape())
+    fast = two_neurons(WEIGHTS, (3.0, 0.0), sal.Rectangular(4.0), 4.0, escape=sal.ExponentialEscape())
     with pytest.raises(Exception, match="rate of neuron 1 exceeds 1 / dt"):
         steady_state(fast, dt=1.0)
-    looped = sal.Network(sal.Dense(jnp.eye(2)), jnp.zeros(2), 4.0)
+    looped = sal.Network(sal.Recurrent(jnp.eye(2), jnp.ones((2, 2), bool)), jnp.zeros(2), 4.0)
     with pytest.raises(Exception, match="connected to themselves"):
         steady_state(looped, dt=1.0)
 
@@ -242,7 +242,7 @@ def test_pairs_of_a_simulated_raster_are_those_of_theory(key):
     """The network's own STDP with nearest pairs: the mean update per unit of time, to within four standard errors."""
     window = sal.Exponential(4.0)
     for order, coincidence in ((sal.Sweep(), sal.one_by_one(2)), (sal.Parallel(), sal.Dropped())):
-        network = pair((1.5, -0.5), BIASES, sal.Alpha(1.5, 4.0), 4.0, order=order)
+        network = two_neurons((1.5, -0.5), BIASES, sal.Alpha(1.5, 4.0), 4.0, order=order)
         differences = steady_state(network, dt=1.0).differences
         expected = expected_update(differences, window) * differences.rate
         stdp = sal.STDP(window, window, 4.0, sal.NearestPairs(), coincidence)

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.sweep import LinearRange, LogRange
-from benchmarks.sweep.axes import expand, sweepable_fields
+from benchmarks._sweep import LinearRange, LogRange
+from benchmarks._sweep.axes import expand, parse_value, sweepable_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,3 +93,10 @@ def test_static_axes_come_first():
 def test_bad_axes_are_refused(over, message):
     with pytest.raises(ValueError, match=message):
         expand(Config, over)
+
+
+def test_whole_numbers_are_read_to_the_last_digit():
+    big = 2**53 + 1  # no float
+    assert parse_value("width", int, f" {big} ") == big
+    assert parse_value("width", int, "1e3") == 1000
+    assert expand(Config, {"width": f"{big},-{big}"})["width"] == (big, -big)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sweep import sweep
+from benchmarks._sweep import sweep
 from tests.benchmarks.sweep.toy import loses_spikes
 
 OVER = {"learning_rate": "1e-4:1e-2:log3", "momentum": "0.1,0.5"}
 PROGRAM = """
 import json, sys
 import jax
-from benchmarks.sweep import sweep
+from benchmarks._sweep import sweep
 from tests.benchmarks.sweep.toy import loses_spikes
 
 result = sweep(loses_spikes, over=json.loads(sys.argv[1]), seeds=3, chunk=4, progress=False)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.sweep.figures import draw
-from benchmarks.sweep.grid import Grid
+from benchmarks._sweep.figures import draw
+from benchmarks._sweep.grid import Grid
 
 AXES = {"solver": ("exact", "grid"), "width": (50, 100, 200), "rate": (1e-4, 1e-3, 1e-2, 1e-1), "name": ("only",)}
 

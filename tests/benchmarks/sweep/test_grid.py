@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.sweep.grid import Grid, check_seeds, group_by, parse_shard
+from benchmarks._sweep.grid import Grid, check_seeds, group_by, parse_shard
 
 GRID = Grid({"width": (1, 2), "rate": (0.1, 0.2, 0.3)}, (5, 6))
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import RESULTS
-from benchmarks.sweep import program
-from benchmarks.sweep.program import Program, build, chunk_size, even_chunk, fit, host_memory, trace
+from benchmarks._sweep import program
+from benchmarks._sweep.program import Program, build, chunk_size, even_chunk, fit, host_memory, trace
 from tests.benchmarks.sweep.toy import Toy, toy
 
 
@@ -114,8 +114,12 @@ def test_padding_is_cut_off(precision):
         (lambda metrics: metrics, r"must return \(metrics, network, result\), got dict"),
         (lambda metrics: (1.0, None, RESULTS.successful), "dictionary from name to scalar, got 1.0"),
         (lambda metrics: ({}, None, RESULTS.successful), "dictionary from name to scalar"),
-        (lambda metrics: ({"a": jnp.zeros(3)}, None, RESULTS.successful), r"'a' must be a scalar, got shape \(3,\)"),
-        (lambda metrics: (metrics, None, 0), "must be a benchmarks.RESULTS"),
+        (
+            lambda metrics: ({"a": jnp.zeros(3)}, None, RESULTS.successful),
+            r"'a' must be a real scalar, got shape \(3,\)",
+        ),
+        (lambda metrics: ({"a": jnp.ones(()) * 1j}, None, RESULTS.successful), "a real scalar, got complex number"),
+        (lambda metrics: (metrics, None, 0), "must be from an eqx.Enumeration with `successful`"),
     ],
 )
 def test_wrong_outcomes_are_refused(outcome, message):

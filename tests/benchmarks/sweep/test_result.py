@@ -1,12 +1,14 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
+from benchmarks._sweep.grid import Grid
+from benchmarks._sweep.records import Records
+from benchmarks._sweep.result import collect, lower_is_better, merge
+from benchmarks.experiments import EXPERIMENTS
 from benchmarks.run import write_json
-from benchmarks.sweep.grid import Grid
-from benchmarks.sweep.records import Records
-from benchmarks.sweep.result import collect, merge
 
 GRID = Grid({"width": (2, 4), "rate": (0.1, 0.2)}, (0, 1, 2))
 VALUES = np.array([1.0, 2.0, 3.0, 5.0, 5.0, 8.0, 7.0, np.nan, 9.0, 0.0, 0.0, 0.0])
@@ -97,3 +99,25 @@ def test_ranking_by_the_test_set_is_refused_when_merging(tmp_path):
     result = merge(tmp_path)
     assert result.settings == [{"rate": 0.1}, {"rate": np.inf}]
     assert result.table() == "4 of 4 members are missing"
+
+
+def test_what_is_better_is_what_the_cards_say_of_their_published_figures():
+    figures = [figure for card in EXPERIMENTS.values() for figure in card.published]
+    assert {figure.higher_is_better for figure in figures} == {True, False}
+    for figure in figures:
+        assert lower_is_better(figure.metric) != figure.higher_is_better, figure.metric
+
+
+@pytest.mark.parametrize(
+    "metric", ["kl_sal_0.8", "both_final_difference", "smape", "angle_1", "validation_loss", "step_ms"]
+)
+def test_the_smallest_divergence_is_the_best(records, metric):
+    result = collect(GRID, records, "score")
+    renamed = dataclasses.replace(result, metrics={metric: result.metrics["score"]}, metric=metric)
+    assert renamed.best() == {"width": 2, "rate": 0.1}
+    assert "Best (lowest mean" in renamed.table()
+
+
+@pytest.mark.parametrize("metric", ["validation_accuracy", "cosine_1", "signs_agree", "tackle_rate"])
+def test_the_largest_accuracy_is_the_best(metric):
+    assert not lower_is_better(metric)

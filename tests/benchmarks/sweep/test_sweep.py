@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS, Experiment
-from benchmarks.sweep import LogRange, merge, runner, sweep
-from benchmarks.sweep.records import Records
+import eventprop as ep
+from benchmarks import RESULTS, Card
+from benchmarks._sweep import LogRange, merge, runner, sweep
+from benchmarks._sweep.records import Records
 from tests.benchmarks.sweep.toy import (
     Toy,
     loses_spikes,
@@ -69,7 +70,7 @@ def test_static_values_are_python_values_and_numeric_ones_are_traced():
 
 
 def test_an_experiment_is_swept_from_its_defaults():
-    result = quiet(Experiment("toy", Toy, toy), over={"momentum": "0.1,0.2"}, seeds=1)
+    result = quiet(Card("toy", Toy, toy), over={"momentum": "0.1,0.2"}, seeds=1)
     np.testing.assert_allclose(result.metrics["validation_accuracy"], sweep_values(toy, Toy(), result.grid), rtol=1e-6)
 
 
@@ -85,7 +86,7 @@ def test_failed_members_are_listed_and_left_out():
     result = quiet(loses_spikes, over={"momentum": "0.1,0.25,0.5,0.9"}, seeds=3)
     assert [(f.setting, f.seed, f.reason) for f in result.failures] == [
         *(({"momentum": 0.25}, seed, "Not finite: validation_accuracy.") for seed in range(3)),
-        *(({"momentum": 0.5}, seed, RESULTS[RESULTS.spikes_lost]) for seed in range(3)),
+        *(({"momentum": 0.5}, seed, ep.RESULTS[ep.RESULTS.spikes_lost]) for seed in range(3)),
     ]
     expected = sweep_values(toy, Toy(), result.grid)
     np.testing.assert_allclose(result.metrics["validation_accuracy"][[0, 3]], expected[[0, 3]], rtol=1e-6)
@@ -230,8 +231,63 @@ def test_a_damaged_chunk_is_named_and_nothing_else_is_lost(tmp_path):
     assert quiet(toy, **arguments).missing == 0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"members": np.array([99])}, {"members": np.array([-1])}, {"members": None}, {"shard": np.array([5, 4])}],
+    ids=["beyond", "negative", "none", "shard"],
+)
+def test_a_forged_chunk_is_named(tmp_path, change):
+    arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 1, "results": tmp_path, "chunk": 1}
+    quiet(toy, **arguments)
+    path = sorted((tmp_path / "chunks").iterdir())[0]
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(path, **{name: value for name, value in (arrays | change).items() if value is not None})
+    with pytest.raises(ValueError, match=f"{path.name} is damaged .*: delete it"):
+        merge(tmp_path)
+
+
+def test_a_chunk_that_cannot_be_read_is_not_said_to_be_damaged(tmp_path, monkeypatch):
+    arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 1, "results": tmp_path}
+    quiet(toy, **arguments)
+
+    def fail(self):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "read_bytes", fail)
+        with pytest.raises(OSError, match=r"cannot be read .*Input/output error"):
+            Records(2, tmp_path)
+    assert quiet(toy, **arguments).missing == 0
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"metric": "a", "axes": 3}', "[" * 10**6])
+def test_a_damaged_plan_is_named(tmp_path, content):
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
+        merge(tmp_path)
+
+
+def test_chunks_keep_the_values_of_every_dtype(tmp_path):
+    """bfloat16 is unknown to NumPy's files, which keep it as raw bytes that nothing reads."""
+
+    def experiment(config: Toy, key):
+        third = jnp.asarray(config.momentum / 3)
+        metrics = {"validation_accuracy": third.astype("bfloat16"), "count": jnp.asarray(2**24 + 1, "int32")}
+        return {**metrics, "good": third > 0}, None, RESULTS.successful
+
+    arguments = {"over": {"momentum": (1.0, 2.0)}, "seeds": 1, "results": tmp_path}
+    first = quiet(experiment, **arguments)
+    again = merge(tmp_path)
+    expected = np.array([[1 / 3], [2 / 3]]).astype("float32").astype("bfloat16").astype(float)
+    for result in (first, again):
+        np.testing.assert_array_equal(result.metrics["validation_accuracy"], expected)
+        np.testing.assert_array_equal(result.metrics["count"], [[2**24 + 1]] * 2)
+        np.testing.assert_array_equal(result.metrics["good"], [[1.0], [1.0]])
+
+
 def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
-    from benchmarks.sweep import records
+    from benchmarks._sweep import records
 
     arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 4, "results": tmp_path, "chunk": 4}
     write, written = records.write_bytes, []
@@ -310,6 +366,6 @@ def test_an_experiment_that_needs_float64_is_swept_in_it():
     def third(config: Toy, key):
         return {"validation_accuracy": jnp.ones(()) / 3 * config.momentum}, None, RESULTS.successful
 
-    experiment = Experiment(name="third", config=Toy, function=third, double=True)
+    experiment = Card(name="third", config=Toy, function=third, double=True)
     result = quiet(experiment, over={"momentum": (1.0,)}, seeds=1)
     assert result.metrics["validation_accuracy"].item() == 1 / 3

@@ -3,17 +3,17 @@ import sys
 
 import pytest
 
-from benchmarks import Experiment
+from benchmarks import Card
+from benchmarks._sweep import cli
+from benchmarks._sweep.target import find_target, source
 from benchmarks.cli import main
-from benchmarks.sweep import cli
-from benchmarks.sweep.target import find_target, source
 from tests.benchmarks.sweep.toy import Toy, toy
 
 USER_FILE = '''
 from __future__ import annotations
 import dataclasses
 import jax.numpy as jnp
-from benchmarks import Experiment, RESULTS
+from benchmarks import Card, RESULTS
 from neighbour import optimum
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ def experiment(config: Config, key):
     score = -config.scale * (config.rate - optimum) ** 2 / config.width
     return {"score": score}, None, RESULTS.where(config.rate > 5.0, RESULTS.non_finite, RESULTS.successful)
 
-registered = Experiment("theirs", Config, experiment)
+registered = Card("theirs", Config, experiment)
 
 @dataclasses.dataclass
 class Thawed:
@@ -86,11 +86,11 @@ def test_an_experiment_object_in_a_file_is_swept(folder, capsys):
 
 def test_failed_members_are_printed(folder, capsys):
     assert run("my_file.py:experiment", "--over", "rate=1,6", "--seeds", "1", "--metric", "score") == 0
-    assert "rate = 6, seed 0: A value was NaN or infinite" in capsys.readouterr().out
+    assert "rate = 6, seed 0: The network or a metric is NaN or infinite" in capsys.readouterr().out
 
 
 def test_a_registered_experiment_is_swept_by_name(folder, capsys, monkeypatch):
-    monkeypatch.setattr("benchmarks.experiments.EXPERIMENTS", {"toy": Experiment("toy", Toy, toy)})
+    monkeypatch.setattr("benchmarks.experiments.EXPERIMENTS", {"toy": Card("toy", Toy, toy)})
     assert run("toy", "--over", "learning_rate=1e-4:1e-2:log3", "--seeds", "2") == 0
     assert "Best (highest mean validation_accuracy): learning_rate = 0.001" in capsys.readouterr().out
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import eventprop as ep
 from benchmarks import RESULTS
 
 
@@ -38,7 +39,7 @@ def loses_spikes(config: Toy, key):
     """Loses spikes at momentum 0.5, is not finite at 0.25."""
     metrics, network, _ = toy(config, key)
     metrics["validation_accuracy"] = jnp.where(config.momentum == 0.25, jnp.nan, metrics["validation_accuracy"])
-    result = RESULTS.where(jnp.asarray(config.momentum == 0.5), RESULTS.spikes_lost, RESULTS.successful)
+    result = ep.RESULTS.where(jnp.asarray(config.momentum == 0.5), ep.RESULTS.spikes_lost, ep.RESULTS.successful)
     return metrics, network, result
 
 

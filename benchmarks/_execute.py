@@ -1,0 +1,127 @@
+"""Runs a registered experiment from a configuration to a summary on disk."""
+
+import dataclasses
+import os
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+from benchmarks._fit import Fit, fit, fit_in_one_piece, seed_keys
+from benchmarks._sweep.result import DEFAULT_METRIC, lower_is_better, refuse_test_metric
+from benchmarks.card import Card, precision
+from benchmarks.errors import CredaxError, InvalidInput
+from benchmarks.run import Run, plain
+from benchmarks.serialise import load, save
+from benchmarks.training import Training
+
+MODEL, RECORD = "network.eqx", "record.eqx"
+
+
+def execute(
+    experiment: Card,
+    config: Any,
+    *,
+    seed: int = 0,
+    seeds: int = 1,
+    resume: bool = False,
+    results: str | os.PathLike = "results",
+    progress: bool = True,
+) -> tuple[Run, Fit]:
+    """Runs `experiment` for the seeds `seed`, ..., `seed + seeds - 1`.
+
+    Leaves configuration, metrics, checkpoints, networks and summary in a new folder under `results/NAME`, and the
+    record for figures if the experiment makes one.
+
+    With `resume` the newest run with the same configuration and seeds goes on where it stopped. Seeds that fail do
+    not raise; they are in `fit.failures` and in summary.json. What cannot be run at all raises and leaves no folder.
+    """
+    if resume and experiment.training is None:
+        raise InvalidInput(f"{experiment.name} runs in one piece and cannot be resumed; leave out --resume.")
+    keys = seed_keys(seed, seeds)
+    plain(config)  # refuses NaN
+    with precision(experiment.double):
+        training = _training(experiment, config)
+        run = (Run.find if resume else Run.create)(results, experiment.name, config, seed=seed, seeds=seeds)
+        try:
+            if training is None:
+                outcome = fit_in_one_piece(experiment.function, config, keys)
+            else:
+                outcome = fit(training, keys, run=run, resume=resume, progress=progress, throw=False)
+        except Exception as error:
+            if not resume:
+                run.discard_if_empty()
+            if not isinstance(error, CredaxError):
+                error.add_note(_settings(experiment, config))
+            raise
+    settings = {"config": dataclasses.asdict(config), "seed": seed, "seeds": seeds}
+    save(run.directory / MODEL, outcome.network, settings)
+    if outcome.record is not None:
+        save(run.directory / RECORD, outcome.record, settings)
+    run.summarise(outcome.metrics, outcome.failures, step_ms=outcome.step_ms, compile_s=outcome.compile_s)
+    return run, outcome
+
+
+def _training(experiment: Card, config: Any) -> Training | None:
+    """The experiment's training, before anything is written."""
+    if experiment.training is None:
+        return None
+    try:
+        return experiment.training(config)
+    except CredaxError:
+        raise
+    except ValueError as error:
+        raise InvalidInput(f"{experiment.name} cannot be run with these settings: {error}") from error
+
+
+def _settings(experiment: Card, config: Any) -> str:
+    """What was run, as far as it is not the default: errors from deep inside do not tell which setting led there."""
+    usual = plain(experiment.config())
+    changed = [f"{name} = {value}" for name, value in plain(config).items() if value != usual.get(name)]
+    return f"This was {experiment.name} with {', '.join(changed) or 'its default settings'}."
+
+
+def load_networks(experiment: Card, run: Run) -> PyTree:
+    """The networks that a finished `run` of `experiment` ended with, with a leading axis of seeds on every array."""
+    return _load(experiment, run, MODEL, 1)
+
+
+def load_record(experiment: Card, run: Run) -> PyTree:
+    """The record for figures that a finished `run` of `experiment` made, with a leading axis of seeds on every array.
+
+    Raises `FileNotFoundError` if its experiment makes none.
+    """
+    return _load(experiment, run, RECORD, 3)
+
+
+def load_best(experiment: Card, run: Run, metric: str = DEFAULT_METRIC) -> tuple[int, PyTree]:
+    """The seed that ended with the best `metric`, and its network, among those of a finished `run` that did not fail.
+
+    Best is the lowest loss, error or time, and the highest of any other metric. Raises `ValueError` if the run is not
+    finished, has no such metric or no seed with it, or if it is one of the test set, by which nothing may be chosen.
+    """
+    refuse_test_metric(metric)
+    summary = run.summary()
+    if summary is None:
+        raise InvalidInput(f"{run.directory} is not finished: resume it first.")
+    known = sorted(name for name, entry in summary.items() if isinstance(entry, dict) and "values" in entry)
+    if metric not in known:
+        raise InvalidInput(f"{run.directory} has no metric {metric!r}; it has: {', '.join(known)}.")
+    values = {int(seed): value for seed, value in summary[metric]["values"].items() if value is not None}
+    if not values:
+        raise InvalidInput(f"No seed of {run.directory} has succeeded: none is best.")
+    best = (min if lower_is_better(metric) else max)(values, key=values.__getitem__)
+    networks, position = load_networks(experiment, run), run.record["seeds"].index(best)
+    return best, jax.tree.map(lambda leaf: leaf[position] if eqx.is_array(leaf) else leaf, networks)
+
+
+def _load(experiment: Card, run: Run, name: str, position: int) -> PyTree:
+    """What the experiment's function returns at `position`, as the run saved it."""
+
+    def make(config: dict[str, Any], seed: int, seeds: int) -> PyTree:
+        function = eqx.filter_vmap(lambda key: experiment.function(experiment.config(**config), key)[position])
+        return function(seed_keys(seed, seeds))
+
+    with precision(experiment.double):
+        return load(run.directory / name, make)

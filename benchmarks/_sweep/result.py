@@ -1,0 +1,249 @@
+"""The outcome of a sweep: statistics over seeds for every setting, what failed, tables."""
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._sweep.axes import Value
+from benchmarks._sweep.folder import read_grid, read_plan
+from benchmarks._sweep.grid import Grid
+from benchmarks._sweep.records import Records
+from benchmarks.atomic import write_bytes
+from benchmarks.errors import InvalidInput
+from benchmarks.table import plain_table
+
+DEFAULT_METRIC = "validation_accuracy"
+SMALL = {"angle", "asymmetry", "deviation", "difference", "distance", "divergence", "kl", "lost", "smape"}
+"""Words of metrics that are to be made small, besides losses and errors."""
+_ROWS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A member that is left out of all statistics, and why."""
+
+    setting: dict[str, Value]
+    seed: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """Metrics of all members, [settings, seeds] each, with statistics over the seeds.
+
+    Members that failed, and those that have not been run, are NaN in `metrics` and are left out of `mean`, `std` and
+    `count`.
+    """
+
+    grid: Grid
+    """Axes and seeds."""
+    metrics: dict[str, np.ndarray]
+    """Metric name to values, [settings, seeds]."""
+    reasons: np.ndarray
+    """Why a member failed, [settings, seeds]: "" if it did not, None if it has not been run."""
+    metric: str
+    """The metric that settings are ranked by."""
+    shards: frozenset[tuple[int, int]]
+    """The parts (number, of how many) that have been started."""
+
+    @property
+    def settings(self) -> list[dict[str, Value]]:
+        """The values of every axis, one dictionary per setting."""
+        return self.grid.settings
+
+    @property
+    def failures(self) -> list[Failure]:
+        """All members that failed."""
+        settings = self.settings
+        return [
+            Failure(settings[s], self.grid.seeds[k], reason)
+            for (s, k), reason in np.ndenumerate(self.reasons)
+            if reason is not None and reason != ""
+        ]
+
+    @property
+    def missing(self) -> int:
+        """How many members have not been run."""
+        return int(np.sum(self.reasons == None))  # noqa: E711 - elementwise
+
+    @property
+    def missing_shards(self) -> list[tuple[int, int]]:
+        """The parts with members that have not been run, as far as the finished parts tell into how many it was cut."""
+        pending = np.flatnonzero(self.reasons.ravel() == None)  # noqa: E711 - elementwise
+        cuts = {parts for _, parts in self.shards if parts > 1}
+        return [
+            (number, parts)
+            for parts in sorted(cuts)
+            for number in range(1, parts + 1)
+            if np.isin(self.grid.shard((number, parts)), pending).any()
+        ]
+
+    def count(self) -> np.ndarray:
+        """Successful members of every setting, [settings]."""
+        return np.sum(self.reasons == "", axis=1)
+
+    def failed(self) -> np.ndarray:
+        """Failed members of every setting, [settings]."""
+        return np.sum((self.reasons != "") & (self.reasons != None), axis=1)  # noqa: E711 - elementwise
+
+    def mean(self, metric: str) -> np.ndarray:
+        """Mean over the successful members of every setting, [settings]; NaN where there is none."""
+        values = self._values(metric)
+        return np.array([np.mean(row) if row.size else np.nan for row in values])
+
+    def std(self, metric: str) -> np.ndarray:
+        """Standard deviation (n - 1 in the denominator), [settings]; NaN with fewer than two successful members."""
+        values = self._values(metric)
+        return np.array([np.std(row, ddof=1) if row.size > 1 else np.nan for row in values])
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the ranking metric is one to be made small: a loss, an error, a time."""
+        return lower_is_better(self.metric)
+
+    def ranking(self) -> np.ndarray:
+        """Settings with a successful member, best first."""
+        mean = self.mean(self.metric)
+        order = np.argsort(mean if self.lower_is_better else -mean, kind="stable")
+        return order[np.isfinite(mean[order])]
+
+    def best(self) -> dict[str, Value]:
+        """The setting with the best mean; raises ValueError if no member succeeded."""
+        ranking = self.ranking()
+        if not len(ranking):
+            raise InvalidInput("\n".join(["No member of this sweep has succeeded.", *self._failure_lines()]))
+        return self.settings[ranking[0]]
+
+    def table(self) -> str:
+        """The settings, best first, failures, what is missing, and the best setting, as text."""
+        mean, std, count, failed = self.mean(self.metric), self.std(self.metric), self.count(), self.failed()
+        ranking = self.ranking()
+        header = [*self.grid.axes, self.metric, "n", "failed"]
+        rows = [
+            [*map(show, self.settings[s].values()), _spread(mean[s], std[s]), str(count[s]), str(failed[s])]
+            for s in ranking[:_ROWS]
+        ]
+        lines = [plain_table(header, rows)] if rows else []
+        if len(ranking) > _ROWS:
+            lines.append(f"... and {len(ranking) - _ROWS} settings more")
+        lines += self._failure_lines()
+        if self.missing:
+            parts = ", ".join(f"{number}/{cut}" for number, cut in self.missing_shards)
+            lines.append(
+                f"{self.missing} of {self.reasons.size} members are missing" + (f": shards {parts}" if parts else "")
+            )
+        if len(ranking):
+            direction, s = "lowest" if self.lower_is_better else "highest", ranking[0]
+            of = f", over {count[s]} of {len(self.grid.seeds)} seeds" if failed[s] else ""
+            lines.append(f"Best ({direction} mean {self.metric}{of}): {_describe(self.settings[s])}")
+        return "\n".join(lines)
+
+    def write(self, folder: Path) -> None:
+        """Writes members.csv, summary.csv and, if an axis is numeric, the figure sweep.png."""
+        members: list[list[Any]] = [[*self.grid.axes, "seed", *self.metrics, "failure"]]
+        summary: list[list[Any]] = [
+            [*self.grid.axes, "n", "failed", *(f"{name}_{of}" for name in self.metrics for of in ("mean", "std"))]
+        ]
+        count, failed = self.count(), self.failed()
+        statistics = [of(name) for name in self.metrics for of in (self.mean, self.std)]
+        for s, setting in enumerate(self.settings):
+            values = list(setting.values())
+            summary.append([*values, count[s], failed[s], *(_number(column[s]) for column in statistics)])
+            for k, seed in enumerate(self.grid.seeds):
+                reason = "not run" if self.reasons[s, k] is None else self.reasons[s, k]
+                members.append([*values, seed, *(_number(m[s, k]) for m in self.metrics.values()), reason])
+        for name, rows in (("members.csv", members), ("summary.csv", summary)):
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(rows)
+            write_bytes(folder / name, text.getvalue().encode())
+        from benchmarks._sweep.figures import draw  # late: matplotlib takes long to import
+
+        figure = draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric)
+        if figure is not None:
+            image = io.BytesIO()
+            figure.savefig(image, format="png", dpi=150)
+            write_bytes(folder / "sweep.png", image.getvalue())
+
+    def _values(self, metric: str) -> list[np.ndarray]:
+        check_metric(metric, list(self.metrics))
+        return [row[ok] for row, ok in zip(self.metrics[metric], self.reasons == "", strict=True)]
+
+    def _failure_lines(self) -> list[str]:
+        groups: dict[tuple[str, str], list[str]] = {}
+        for failure in self.failures:
+            groups.setdefault((_describe(failure.setting), failure.reason), []).append(str(failure.seed))
+        total = sum(map(len, groups.values()))
+        lines = [f"{total} of {self.reasons.size} members failed and are left out:"] if total else []
+        for (setting, reason), seeds in list(groups.items())[:_ROWS]:
+            lines.append(f"  {setting}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: {reason}")
+        if len(groups) > _ROWS:
+            lines.append("  ... and more, in members.csv")
+        return lines
+
+
+def collect(grid: Grid, records: Records, metric: str) -> SweepResult:
+    """The result that the records amount to."""
+    shape = (-1, len(grid.seeds))
+    good = records.reasons == ""
+    columns = records.metrics or {metric: np.full(len(good), np.nan)}  # nothing has been run, or all has raised
+    metrics = {name: np.where(good, values, np.nan).reshape(shape) for name, values in columns.items()}
+    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, frozenset(records.shards))
+
+
+def merge(results: str | Path, metric: str | None = None) -> SweepResult:
+    """Reads the folder of a sweep, filled by one process or by the shards of a job array, and writes its tables.
+
+    The result says which members, and so which shards, are missing. Settings are ranked by `metric`, or else by the one
+    that the sweep was made with. Raises ValueError if the folder holds no sweep.
+    """
+    folder = Path(results)
+    plan = read_plan(folder)
+    ranked_by: str = plan["metric"] if metric is None else metric
+    refuse_test_metric(ranked_by)
+    grid = read_grid(plan)
+    result = collect(grid, Records(grid.members, folder), ranked_by)
+    result.write(folder)
+    return result
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric is one to be made small, by the words in its name: a loss, an error, a distance, a time."""
+    if any(word in metric for word in ("loss", "error")) or metric.endswith(("_ms", "_s")):
+        return True
+    return not SMALL.isdisjoint(metric.split("_"))
+
+
+def refuse_test_metric(metric: str) -> None:
+    """Refuses to rank settings by what they do on the test set."""
+    if metric.startswith("test_"):
+        raise InvalidInput(
+            f"metric: no ranking by {metric!r}: choosing by the test set makes its figures worthless; "
+            f"rank by a validation metric such as {DEFAULT_METRIC!r}."
+        )
+
+
+def check_metric(metric: str, known: list[str]) -> None:
+    """Refuses a metric that the experiment does not return."""
+    if metric not in known:
+        raise InvalidInput(f"metric: there is no {metric!r}; this experiment returns {', '.join(known)}.")
+
+
+def show(value: Value) -> str:
+    """A value of an axis, as it is printed."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _describe(setting: dict[str, Value]) -> str:
+    return ", ".join(f"{name} = {show(value)}" for name, value in setting.items())
+
+
+def _spread(mean: Any, std: Any) -> str:
+    return f"{mean:.5g}" + (f" ± {std:.2g}" if np.isfinite(std) else "")
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else repr(float(value))

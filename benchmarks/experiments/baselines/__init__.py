@@ -1,0 +1,9 @@
+"""Networks of other makes, to compare with, as they are listed before any is imported."""
+
+from benchmarks.registry import Listed
+
+LISTED = (
+    Listed("mnist1d-mlp", "MNIST-1D baseline: a perceptron on whole sequences.", f"{__name__}.mnist1d.card"),
+    Listed("mnist1d-tcn", "MNIST-1D baseline: a temporal convolutional network.", f"{__name__}.mnist1d.card"),
+    Listed("mnist1d-gru", "MNIST-1D baseline: bidirectional gated recurrent units.", f"{__name__}.mnist1d.card"),
+)

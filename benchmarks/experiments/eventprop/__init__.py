@@ -1,0 +1,9 @@
+"""Experiments of the package eventprop, as they are listed before any is imported."""
+
+from benchmarks.registry import Listed
+
+LISTED = (
+    Listed("eventprop-yinyang", "Yin-Yang, 5-200-3, first-spike loss (later recipe).", f"{__name__}.yinyang.card"),
+    Listed("eventprop-yinyang-paper", "Yin-Yang, 5-200-3, the paper's recipe.", f"{__name__}.yinyang.card"),
+    Listed("eventprop-gradient-check", "Exact gradient beside central differences.", f"{__name__}.gradient_check.card"),
+)

@@ -1,0 +1,32 @@
+"""The cards of Yin-Yang."""
+
+import functools
+
+from benchmarks.card import Card, Published
+from benchmarks.experiments.eventprop.yinyang.figures import draw_training
+from benchmarks.experiments.eventprop.yinyang.model import YinYang, YinYangPaper, YinYangTraining, yinyang_experiment
+
+
+def _card(name: str, config: type, published: Published) -> Card:
+    return Card(
+        name=name,
+        config=config,
+        function=yinyang_experiment,
+        training=YinYangTraining,
+        figures=functools.partial(draw_training, published=(published,)),
+        published=(published,),
+    )
+
+
+CARDS = (
+    _card(
+        "eventprop-yinyang",
+        YinYang,
+        Published("test_accuracy", 0.981, 0.0018, seeds=10, epochs=100, source="later recipe, test set, authors' code"),
+    ),
+    _card(
+        "eventprop-yinyang-paper",
+        YinYangPaper,
+        Published("validation_accuracy", 0.959, 0.005, seeds=10, source="Wunderlich & Pehle 2021, Fig. 3"),
+    ),
+)

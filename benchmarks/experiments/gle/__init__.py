@@ -1,0 +1,21 @@
+"""Experiments of the package gle, as they are listed before any is imported."""
+
+from benchmarks.registry import Listed
+
+LISTED = (
+    Listed("gle-chain", "A chain of two neurons learns weights and time constants.", f"{__name__}.chain.card"),
+    Listed("gle-small", "Slow and fast paths learn their input weights.", f"{__name__}.small.card"),
+    Listed("gle-operators", "Phases and gains of errors and adjoints.", f"{__name__}.operators.card"),
+    Listed("gle-mnist1d", "MNIST-1D streams, learned online at every time step.", f"{__name__}.mnist1d.card"),
+    Listed("gle-mnist1d-paper", "MNIST-1D streams, learned by the paper's recipe.", f"{__name__}.mnist1d.card"),
+    Listed("gle-mnist1d-undelayed", "MNIST-1D streams, learned without delays.", f"{__name__}.mnist1d.card"),
+    Listed("gle-mnist1d-instantaneous", "MNIST-1D by instantaneous errors.", f"{__name__}.mnist1d.card"),
+    Listed("gle-lagnet", "MNIST-1D, fixed lag lines and latent equilibrium on top.", f"{__name__}.mnist1d.card"),
+    Listed("gle-robustness", "MNIST-1D with noise in time constants or in rates.", f"{__name__}.robustness.card"),
+    Listed("gle-scaling", "MNIST-1D, networks of several widths and depths.", f"{__name__}.scaling.card"),
+    Listed("gle-mackey-glass", "Mackey-Glass series, learned and continued.", f"{__name__}.mackey_glass.card"),
+    Listed("gle-alignment", "MNIST-1D, angles between GLE and the exact gradients.", f"{__name__}.alignment.card"),
+    Listed("gle-le-mnist", "MNIST, dense layers in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
+    Listed("gle-le-lenet5", "MNIST, LeNet-5 in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
+    Listed("gle-le-cifar", "LeNet-5 on a subset of CIFAR-10.", f"{__name__}.latent_equilibrium.card"),
+)

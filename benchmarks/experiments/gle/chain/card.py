@@ -1,0 +1,22 @@
+"""The card of the chain."""
+
+from benchmarks.card import Card, Published
+from benchmarks.experiments.gle.chain.figures import draw
+from benchmarks.experiments.gle.chain.model import Chain, gle_chain
+
+CARDS = (
+    Card(
+        name="gle-chain",
+        config=Chain,
+        function=gle_chain,
+        figures=draw,
+        published=(
+            Published(
+                "train_loss",
+                1e-10,
+                source="Ellenberger et al. 2024, Fig. 5c (order of magnitude)",
+                higher_is_better=False,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,15 @@
+"""The card of the robustness experiment."""
+
+from benchmarks.card import Card
+from benchmarks.experiments.gle.robustness.figures import draw
+from benchmarks.experiments.gle.robustness.model import Robustness, RobustnessTraining, gle_robustness
+
+CARDS = (
+    Card(
+        name="gle-robustness",
+        config=Robustness,
+        function=gle_robustness,
+        training=RobustnessTraining,
+        figures=draw,
+    ),
+)

@@ -1,0 +1,197 @@
+"""One call that runs a network through a trial."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from eventprop.adjoint import Implicit
+from eventprop.failures import raise_unless_successful
+from eventprop.network import FeedForward
+from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
+from eventprop.results import RESULTS
+from eventprop.solvers.base import AbstractSolver, Trajectory, resting_state
+from eventprop.spikes import Spikes, SpikeTrains
+
+
+class Solution(eqx.Module):
+    """What `simulate` returns.
+
+    - `spikes`: the spike trains of each layer (None for layers that do not spike);
+    - `ys`: membrane potentials of each layer [len(saveat.ts), neurons], if `saveat` asked for them;
+    - `state`: the state of each layer at `t1`, from which another trial can go on;
+    - `stats`: "spikes_lost", the number of spikes that found no place in the solver's bounds;
+    - `result`: `RESULTS.successful`, or why not.
+    """
+
+    spikes: tuple[SpikeTrains | None, ...]
+    ys: tuple[Float[Array, "times _"], ...] | None
+    state: tuple[Any, ...]
+    stats: dict[str, Int[Array, ""]]
+    result: RESULTS
+
+
+def simulate(
+    network: FeedForward,
+    spikes: Spikes,
+    t1: AnyScalar,
+    *,
+    solver: AbstractSolver,
+    adjoint: Implicit = Implicit(),
+    saveat: diffrax.SaveAt | None = None,
+    state: tuple[Any, ...] | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Run one trial of a spiking network from time 0 to `t1`. Use `jax.vmap` for a batch of trials.
+
+    - `spikes`: the input events. Events at `t1` or later have no effect.
+    - `t1`: end of the trial; `jnp.inf` lets every potential decay.
+    - `solver`: `Exact(...)`.
+    - `adjoint`: how gradients pass through spikes.
+    - `saveat`: `diffrax.SaveAt(ts=...)` for membrane potentials at these times (just after a spike at that time).
+    - `state`: states to start from, one per layer as in `Solution.state`; by default all neurons rest, below their
+      thresholds. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the
+      threshold; within its refractory period it must be below.
+    - `throw`: raise if spikes were lost, an input is not a sorted list of times or a number is not finite. With False
+      the caller has to look at `Solution.result`; spikes that were lost are missing downstream.
+
+    A trial is the window [0, t1). A spike at `t1` is none of its spikes: it is in the state, whose potential is at the
+    threshold, and fires at 0 of the trial that goes on from there. So a trial can be cut into windows at any moments,
+    each with the input times counted from its own beginning.
+
+    Everything is differentiable with respect to the network's arrays, the input times and the initial state. The call
+    compiles itself, once for each set of shapes: numbers, Python's own among them, are arguments of the program. All
+    is computed in the precision of the weights. Raises ValueError for shapes and types that do not fit.
+    """
+    _check_types(network, spikes, solver)
+    weights = [
+        as_float(f"network.layers[{number}][0].weight", connection.weight)
+        for number, (connection, _) in enumerate(network.layers)
+    ]
+    dtype = jnp.result_type(*weights)
+    network = as_arrays("network", network, dtype)
+    _check_shapes(network, spikes, t1)
+    spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)
+    check_not_negative("t1", t1, "a trial goes from 0 to t1")
+    t1 = jnp.asarray(as_float("t1", t1), dtype)
+    ts = _times_to_save(saveat, dtype)
+    state = _initial_state(network, state, dtype)
+    # The policy at tangential crossings has no part in what is differentiated.
+    adjoint = jax.tree.map(jax.lax.stop_gradient, as_arrays("adjoint", adjoint, dtype))
+    return _simulate(network, spikes, t1, ts, state, solver=solver, adjoint=adjoint, throw=bool(throw))
+
+
+@eqx.filter_jit
+def _simulate(network, spikes, t1, ts, state, *, solver, adjoint, throw) -> Solution:
+    found = solver.run(network, spikes, t1, adjoint=adjoint, ts=ts, state=state)
+    result = _judge(network, spikes, t1, ts, state, found)
+    lost = jnp.sum(found.lost, dtype=jnp.int32)
+    solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": lost}, result)
+    return raise_unless_successful(solution, result, found.lost) if throw else solution
+
+
+def _check_types(network: FeedForward, spikes: Spikes, solver: AbstractSolver) -> None:
+    for name, value, kind in (
+        ("network", network, FeedForward),
+        ("spikes", spikes, Spikes),
+        ("solver", solver, AbstractSolver),
+    ):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} must be of the type {kind.__name__}, but is {value!r}.")
+    for number, (connection, _) in enumerate(network.layers):
+        if not isinstance(connection.weight, jax.Array | np.ndarray):
+            raise ValueError(
+                f"the weight of layer {number} is {connection.weight!r}: combine the parts of a network that was "
+                "partitioned (equinox.combine) before it is simulated."
+            )
+
+
+def _check_shapes(network: FeedForward, spikes: Spikes, t1: Any) -> None:
+    if spikes.times.ndim != 1:
+        raise ValueError(
+            f"spikes must be those of one trial, [events], but have the shape {spikes.times.shape}: "
+            "jax.vmap(lambda spikes: simulate(network, spikes, ...))(spikes) runs a batch."
+        )
+    if jnp.ndim(t1) != 0:
+        raise ValueError(f"t1 must be one number, but has the shape {jnp.shape(t1)}; use jax.vmap for several.")
+    for number, (connection, neuron) in enumerate(network.layers):
+        if connection.weight.ndim != 2:
+            raise ValueError(
+                f"the weight of layer {number} must be [neurons, sources], but has the shape "
+                f"{connection.weight.shape}; use jax.vmap for a batch of networks."
+            )
+        for path, parameter in jax.tree_util.tree_leaves_with_path(neuron):
+            if jnp.ndim(parameter) > 1 or jnp.shape(parameter) not in ((), (connection.neurons,)):
+                raise ValueError(
+                    f"layer {number} has {connection.neurons} neurons, but its {type(neuron).__name__}"
+                    f"{jax.tree_util.keystr(path)} has the shape {jnp.shape(parameter)}: give one number or one per "
+                    "neuron, and use jax.vmap for a batch of networks."
+                )
+
+
+def _times_to_save(saveat: diffrax.SaveAt | None, dtype: Any) -> Float[Array, " times"] | None:
+    if saveat is None:
+        return None
+    subs = saveat.subs
+    only_ts = isinstance(subs, diffrax.SubSaveAt) and subs.ts is not None and not (subs.t0 or subs.t1 or subs.steps)
+    if saveat.dense or not only_ts:
+        raise ValueError(
+            "saveat must be diffrax.SaveAt(ts=...): a closed form has no steps, and `state` holds the end."
+        )
+    ts = jnp.asarray(as_float("saveat.ts", subs.ts), dtype)
+    if ts.ndim != 1:
+        raise ValueError(f"saveat.ts must be a vector of times, but has the shape {ts.shape}.")
+    check_not_negative("saveat.ts", ts, "a trial begins at 0")
+    return ts
+
+
+def _initial_state(network: FeedForward, state: tuple[Any, ...] | None, dtype: Any) -> tuple[Any, ...] | None:
+    if state is None:
+        return None
+    resting = resting_state(network, dtype)
+    if jax.tree.structure(state) != jax.tree.structure(resting):
+        raise ValueError(f"state must be a tuple of one neuron state per layer, like {resting}, but is {state}.")
+    for given, rest in zip(jax.tree.leaves(state), jax.tree.leaves(resting), strict=True):
+        if np.shape(given) != np.shape(rest):
+            raise ValueError(f"state has an array of shape {np.shape(given)} where the network needs {np.shape(rest)}.")
+    return as_arrays("state", state, dtype)
+
+
+def _judge(
+    network: FeedForward, spikes: Spikes, t1: Array, ts: Array | None, state: tuple[Any, ...] | None, found: Trajectory
+) -> RESULTS:
+    """What became of a trial; what was wrong with its input comes first. (NaN fails every comparison below.)"""
+    times, sources = spikes.times, network.layers[0][0].sources
+    previous = jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
+    start = resting_state(network, times.dtype) if state is None else state
+    valid = [neuron.valid(y) for (_, neuron), y in zip(network.layers, start, strict=True)]
+    if state is None:  # at rest nobody is about to fire
+        valid += [
+            jnp.all(event.guard(y) < 0)
+            for (_, neuron), y in zip(network.layers, start, strict=True)
+            for event in neuron.events
+            if event.emits
+        ]
+    conditions = [
+        (jnp.all(found.lost == 0), RESULTS.spikes_lost),
+        (_is_finite(network, found.state), RESULTS.non_finite),
+        (jnp.all(jnp.stack(valid)), RESULTS.invalid_parameters),
+        (jnp.all((spikes.index >= 0) & (spikes.index < sources)), RESULTS.unknown_source),
+        (jnp.all(times >= previous), RESULTS.unsorted_times),
+        ((t1 >= 0) & (True if ts is None else jnp.all(ts >= 0)), RESULTS.invalid_time),
+    ]
+    result = RESULTS.successful
+    for well, problem in conditions:
+        result = RESULTS.where(well, result, problem)
+    return result
+
+
+def _is_finite(network: FeedForward, state: tuple[Any, ...]) -> Array:
+    """Whether weights and final potentials are finite. (Infinite refractory periods are fine.)"""
+    arrays = [connection.weight for connection, _ in network.layers]
+    arrays += [x for y in state for x in (y.v, y.i)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))
