@@ -21,13 +21,6 @@ from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, Num
 from gle.arrays import as_number, concrete
 
 
-def _at_least_zero(value: ArrayLike) -> Any:
-    value = as_number(value)
-    if concrete(value) and not np.all(np.asarray(value) >= 0):
-        raise ValueError(f"tau must be at least 0, but is {value}.")
-    return value
-
-
 def _positive(value: ArrayLike) -> Any:
     value = as_number(value)
     if concrete(value) and not np.all(np.asarray(value) > 0):
@@ -69,6 +62,9 @@ def _lost(tau: ArrayLike, dt: TimeStep, like: Array) -> Array:
     """1 - exp(-dt / tau), what a leaky integrator loses over a step, also where that is tiny; everything at tau = 0."""
     if concrete(dt) and not np.all(np.asarray(dt) > 0):
         raise ValueError(f"dt must be positive, but is {dt}.")
+    # Transfer functions have a meaning for negative time constants (D+ becomes D-), running averages have none.
+    if concrete(tau) and not np.all(np.asarray(tau) >= 0):
+        raise ValueError(f"tau must be at least 0 to follow a signal, but is {tau}.")
     tau = jnp.broadcast_to(jnp.asarray(tau, jnp.result_type(float)), like.shape)
     return jnp.where(tau > 0, -jnp.expm1(-jnp.asarray(dt) / jnp.where(tau > 0, tau, 1)), 1)
 
@@ -100,7 +96,7 @@ def _shift(x: Array) -> Array:
 class Retrospective(AbstractCausal):
     """I-: the leaky integrator of the past, with time constant `tau` (Eq. 1)."""
 
-    tau: TimeConstant = eqx.field(converter=_at_least_zero)
+    tau: TimeConstant = eqx.field(converter=as_number)
 
     def init(self, x: ArrayLike) -> Array:
         return _signal(x)
@@ -122,7 +118,7 @@ class Retrospective(AbstractCausal):
 class Prospective(AbstractCausal):
     """D+: the look-ahead of a signal by its derivative, with time constant `tau` (Eq. 2)."""
 
-    tau: TimeConstant = eqx.field(converter=_at_least_zero)
+    tau: TimeConstant = eqx.field(converter=as_number)
 
     def init(self, x: ArrayLike) -> Array:
         return _signal(x)
@@ -142,7 +138,7 @@ class Prospective(AbstractCausal):
 class DiscountedFuture(AbstractOperator):
     """I+: the adjoint of I-, an integral over the future (Eq. 67)."""
 
-    tau: TimeConstant = eqx.field(converter=_at_least_zero)
+    tau: TimeConstant = eqx.field(converter=as_number)
 
     def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         return Retrospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]
@@ -154,7 +150,7 @@ class DiscountedFuture(AbstractOperator):
 class Lookback(AbstractOperator):
     """D-: the adjoint of D+ (Eq. 68)."""
 
-    tau: TimeConstant = eqx.field(converter=_at_least_zero)
+    tau: TimeConstant = eqx.field(converter=as_number)
 
     def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         return Prospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]

@@ -239,12 +239,19 @@ def angle(weight: Weights, backward: Weights) -> Float[Array, ""]:
     """
     if weight.shape != backward.shape:
         raise ValueError(f"weight and backward must have the same shape, got {weight.shape} and {backward.shape}")
-    a, b = weight * jnp.linalg.norm(backward), backward * jnp.linalg.norm(weight)
-    return jnp.degrees(2 * _arctan2(jnp.linalg.norm(a - b), jnp.linalg.norm(a + b)))
+    a, b = weight * _norm(backward), backward * _norm(weight)
+    return jnp.degrees(2 * _arctan2(_norm(a - b), _norm(a + b)))
+
+
+def _norm(x: Array) -> Array:
+    """The norm, with the derivative 0 at x = 0: where W and B are parallel the angle is as small as it can be."""
+    squares = jnp.sum(x * x)
+    return jnp.where(squares == 0, 0, jnp.sqrt(jnp.where(squares == 0, 1, squares)))
 
 
 def _arctan2(y: Array, x: Array) -> Array:
-    return jnp.where((x == 0) & (y == 0), jnp.pi / 4, jnp.arctan2(y, x))
+    nothing = (x == 0) & (y == 0)
+    return jnp.where(nothing, jnp.pi / 4, jnp.arctan2(y, jnp.where(nothing, 1, x)))
 
 
 def kaiming_uniform(weight: Weights, key: PRNGKeyArray) -> Weights:

@@ -207,6 +207,7 @@ def _simulate(
     observe: Callable[[Snapshot], Any] | None,
     throw: bool,
 ) -> Solution:
+    begin = state
     bias = network.bias if drive is None or np.ndim(drive) == 2 else network.bias + drive
     varying = drive if drive is not None and np.ndim(drive) == 2 else None
 
@@ -225,6 +226,8 @@ def _simulate(
     (state, saturated, finite), (spikes, observed) = lax.scan(step, carry, varying, length=steps)
     result = RESULTS.where(saturated > 0, RESULTS.rate_saturated, RESULTS.successful)
     result = RESULTS.where(finite, result, RESULTS.non_finite)
+    # A network that is no number any more has not moved. (Saturated rates are counted, and go on.)
+    state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), state, begin)
     if throw:
         spikes = result.error_if(spikes, result != RESULTS.successful)
     return Solution(Raster(spikes, dt), state, observed, saturated, result)

@@ -88,6 +88,7 @@ def align(
         ):
             if not _absent(x) and any(signal is not None for signal in pair):
                 shape, learning = _shape(x, pair, path), True
+                _check_factors(shape, path, causal=causal, anticausal=anticausal)
                 first, second = (
                     _signal(name, signal, neurons, path, dt)
                     for name, signal, neurons in zip(spikes, pair, shape[::-1], strict=True)
@@ -118,6 +119,15 @@ def _shape(parameter: Array, signals: list[Any], path: Any) -> tuple[int, int]:
     if any(signal is None for signal in signals):
         raise ValueError(f"align: the weight {_name(path)} has only one of pre and post; give both, or none")
     return shape
+
+
+def _check_factors(shape: tuple[int, int], path: Any, **factors: Factor) -> None:
+    for name, factor in factors.items():
+        if np.shape(factor) not in ((), shape):
+            raise ValueError(
+                f"align: {name} must be a number or have the shape {shape} of the weight {_name(path)}, got "
+                f"{np.shape(factor)}"
+            )
 
 
 def _absent(x: Any) -> bool:
@@ -200,6 +210,12 @@ def wake_sleep(
         rate = _at(learning_rate, state)
 
         def one(update, wake, sleep, awake, asleep):
+            for name, value in (("wake", wake), ("sleep", sleep)):
+                if np.shape(value) != np.shape(update):
+                    raise ValueError(
+                        f"wake_sleep: {name} must hold moments in the shapes of the parameters, here {np.shape(update)}, "
+                        f"got {np.shape(value)}"
+                    )
             return update + rate * (awake * wake - asleep * sleep)
 
         factors = (_like(updates, factor) for factor in (wake_factor, sleep_factor))

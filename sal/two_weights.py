@@ -5,6 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
@@ -99,7 +100,9 @@ def _attractor(network, window, w21, dt, states, lags, bound, tolerance):
             max_steps=64,
             throw=False,
         ).value
-        return jnp.where(jnp.abs(found) > bound - 2 * tolerance, jnp.sign(found) * jnp.inf, found)
+        # Near the bound neighbouring numbers may lie further apart than the tolerance.
+        margin = jnp.maximum(2 * tolerance, 8 * jnp.finfo(w21.dtype).eps * bound)
+        return jnp.where(jnp.abs(found) > bound - margin, jnp.sign(found) * jnp.inf, found)
 
     return jax.vmap(rest)(w21)
 
@@ -113,6 +116,10 @@ def relative_deviation(
     limit: there, where |W_21 + g| is below 1e-3 of the largest |W_21|, it is interpolated between its neighbours.
     Where g is infinite, delta is -1, its limit. The integral is by the trapezoidal rule.
     """
+    if np.shape(w21) != np.shape(attractor) or np.ndim(w21) != 1:
+        raise ValueError(
+            f"w21 and attractor must be vectors of one length, got the shapes {np.shape(w21)} and {np.shape(attractor)}"
+        )
     infinite = jnp.isinf(attractor)
     attractor = jnp.where(infinite, 0, attractor)
     total = w21 + attractor

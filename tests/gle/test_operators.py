@@ -122,7 +122,7 @@ def test_bad_time_constants_and_steps_are_refused():
     for bad in (-1.0, np.nan, np.array([1.0, -0.1]), jnp.asarray(-1.0)):
         for operator in (Retrospective, Prospective, DiscountedFuture, Lookback):
             with pytest.raises(ValueError, match="tau must be at least 0"):
-                operator(bad)
+                operator(bad).trajectory(jnp.ones((3, 2)), 0.1)
     with pytest.raises(ValueError, match="tau must be positive"):
         VoltageAdaptation(1.0, 0.0, 1.0)
     for dt in (0.0, -0.1, np.nan):

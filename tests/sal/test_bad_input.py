@@ -159,7 +159,16 @@ def test_parameters_that_are_no_weights_are_named():
     rule = sal.align(1.0, STDP)
     for name, shape in (("bias", r"\(3,\)"), ("kernel", r"\(2, 2, 3\)")):
         with pytest.raises(ValueError, match=rf"\['{name}'\] must be a weight.*{shape}.*optax\.masked"):
-            rule.init({name: params[name]})
+            some = {name: params[name]}
+            rule.update(some, rule.init(some), pre=raster(4, 3), post=raster(4, 3))
+    with pytest.raises(ValueError, match=r"None at every parameter"):
+        rule.update(params, rule.init(params), pre=dict.fromkeys(params), post=dict.fromkeys(params))
+    one_sided = {"bias": None, "kernel": None, "weight": raster(4, 3)}
+    with pytest.raises(ValueError, match=r"\['weight'\] has only one of pre and post"):
+        rule.update(params, rule.init(params), pre=one_sided, post=dict.fromkeys(params))
+    with pytest.raises(ValueError, match=r"causal must be a number or have the shape \(3, 3\).*got \(1, 1\)"):
+        wide = sal.align(1.0, STDP, causal=jnp.ones((1, 1)))
+        wide.update(params, wide.init(params), pre=one_sided, post=one_sided)
     masked = optax.masked(rule, {"bias": False, "kernel": False, "weight": True})
     state = masked.init(params)
     updates, _ = masked.update(params, state, pre=raster(4, 3), post=raster(4, 3))
@@ -189,3 +198,26 @@ def test_unclear_errors_are_clear(key):
     # Lists and integers are numbers, too.
     assert sal.Recurrent([[0, 1], [2, 0]]).weight.dtype == jnp.float32
     sal.simulate(sal.Network(sal.Recurrent(np.eye(2)), [0, 1], 2), 4, dt=1, key=key)
+
+
+def test_shapes_are_not_broadcast_in_silence():
+    rule = sal.wake_sleep(0.1)
+    with pytest.raises(ValueError, match=r"wake_sleep: wake must hold moments.*\(2, 2\).*got \(1, 1\)"):
+        rule.update(jnp.zeros((2, 2)), rule.init(jnp.zeros((2, 2))), wake=jnp.ones((1, 1)), sleep=jnp.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"vectors of one length, got the shapes \(3,\) and \(1,\)"):
+        sal.relative_deviation(jnp.arange(3.0), jnp.zeros(1))
+
+
+@pytest.mark.parametrize("backward", [2.0, -1.0, 0.0])
+def test_the_angle_of_parallel_weights_has_a_derivative(backward):
+    """It has an extremum there: the derivative is 0 by symmetry, and no NaN."""
+    weight = jnp.array([[1.0, 2.0], [0.5, -1.0]])
+    np.testing.assert_allclose(jax.grad(sal.angle)(weight, backward * weight), 0, atol=1e-4)
+
+
+def test_a_network_that_is_no_number_has_not_moved(key):
+    network = sal.Network(sal.Recurrent(jnp.full((2, 2), jnp.nan)), jnp.zeros(2), 1.0)
+    solution = sal.simulate(network, 5.0, dt=1.0, key=key, throw=False)
+    assert solution.result == sal.RESULTS.non_finite
+    for now, before in zip(jax.tree.leaves(solution.state), jax.tree.leaves(network.init(1.0)), strict=True):
+        np.testing.assert_array_equal(now, before)
