@@ -4,6 +4,7 @@ and differentiated, in both precisions; another value is no other program; all c
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import chex
@@ -180,3 +181,10 @@ def test_other_numbers_are_no_other_program(key):
     for number in (0.2, np.float32(0.3)):
         all_of_it(number)
     assert len(traced) == first
+
+
+def test_no_module_is_hidden_by_a_function():
+    """A file of the name of a public function could not be imported as an attribute of the package."""
+    files = {file.stem for file in Path(gle.__file__).parent.glob("[!_]*.py")}
+    hidden = [name for name in files if callable(getattr(gle, name, None))]
+    assert not hidden
