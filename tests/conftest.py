@@ -1,5 +1,6 @@
 """What every test runs under: strict JAX, fixed seeds, both precisions, compiled programs kept between runs."""
 
+import gc
 import os
 import random
 import time
@@ -54,6 +55,20 @@ def drop_old_files(folder: Path, before: float) -> None:
 def _seeds():
     random.seed(0)
     np.random.seed(0)
+
+
+MOST_MAPS = 30_000
+"""Half of Linux' usual limit of memory maps per process (vm.max_map_count), beyond which LLVM aborts."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Compiled programs hold memory maps as long as they live: a worker that has very many forgets them."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
