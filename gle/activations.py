@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
@@ -17,8 +18,20 @@ class Function(eqx.Module):
         return self.function(potential)
 
 
-def as_activation(activation: Any) -> Callable[[Array], Array]:
-    """A pytree (a module, `jax.tree_util.Partial`) stays as it is, a plain function becomes one."""
+def as_activation(activation: Any, neurons: int) -> Callable[[Array], Array]:
+    """A pytree (a module, `jax.tree_util.Partial`) stays as it is, a plain function becomes one.
+
+    Raises ValueError for what does not give one rate for each neuron: rates of other shapes would be broadcast.
+    """
+    if isinstance(activation, Function):  # of another layer
+        return activation
+    if not callable(activation):
+        raise ValueError(f"activation must be a function such as jnp.tanh, but is {activation!r}.")
+    rates = jax.eval_shape(activation, jax.ShapeDtypeStruct((neurons,), float))
+    if rates.shape != (neurons,) or not jnp.issubdtype(rates.dtype, jnp.floating):
+        raise ValueError(
+            f"activation must give one float for each of {neurons} neurons, but gives {rates.dtype}{list(rates.shape)}."
+        )
     leaves = jax.tree.leaves(activation)
     return Function(activation) if len(leaves) == 1 and leaves[0] is activation else activation
 

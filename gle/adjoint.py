@@ -59,7 +59,7 @@ def bptt(
     window: int | None = None,
     u: tuple[Rates, ...] | None = None,
 ) -> tuple[Float[Array, ""], Network]:
-    """(J, dJ/dtheta) by JAX's reverse mode through time.
+    """(J, dJ/dtheta) by JAX's reverse mode through time; zero for what is not plastic.
 
     window: truncate after so many steps, by which the time must be divisible; states are carried on, gradients not.
     u: potentials to start from (default: zero).
@@ -78,7 +78,12 @@ def bptt(
         start = network.init(inputs.shape[1:-1]).u if u is None else u
         return jnp.sum(lax.scan(part, start, tuple(parts))[1])
 
-    return eqx.filter_value_and_grad(total)(network)
+    cost, gradient = eqx.filter_value_and_grad(total)(network)
+    layers = [
+        layer if layer.plastic else jax.tree.map(jnp.zeros_like, eqx.filter(layer, eqx.is_array))
+        for layer in gradient.layers
+    ]
+    return cost, eqx.tree_at(lambda network: network.layers, gradient, tuple(layers))
 
 
 @over_a_stream

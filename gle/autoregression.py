@@ -10,16 +10,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Num
 
-from gle.arrays import as_float, as_time_step
+from gle.arrays import as_float, as_time_step, vary_alike
 from gle.learning import Learner, check_state, examine
 from gle.network import Network
-from gle.results import RESULTS, all_finite
+from gle.results import RESULTS, all_finite, raise_if
 from gle.steppers import AbstractStepper, Step
 
 
 def delayed(series: Float[Array, "time *batch channels"], delays: Sequence[int]) -> Float[Array, "later *batch inputs"]:
     """x(t - d) for every one of the `delays`, in steps: the inputs from step max(delays) on, delays before channels."""
-    _check_delays(delays)
+    series, delays = jnp.asarray(as_float("series", series)), _as_delays(delays)
     longest = max(delays)
     if series.shape[0] <= longest:
         raise ValueError(f"series must be longer than the longest delay, {longest}, but has {series.shape[0]} steps.")
@@ -50,8 +50,7 @@ def autoregress(
     Raises ValueError for delays that are negative or none, a `past` that is too short, and a network or learner that
     does not fit them.
     """
-    series = as_float("past", past)
-    _check_delays(delays)
+    series, delays = as_float("past", past), _as_delays(delays)
     window = max(delays) + ahead
     if ahead < 1:
         raise ValueError(f"ahead must be at least 1, but is {ahead}.")
@@ -65,11 +64,10 @@ def autoregress(
             f"a network that goes on with {channels} channels at {len(delays)} delays needs {read} inputs and "
             f"{channels} outputs, but has {sources} and {outputs}."
         )
-    check_state(network, state, series.shape[1:-1], stepper)
     still, dt = network.frozen(), as_time_step(dt, network.layers[0].tau_m.dtype)
     # beta, a number, has nothing to say without errors: as an array it is no reason to compile anew.
     still = eqx.tree_at(lambda network: network.beta, still, jnp.zeros(()))
-    after, outputs, result = _go_on(still, state, series[-window:], steps, tuple(delays), ahead, dt, stepper, throw)
+    after, outputs, result = _go_on(still, state, series[-window:], steps, delays, ahead, dt, stepper, throw)
     return Learner(network, after, memory), outputs, result
 
 
@@ -85,10 +83,10 @@ def _go_on(
     stepper: AbstractStepper,
     throw: bool,
 ) -> tuple[Any, Array, RESULTS]:
+    check_state(still, state, past.shape[1:-1], stepper)
+    still, state, past, dt, stepper = vary_alike((still, state, past, dt, stepper))
     window, before = past.shape[0], state
     result = examine(still, stepper, past, dt)
-    if throw:
-        past = result.error_if(past, result != RESULTS.successful)
 
     def step(carry, _):
         state, past = carry
@@ -103,10 +101,11 @@ def _go_on(
     well = result == RESULTS.successful
     state = jax.tree.map(lambda new, old: jnp.where(well, new, old), state, before)
     if throw:
-        outputs = result.error_if(outputs, ~well)
+        state, outputs = raise_if((state, outputs), ~well, result)
     return state, outputs, result
 
 
-def _check_delays(delays: Sequence[int]) -> None:
-    if not delays or min(delays) < 0:
+def _as_delays(delays: Sequence[int]) -> tuple[int, ...]:
+    if not len(delays) or min(delays) < 0 or any(int(delay) != delay for delay in delays):
         raise ValueError(f"delays must be non-negative numbers of steps, at least one, but are {tuple(delays)}.")
+    return tuple(int(delay) for delay in delays)

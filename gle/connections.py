@@ -2,6 +2,7 @@
 
 import abc
 import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +81,7 @@ class Dense(AbstractConnection):
     ) -> "Dense":
         """Weights and biases drawn by `initialiser`; by default uniform within 1/sqrt(sources), as in PyTorch."""
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
-        initialiser = _within(1 / np.sqrt(sources)) if initialiser is None else initialiser
+        initialiser = _within(1 / np.sqrt(max(sources, 1))) if initialiser is None else initialiser
         weight_key, bias_key = jax.random.split(key)
         bias = initialiser(bias_key, (neurons,), dtype) if use_bias else None
         return cls(initialiser(weight_key, (neurons, sources), dtype), bias)
@@ -111,6 +112,11 @@ class Conv2d(AbstractConnection):
     pool: int = eqx.field(static=True)
 
     def __check_init__(self):
+        if len(self.shape) != 3 or min(*self.shape, *self.weight.shape) < 1 or operator.index(self.pool) < 1:
+            raise ValueError(
+                "shape must be (channels, height, width), and channels, kernel and pool at least 1, "
+                f"but are shape {self.shape}, weight {self.weight.shape} and pool {self.pool}."
+            )
         channels, height, width = self.shape
         if self.weight.ndim != 4 or self.weight.shape[1] != channels:
             raise ValueError(f"weight must be [out, {channels}, height, width], but has shape {self.weight.shape}.")
@@ -132,7 +138,7 @@ class Conv2d(AbstractConnection):
     ) -> "Conv2d":
         """A square kernel for an input of `shape` [channels, height, width]; uniform within 1/sqrt(fan-in)."""
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
-        draw = _within(1 / np.sqrt(shape[0] * kernel * kernel))
+        draw = _within(1 / np.sqrt(max(shape[0] * kernel * kernel, 1)))
         weight_key, bias_key = jax.random.split(key)
         bias = draw(bias_key, (channels,), dtype) if use_bias else None
         return cls(draw(weight_key, (channels, shape[0], kernel, kernel), dtype), bias, shape, pool)
@@ -179,7 +185,11 @@ class Conv2d(AbstractConnection):
 class Identity(AbstractConnection):
     """One fixed synapse of weight 1 per neuron, as between the layers of a lag line (Fig. 13c)."""
 
-    size: int = eqx.field(static=True)
+    size: int = eqx.field(static=True, converter=operator.index)
+
+    def __check_init__(self):
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, the number of neurons, but is {self.size}.")
 
     def __call__(self, rates: Array) -> Array:
         return rates

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gle.arrays import as_number
+from gle.results import raise_if
 
 Errors = tuple[Float[Array, "... _"], ...]
 RootFinder = (
@@ -55,7 +56,7 @@ class Coupled(AbstractCoupling):
     solution, `settle` raises, or with throw=False gives NaN for that sample.
     """
 
-    gamma: float | Float[Array, ""] = eqx.field(converter=as_number)
+    gamma: float | Float[Array, ""] = eqx.field(converter=lambda value: as_number("gamma", value))
     root_finder: RootFinder | None = None
 
     def settle(self, sweep: Callable[[Errors], Errors], guess: Errors, throw: bool) -> Errors:
@@ -83,7 +84,7 @@ class Coupled(AbstractCoupling):
         allowed = 10 * (finder.atol + finder.rtol * _largest(errors))  # pyright: ignore[reportOptionalMemberAccess]
         settled = lax.stop_gradient(_largest(residual(errors)) <= allowed)
         if throw:
-            errors = eqx.error_if(errors, ~settled, _UNSETTLED)
+            errors = raise_if(errors, ~settled, _UNSETTLED)
         return split(jnp.where(settled[..., None], errors, jnp.nan))
 
 

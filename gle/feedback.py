@@ -5,8 +5,10 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from gle.arrays import vary_alike
 from gle.connections import AbstractConnection
 
 
@@ -111,12 +113,31 @@ def feedback_angle(
     """The angle in degrees between W^T e and what the feedback makes of it, over normally distributed errors.
 
     It measures the maps, so any connection has one (of dense weights W and B it is the angle between W and B as
-    vectors, as `samples` grows). 90 if either is zero.
+    vectors, as `samples` grows). 90 if either is zero. At 0 and 180 degrees, where it has a kink, its derivative is 0.
     """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, but is {samples}.")
+    feedback.check(connection)
     errors = jax.random.normal(key, (samples, connection.neurons))
     rates = jnp.zeros((samples, connection.sources))
+    connection, feedback, errors, rates = vary_alike((connection, feedback, errors, rates))
     exact, actual = connection.transpose(errors, rates), feedback.backward(connection, errors, rates)
     # Unlike the arccosine of the cosine, precise near 0 and 180 degrees too.
-    a, b = exact * jnp.linalg.norm(actual), actual * jnp.linalg.norm(exact)
-    difference, total = jnp.linalg.norm(a - b), jnp.linalg.norm(a + b)
-    return jnp.where(difference + total > 0, jnp.degrees(2 * jnp.arctan2(difference, total)), 90)
+    exact, actual = _of_length_one(exact), _of_length_one(actual)
+    difference, total = _length(exact - actual), _length(exact + actual)
+    both = jnp.any(exact != 0) & jnp.any(actual != 0)
+    return jnp.where(both, jnp.degrees(2 * jnp.arctan2(difference, total)), 90)
+
+
+def _of_length_one(x: Array) -> Array:
+    """x / |x|, or 0, also where squares would overflow or vanish."""
+    largest = jnp.max(jnp.abs(x))
+    x = x / lax.stop_gradient(jnp.where(largest > 0, largest, 1))
+    length = _length(x)
+    return x / jnp.where(length > 0, length, 1)
+
+
+def _length(x: Array) -> Array:
+    """|x|, of derivative 0 at 0."""
+    square = jnp.sum(x * x)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

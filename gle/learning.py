@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Num, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Num, PyTree
 
-from gle.arrays import as_float, as_time_step, split_numbers, strongly_typed, without
+from gle.arrays import as_float, as_time_step, split_numbers, strongly_typed, vary_alike, without
 from gle.coupling import Decoupled
-from gle.network import Network, Signals
-from gle.results import RESULTS, all_finite
+from gle.network import Network, Signals, State
+from gle.results import RESULTS, all_finite, raise_if
 from gle.steppers import AbstractStepper, Step
 from gle.streams import check_stream
 
@@ -35,8 +35,8 @@ def start(
     batch: tuple[int, ...] = (),
 ) -> Learner:
     """A network at rest, before its first input, with one stream for each element of the `batch` axes."""
-    if 0 in batch:
-        raise ValueError(f"batch must have at least one sample, but is {batch}.")
+    if not isinstance(batch, tuple | list) or any(size < 1 for size in batch):
+        raise ValueError(f"batch must be a tuple of sizes, each at least 1, such as (32,), but is {batch}.")
     memory = None if optimiser is None else optimiser.init(eqx.filter(network, eqx.is_inexact_array))
     return Learner(network, stepper.init(network, network.init(batch, network.layers[0].tau_m.dtype)), memory)
 
@@ -52,12 +52,25 @@ def settle(
     """The learner at rest under a constant input and target, as if they had been there for ever.
 
     Between unrelated streams this spares the errors the jump of the target, which every layer would differentiate.
-    Where rates and errors have no common solution (see `Coupled`), raises; with throw=False the state is NaN, of which
-    `online` tells in its result.
+    Where the input or target is NaN or infinite, or rates and errors have no common solution (see `Coupled`), raises;
+    with throw=False the state is NaN, of which `online` tells in its result.
     """
     network, _, memory = learner
-    rest = network.equilibrium(as_float("input", input), as_float("target", target), throw=throw)
+    moment = strongly_typed((as_float("input", input), as_float("target", target)))
+    rest = _at_rest(*split_numbers(network), moment, throw)
     return Learner(network, stepper.init(network, rest), memory)
+
+
+@eqx.filter_jit
+def _at_rest(numbers: PyTree, rest: Network, moment: PyTree, throw: bool) -> State:
+    numbers, rest, moment = vary_alike((numbers, rest, moment))
+    network = eqx.combine(numbers, rest)
+    state = network.equilibrium(*moment, throw=False)
+    if throw:
+        unsolved = RESULTS.non_finite if isinstance(network.coupling, Decoupled) else RESULTS.no_solution
+        reason = RESULTS.where(all_finite(moment), unsolved, RESULTS.invalid_input)
+        state = raise_if(state, ~all_finite((moment, state)), reason)
+    return state
 
 
 def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batch outputs"]:
@@ -109,9 +122,6 @@ def online(
     numbers, rest = split_numbers(original)
     learner = strongly_typed(Learner(rest, learner.state, learner.optimiser))
     check_stream(original, *streams)
-    check_state(original, learner.state, streams[0].shape[1:-1], stepper)
-    _check_optimiser(learner, optimiser)
-
     after, observed, result = _online(learner, numbers, streams[0], streams[1], dt, optimiser, stepper, observe, throw)
     return Learner(eqx.combine(after.network, original), after.state, after.optimiser), observed, result
 
@@ -129,9 +139,10 @@ def _online(
     throw: bool,
 ) -> tuple[Learner, PyTree, RESULTS]:
     """`online` for a network whose Python numbers stand apart, as arrays: they are no parameters."""
+    check_state(eqx.combine(learner.network, numbers), learner.state, inputs.shape[1:-1], stepper)
+    _check_optimiser(learner, optimiser)
+    learner, numbers, inputs, targets, dt, stepper = vary_alike((learner, numbers, inputs, targets, dt, stepper))
     result = examine(eqx.combine(learner.network, numbers), stepper, (inputs, targets), dt)
-    if throw:
-        inputs = result.error_if(inputs, result != RESULTS.successful)
     update = None if optimiser is None else optax.with_extra_args_support(optimiser).update
     before, static = eqx.partition(learner, eqx.is_array)
     coupled = not isinstance(learner.network.coupling, Decoupled)
@@ -153,15 +164,18 @@ def _online(
             own = eqx.apply_updates(own, updates)
         return (eqx.filter(Learner(own, state, memory), eqx.is_array), solved), observed
 
-    (after, solved), observed = lax.scan(step, (before, jnp.asarray(True)), (inputs, targets))
+    (after, solved), observed = lax.scan(step, (before, vary_alike((jnp.asarray(True), dt))[0]), (inputs, targets))
     finite = all_finite(after) | (result != RESULTS.successful)
     result = RESULTS.where(finite, result, RESULTS.where(solved, RESULTS.non_finite, RESULTS.no_solution))
+    if update is not None:  # time constants may have learned to be too small, or negative
+        learned = eqx.combine(after, static).network
+        stable = _is_stable(eqx.combine(learned, numbers), stepper, dt) | (result != RESULTS.successful)
+        result = RESULTS.where(stable, result, RESULTS.unstable_step)
     well = result == RESULTS.successful
     # Whoever failed is returned as it was. (With throw=True nobody is.)
     after = jax.tree.map(lambda new, old: jnp.where(well, new, old), after, before)
     if throw:
-        floats, others = eqx.partition(after, eqx.is_inexact_array)  # error_if knows nothing of typed keys
-        after = eqx.combine(result.error_if(floats, ~well), others)
+        after, observed = raise_if((after, observed), ~well, result)
     return eqx.combine(after, static), observed, result
 
 
@@ -205,10 +219,13 @@ def examine(network: Network, stepper: AbstractStepper, stream: PyTree, dt: floa
     """What is wrong with a stream or its time step, before anything is run on it."""
     dt = jnp.asarray(dt)
     result = RESULTS.where(all_finite(stream), RESULTS.successful, RESULTS.invalid_input)
-    # Bounds that time constants keep (`at_least`) are rounded, and so is their product with the limit.
-    largest = largest_step(network, stepper) * (1 + 4 * jnp.finfo(dt.dtype).eps)
-    result = RESULTS.where(dt <= largest, result, RESULTS.unstable_step)
+    result = RESULTS.where(_is_stable(network, stepper, dt), result, RESULTS.unstable_step)
     return RESULTS.where(dt > 0, result, RESULTS.invalid_step)
+
+
+def _is_stable(network: Network, stepper: AbstractStepper, dt: Float[Array, ""]) -> Bool[Array, ""]:
+    # Bounds that time constants keep (`at_least`) are rounded, and so is their product with the limit.
+    return dt <= largest_step(network, stepper) * (1 + 4 * jnp.finfo(dt.dtype).eps)
 
 
 def largest_step(network: Network, stepper: AbstractStepper = Step()) -> Float[Array, ""]:

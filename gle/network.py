@@ -52,10 +52,14 @@ class Layer(eqx.Module):
         feedback: AbstractFeedback | None = None,
         plastic: bool = True,
     ):
+        if not isinstance(connection, AbstractConnection) or connection.neurons < 1:
+            raise ValueError(
+                f"connection must lead to at least one neuron, such as gle.Dense.init(3, 2), but is {connection}."
+            )
         self.connection = connection
         self.tau_m = _per_neuron("tau_m", tau_m, connection.neurons)
         self.tau_r = _per_neuron("tau_r", tau_r, connection.neurons)
-        self.activation = as_activation(activation)
+        self.activation = as_activation(activation, connection.neurons)
         self.feedback = Transpose() if feedback is None else feedback
         self.feedback.check(connection)
         self.plastic = plastic
@@ -120,7 +124,10 @@ class Network(eqx.Module):
         coupling: AbstractCoupling = Decoupled(),
     ):
         self.layers = tuple(layers)
-        self.cost, self.beta, self.coupling = cost, as_number(beta), coupling
+        for name, value, kind in (("cost", cost, AbstractCost), ("coupling", coupling, AbstractCoupling)):
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} must be an object such as gle.{_EXAMPLES[name]}, but is {value!r}.")
+        self.cost, self.beta, self.coupling = cost, as_number("beta", beta), coupling
         _check(self.layers)
         cost.check(self.layers[-1].activation)
 
@@ -132,7 +139,9 @@ class Network(eqx.Module):
     def init(self, batch: tuple[int, ...] = (), dtype: Any = None) -> State:
         """All potentials zero, in the precision of the time constants unless another `dtype` is asked for."""
         dtype = self.layers[0].tau_m.dtype if dtype is None else dtype
-        zeros = tuple(jnp.zeros((*batch, layer.connection.neurons), dtype) for layer in self.layers)
+        zeros = tuple(
+            jnp.zeros_like(layer.tau_m, dtype, shape=(*batch, layer.connection.neurons)) for layer in self.layers
+        )
         return State(zeros, zeros)
 
     def forward(self, u: tuple[Rates, ...], rates: Rates, errors: tuple[Rates, ...] | None = None):
@@ -286,6 +295,8 @@ class Network(eqx.Module):
 
         With gamma = 0 membranes follow their input alone, mismatches vanish and E = beta C.
         """
+        target = as_float("target", target)
+        _check_signal("target", target, signals.potential[-1], self.layers[-1].connection.neurons)
         total = self.beta * self.cost(signals.potential[-1], target, self.layers[-1].activation)
         for layer, below, prospective, du in zip(
             self.layers, signals.below, signals.potential, signals.du, strict=True
@@ -323,9 +334,12 @@ def _per_neuron(name: str, value: ArrayLike | Sequence[float | int], neurons: in
     return jnp.broadcast_to(array, (neurons,))
 
 
+_EXAMPLES = {"cost": "MeanSquaredError()", "coupling": "Coupled(0.1)"}
+
+
 def _check(layers: tuple[Layer, ...]) -> None:
-    if not layers:
-        raise ValueError("a network needs at least one layer.")
+    if not layers or not all(isinstance(layer, Layer) for layer in layers):
+        raise ValueError(f"layers must be at least one gle.Layer, but are {layers}.")
     for number, (lower, upper) in enumerate(itertools.pairwise(layers)):
         if lower.connection.neurons != upper.connection.sources:
             raise ValueError(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from gle.arrays import concrete
+from gle.arrays import as_number, concrete
 from gle.connections import AbstractConnection
 from gle.costs import AbstractCost
 from gle.network import Network, Rates, State
@@ -27,13 +27,13 @@ class NoisyState(NamedTuple):
 def _std(value: ArrayLike) -> Array:
     if concrete(value) and not np.all(np.asarray(value) >= 0):
         raise ValueError(f"std of the noise must be at least 0, but is {value}.")
-    return jnp.asarray(value, float)
+    return jnp.asarray(as_number("std", value), float)
 
 
 def _tau(value: ArrayLike) -> Array:
     if concrete(value) and not np.all(np.asarray(value) > 0):
         raise ValueError(f"tau of the noise must be above 0, but is {value}.")
-    return jnp.asarray(value, float)
+    return jnp.asarray(as_number("tau", value), float)
 
 
 class NoisyRates(AbstractStepper):

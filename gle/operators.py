@@ -18,11 +18,19 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, Num
 
-from gle.arrays import as_number, concrete
+from gle.arrays import as_float, as_numbers, concrete
+
+
+def _tau(value: ArrayLike) -> Any:
+    return as_numbers("tau", value)
+
+
+def _gamma(value: ArrayLike) -> Any:
+    return as_numbers("gamma", value)
 
 
 def _positive(value: ArrayLike) -> Any:
-    value = as_number(value)
+    value = _tau(value)
     if concrete(value) and not np.all(np.asarray(value) > 0):
         raise ValueError(f"tau must be positive, but is {value}.")
     return value
@@ -84,9 +92,8 @@ def leaky_integral(
 
 
 def _signal(x: ArrayLike) -> Array:
-    """A signal of whole numbers as floats."""
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
+    """A signal of whole numbers as floats; complex ones are legal here."""
+    return jnp.asarray(x) if jnp.iscomplexobj(x) else jnp.asarray(as_float("x", x))
 
 
 def _shift(x: Array) -> Array:
@@ -96,7 +103,7 @@ def _shift(x: Array) -> Array:
 class Retrospective(AbstractCausal):
     """I-: the leaky integrator of the past, with time constant `tau` (Eq. 1)."""
 
-    tau: TimeConstant = eqx.field(converter=as_number)
+    tau: TimeConstant = eqx.field(converter=_tau)
 
     def init(self, x: ArrayLike) -> Array:
         return _signal(x)
@@ -118,7 +125,7 @@ class Retrospective(AbstractCausal):
 class Prospective(AbstractCausal):
     """D+: the look-ahead of a signal by its derivative, with time constant `tau` (Eq. 2)."""
 
-    tau: TimeConstant = eqx.field(converter=as_number)
+    tau: TimeConstant = eqx.field(converter=_tau)
 
     def init(self, x: ArrayLike) -> Array:
         return _signal(x)
@@ -138,7 +145,7 @@ class Prospective(AbstractCausal):
 class DiscountedFuture(AbstractOperator):
     """I+: the adjoint of I-, an integral over the future (Eq. 67)."""
 
-    tau: TimeConstant = eqx.field(converter=as_number)
+    tau: TimeConstant = eqx.field(converter=_tau)
 
     def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         return Retrospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]
@@ -150,7 +157,7 @@ class DiscountedFuture(AbstractOperator):
 class Lookback(AbstractOperator):
     """D-: the adjoint of D+ (Eq. 68)."""
 
-    tau: TimeConstant = eqx.field(converter=as_number)
+    tau: TimeConstant = eqx.field(converter=_tau)
 
     def trajectory(self, x: ArrayLike, dt: TimeStep) -> Array:
         return Prospective(self.tau).trajectory(_signal(x)[::-1], dt)[::-1]
@@ -198,7 +205,7 @@ class VoltageAdaptation(eqx.Module):
 
     tau_m: TimeConstant = eqx.field(converter=_positive)
     tau_w: TimeConstant = eqx.field(converter=_positive)
-    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
+    gamma: float | Float[Array, "..."] = eqx.field(converter=_gamma)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""
@@ -225,7 +232,7 @@ class InputAdaptation(eqx.Module):
 
     tau_m: TimeConstant = eqx.field(converter=_positive)
     tau_w: TimeConstant = eqx.field(converter=_positive)
-    gamma: float | Float[Array, "..."] = eqx.field(converter=as_number)
+    gamma: float | Float[Array, "..."] = eqx.field(converter=_gamma)
 
     def flow(self, u: Array, w: Array, current: Array) -> tuple[Array, Array]:
         """(u', w')."""

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, PyTree
 
 
@@ -25,6 +26,18 @@ class RESULTS(eqx.Enumeration):
         "The network or its state became NaN or infinite: lower the learning rate, beta or gamma. Nothing was learned "
         "from this stream."
     )
+
+
+def raise_if(tree: PyTree, condition: Bool[Array, "..."], reason: RESULTS | str) -> PyTree:
+    """`tree`, whose floats are computed under the condition that `condition` holds nowhere: else an error."""
+    condition = jnp.any(condition)
+    # An error must not depend on where in a mesh of devices it comes up.
+    axes = tuple(jax.sharding.get_abstract_mesh().manual_axes)
+    if axes:
+        condition, reason = jax.tree.map(lambda x: lax.pmax(x, axes) if eqx.is_array(x) else x, (condition, reason))
+    token = jnp.zeros((), jnp.int32)
+    token = eqx.error_if(token, condition, reason) if isinstance(reason, str) else reason.error_if(token, condition)
+    return jax.tree.map(lambda x: x + token.astype(x.dtype) if eqx.is_inexact_array(x) else x, tree)
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,25 +11,34 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from gle.arrays import as_float, as_time_step, concrete, split_numbers, without
+from gle.arrays import as_float, as_time_step, concrete, split_numbers, vary_alike, without
 from gle.network import Network
 
 
 def check_stream(network: Network, inputs: Array, targets: Array | None) -> None:
     """Raise ValueError unless inputs and targets are [time, *batch, neurons] of the network."""
-    if inputs.ndim < 2 or 0 in inputs.shape[1:-1]:
-        raise ValueError(
-            f"inputs must be [time, *batch, sources] with at least one sample, but have shape {inputs.shape}."
-        )
+    shape = np.shape(inputs)
+    if len(shape) < 2 or 0 in shape[1:-1]:
+        raise ValueError(f"inputs must be [time, *batch, sources] with at least one sample, but have shape {shape}.")
     for name, stream, width in (
         ("inputs", inputs, network.layers[0].connection.sources),
         ("targets", targets, network.layers[-1].connection.neurons),
     ):
         if stream is None:
             continue
-        wanted = (*inputs.shape[:-1], width)
+        wanted = (*shape[:-1], width)
         if stream.shape != wanted:
             raise ValueError(f"{name} must have the shape {wanted}, [time, *batch, neurons], but has {stream.shape}.")
+
+
+def _as_potentials(network: Network, u: Any, batch: tuple[int, ...]) -> tuple[Array, ...]:
+    """Potentials to start from, as arrays. Raises ValueError unless they are [*batch, neurons] of every layer."""
+    wanted = [(*batch, layer.connection.neurons) for layer in network.layers]
+    potentials = tuple(as_float("u", x) for x in u)
+    if [np.shape(x) for x in potentials] != wanted:
+        shapes = [np.shape(x) for x in potentials]
+        raise ValueError(f"u must hold the potentials of each layer, of shapes {wanted}, but has {shapes}.")
+    return potentials
 
 
 def over_a_stream(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,6 +51,7 @@ def over_a_stream(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @eqx.filter_jit
     def compiled(numbers: PyTree, rest: Network, options: dict[str, Any]) -> Any:
+        numbers, rest, options = vary_alike((numbers, rest, options))
         return function(eqx.combine(numbers, rest), **options)
 
     @functools.wraps(function)
@@ -49,9 +60,13 @@ def over_a_stream(function: Callable[..., Any]) -> Callable[..., Any]:
         network = options.pop("network")
         for name in options.keys() & {"inputs", "targets"}:
             options[name] = as_float(name, options[name])
-        if options.get("u") is not None:
-            options["u"] = jax.tree.map(lambda x: as_float("u", x), options["u"])
         check_stream(network, options["inputs"], options.get("targets"))
+        if "targets" in options and not len(options["inputs"]):
+            raise ValueError("inputs must hold at least one step for a gradient, but have none.")
+        if options.get("u") is not None:
+            options["u"] = _as_potentials(network, options["u"], options["inputs"].shape[1:-1])
+        if options.get("window") is not None:
+            options["window"] = operator.index(options["window"])  # NumPy's integer would be traced
         dt = options["dt"]
         options["dt"] = as_time_step(dt, network.layers[0].tau_m.dtype)
         if concrete(dt) and not np.asarray(dt) > 0:

@@ -113,7 +113,7 @@ def test_a_learner_is_of_its_optimiser_stepper_and_batch(net):
             run(learner, stepper=ALGORITHM1)
     with pytest.raises(ValueError, match="does not fit Step"):
         run(gle.start(net, stepper=ALGORITHM1, batch=(2,)))
-    with pytest.raises(ValueError, match=r"batch must have at least one sample, but is \(0,\)"):
+    with pytest.raises(ValueError, match=r"batch must be a tuple of sizes, each at least 1, such as \(32,\), but is \(0,\)"):
         gle.start(net, batch=(0,))
 
 
