@@ -17,7 +17,9 @@ from gle.results import RESULTS, all_finite, raise_if
 from gle.steppers import AbstractStepper, Step
 
 
-def delayed(series: Float[Array, "time *batch channels"], delays: Sequence[int]) -> Float[Array, "later *batch inputs"]:
+def delayed(
+    series: Num[Array | np.ndarray, "time *batch channels"], delays: Sequence[int] | np.ndarray
+) -> Float[Array, "later *batch inputs"]:
     """x(t - d) for every one of the `delays`, in steps: the inputs from step max(delays) on, delays before channels."""
     series, delays = jnp.asarray(as_float("series", series)), _as_delays(delays)
     longest = max(delays)
@@ -32,7 +34,7 @@ def autoregress(
     past: Num[Array | np.ndarray, "window *batch channels"],
     steps: int,
     *,
-    delays: Sequence[int],
+    delays: Sequence[int] | np.ndarray,
     ahead: int = 1,
     dt: ArrayLike,
     stepper: AbstractStepper = Step(),
@@ -105,7 +107,7 @@ def _go_on(
     return state, outputs, result
 
 
-def _as_delays(delays: Sequence[int]) -> tuple[int, ...]:
+def _as_delays(delays: Sequence[int] | np.ndarray) -> tuple[int, ...]:
     if not len(delays) or min(delays) < 0 or any(int(delay) != delay for delay in delays):
         raise ValueError(f"delays must be non-negative numbers of steps, at least one, but are {tuple(delays)}.")
     return tuple(int(delay) for delay in delays)

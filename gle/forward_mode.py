@@ -121,7 +121,7 @@ def _along_parameters(function: Callable[..., Any], u: Any, parameters: Array, s
     def along(by_u, direction):
         return jax.jvp(function, (u, parameters), (by_u, direction))[1]
 
-    return jax.vmap(along)(sensitivity, jnp.eye(parameters.size, dtype=parameters.dtype))
+    return jax.vmap(along)(sensitivity, jnp.diag(jnp.ones_like(parameters)))
 
 
 def _of_plastic(network: Network, gradients: Sequence[Layer]) -> tuple[Layer, ...]:

@@ -85,3 +85,15 @@ def test_online_errors_point_along_the_exact_gradient(key, x64, rng):
     online = vector(jax.tree.map(lambda x: 0.05 * x.sum(0), eqx.filter(gradients, eqx.is_inexact_array)))
     exact = vector(gle.adjoint_method(net, slow, targets, dt=0.05)[1].layers)
     assert online @ exact / np.linalg.norm(online) / np.linalg.norm(exact) > 0.9
+
+
+def test_layers_that_do_not_learn_have_no_gradient(key, rng):
+    net = network(key, (2, 3, 1))
+    lower = net.layers[0]
+    fixed = gle.Layer(lower.connection, lower.tau_m, lower.tau_r, lower.activation, plastic=False)
+    fixed = gle.Network([fixed, net.layers[1]], net.cost)
+    inputs, targets = stream(rng, 10, 2, 2, 1)
+    (_, exact), (_, again) = (f(fixed, inputs, targets, dt=0.05) for f in (gle.bptt, gle.adjoint_method))
+    whole = gle.bptt(net, inputs, targets, dt=0.05, window=np.int64(10))[1]
+    assert all(np.all(x == 0) for x in arrays((exact.layers[0], again.layers[0])))
+    np.testing.assert_allclose(vector(exact.layers[1]), vector(whole.layers[1]), rtol=1e-5)

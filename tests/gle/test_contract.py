@@ -171,6 +171,7 @@ def test_other_numbers_are_no_other_program(key):
             learner = gle.start(net, optimiser, stepper=stepper)
             learner.optimiser.hyperparams["learning_rate"] = jnp.asarray(number)
             gle.online(learner, inputs, targets, dt=number, optimiser=optimiser, stepper=stepper)
+        gle.settle(gle.start(net), inputs[0], targets[0])
         gle.infer(net, inputs, dt=number)
         gle.autoregress(gle.start(net), targets, 3, delays=(1, 2), dt=number)
         for gradient in (gle.bptt, gle.adjoint_method, gle.algorithm2, gle.adjoint_variables):

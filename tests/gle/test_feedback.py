@@ -62,3 +62,17 @@ def test_kolen_pollack_aligns_at_the_rate_of_its_decay(key, x64, rng):
             before = old.connection.weight - old.feedback.connection.weight
             after = new.connection.weight - new.feedback.connection.weight
             np.testing.assert_allclose(after, before * (1 - 0.005) ** 100, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_angles_do_not_depend_on_scales(scale, key):
+    """Of one neuron the angle is that of its weights, (1, 0) and (1, 1): squares of them would vanish or overflow."""
+    forward, feedback = gle.Dense(scale * jnp.array([[1.0, 0.0]]), None), gle.Dense(scale * jnp.ones((1, 2)), None)
+    np.testing.assert_allclose(gle.feedback_angle(forward, FeedbackAlignment(feedback), key=key), 45, rtol=1e-6)
+
+
+def test_aligned_weights_have_an_angle_with_a_derivative(key):
+    turned = jax.grad(lambda w: gle.feedback_angle(gle.Dense(w, None), Transpose(), key=key))(jnp.ones((1, 2)))
+    np.testing.assert_array_equal(turned, 0)
+    with pytest.raises(ValueError, match="samples must be at least 1, but is 0"):
+        gle.feedback_angle(gle.Dense(jnp.ones((1, 2)), None), Transpose(), key=key, samples=0)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gle
-from gle import RESULTS, Algorithm1, Step
+from gle import RESULTS, Algorithm1, FeedbackAlignment, Step
 from tests.gle.networks import arrays, network, stream
 from tests.gle.reference import algorithm1
 
@@ -236,3 +236,55 @@ def test_rates_and_errors_that_never_agree_are_a_result():
         gle.online(learner, inputs, targets, dt=DT, optimiser=SGD)
     with pytest.raises(RuntimeError, match="no common solution"):
         net.signals(net.init(), inputs[0], targets[0])
+
+
+@pytest.mark.parametrize(("rate", "result"), [(0.5, RESULTS.successful), (100.0, RESULTS.unstable_step)])
+def test_time_constants_that_learned_to_be_negative_are_a_failure(rate, result):
+    """One step from rest: u' = 1 and e = 1, so that tau_m = 1 - rate."""
+    net = gle.Network([gle.Layer(gle.Dense(jnp.ones((1, 1)), None), 1.0, 1.0, gle.linear)], gle.MeanSquaredError())
+    optimiser = gle.only(tau_m=optax.sgd(rate))
+    before, ones = gle.start(net, optimiser), np.ones((1, 1))
+    after, _, found = gle.online(before, ones, 2 * ones, dt=0.1, optimiser=optimiser, throw=False)
+    assert found == result
+    np.testing.assert_array_equal(after.network.layers[0].tau_m, 0.5 if rate == 0.5 else 1.0)
+
+
+def test_a_learner_is_checked_while_the_program_is_traced_and_not_again(key):
+    """What the optimiser says of its state costs more than a short stream."""
+    asked = []
+
+    def init(parameters):
+        asked.append(parameters)
+        return SGD.init(parameters)
+
+    optimiser = optax.GradientTransformation(init, SGD.update)
+    learner, inputs = gle.start(network(key, (2, 1)), optimiser), np.ones((3, 2))
+    for turns in (2, 2):
+        learner, *_ = gle.online(learner, inputs, inputs[:, :1], dt=0.1, optimiser=optimiser)
+        assert len(asked) == turns
+
+
+def test_runs_under_shard_map(key):
+    """Members over a mesh of devices, at the defaults of `jax.shard_map`, as without a mesh."""
+    inputs, targets = np.ones((2, 4, 2)), np.zeros((2, 4, 1))
+    shape = gle.Dense(jnp.ones((1, 2)), None)
+
+    def member(weight, inputs, targets):
+        layer = gle.Layer(gle.Dense(weight, None), 1.0, 0.5, jnp.tanh)
+        net = gle.Network([layer], gle.MeanSquaredError())
+        outputs = []
+        for stepper in (Step(), gle.RTRL()):
+            learner = gle.settle(gle.start(net, SGD, stepper=stepper), inputs[0], targets[0], stepper=stepper)
+            outputs.append(gle.online(learner, inputs, targets, dt=DT, optimiser=SGD, stepper=stepper)[1])
+        exact = gle.bptt(net, inputs, targets, dt=DT), gle.adjoint_method(net, inputs, targets, dt=DT)
+        turned = gle.feedback_angle(shape, FeedbackAlignment(layer.connection), key=key)
+        loop = gle.start(net), inputs[:, :1]
+        return outputs, arrays(exact), turned, gle.autoregress(*loop, 3, delays=(0, 1), dt=DT)[1]
+
+    weights = jax.random.normal(key, (2, 1, 2))
+    mesh = jax.make_mesh((1,), ("members",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.sharding.PartitionSpec("members")
+    sharded = jax.shard_map(jax.vmap(member), mesh=mesh, in_specs=spread, out_specs=spread)
+    found = jax.jit(sharded)(weights, *map(jnp.asarray, (inputs, targets)))
+    expected = jax.jit(jax.vmap(member))(weights, inputs, targets)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)

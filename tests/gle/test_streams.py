@@ -113,7 +113,9 @@ def test_a_learner_is_of_its_optimiser_stepper_and_batch(net):
             run(learner, stepper=ALGORITHM1)
     with pytest.raises(ValueError, match="does not fit Step"):
         run(gle.start(net, stepper=ALGORITHM1, batch=(2,)))
-    with pytest.raises(ValueError, match=r"batch must be a tuple of sizes, each at least 1, such as \(32,\), but is \(0,\)"):
+    with pytest.raises(
+        ValueError, match=r"batch must be a tuple of sizes, each at least 1, such as \(32,\), but is \(0,\)"
+    ):
         gle.start(net, batch=(0,))
 
 
@@ -161,3 +163,70 @@ def test_settings_of_every_kind_are_numbers(net):
         np.testing.assert_array_equal(gle.bptt(same, INPUTS, TARGETS, dt=0.1)[0], expected)
         after, *_ = gle.online(gle.start(same, SGD, batch=(2,)), INPUTS, TARGETS, dt=0.1, optimiser=SGD)
         assert eqx.tree_equal(after.network.beta, same.beta)
+
+
+def test_an_empty_stream_leaves_the_potentials_and_has_no_gradient(net):
+    u = jax.tree.map(lambda x: x + 0.5, net.init((2,)).u)
+    outputs, last = gle.infer(net, INPUTS[:0], dt=0.1, u=u)
+    assert outputs.shape == (0, 2, 3)
+    np.testing.assert_array_equal(last[0], u[0])
+    for function in GRADIENTS:
+        with pytest.raises(ValueError, match="inputs must hold at least one step for a gradient"):
+            function(net, INPUTS[:0], TARGETS[:0], dt=0.1)
+
+
+def test_potentials_to_start_from_fit_the_network(net):
+    for u in (net.init().u, (), np.zeros((2, 3))):
+        with pytest.raises(ValueError, match=r"u must hold the potentials of each layer, of shapes \[\(2, 3\)\]"):
+            gle.infer(net, INPUTS, dt=0.1, u=u)
+    same = [np.zeros((2, 3)).tolist()]
+    np.testing.assert_array_equal(gle.infer(net, INPUTS, dt=0.1, u=same)[0], gle.infer(net, INPUTS, dt=0.1)[0])
+
+
+def test_nothing_settles_under_nan(net):
+    learner, broken = gle.start(net, batch=(2,)), np.where(INPUTS[0] > 0, np.nan, 0)
+    with pytest.raises(eqx.EquinoxRuntimeError, match="inputs or targets hold NaN"):
+        gle.settle(learner, broken, TARGETS[0])
+    assert np.isnan(gle.settle(learner, broken, TARGETS[0], throw=False).state.u[0]).any()
+
+
+def test_delays_and_series_of_numpy():
+    """x(t - 2) beside x(t) of 0, 1, 2, 3."""
+    for delays in (np.array([2, 0]), [2, 0]):
+        np.testing.assert_array_equal(gle.delayed(np.arange(4)[:, None], delays), [[0, 2], [1, 3]])
+    with pytest.raises(ValueError, match="delays must be non-negative numbers of steps"):
+        gle.delayed(np.arange(4)[:, None], np.array([0.5]))
+
+
+DENSE = gle.Dense(np.ones((2, 3)), None)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gle.Layer(DENSE, 1.0, 1.0, lambda x: x.sum()), r"for each of 2 neurons, but gives float32\[\]"),
+        (lambda: gle.Layer(DENSE, 1.0, 1.0, lambda x: x[..., :1]), r"for each of 2 neurons, but gives float32\[1\]"),
+        (lambda: gle.Layer(DENSE, 1.0, 1.0, lambda x: (x > 0).astype(int)), r"but gives int32\[2\]"),
+        (lambda: gle.Layer(gle.Dense(np.ones((0, 3)), None), 1.0, 1.0, jnp.tanh), "at least one neuron"),
+        (
+            lambda: network(jax.random.key(0), beta=np.array([1.0, 2.0])),
+            r"beta must be one number, but has shape \(2,\)",
+        ),
+        (lambda: gle.Coupled(np.ones(3)), r"gamma must be one number, but has shape \(3,\)"),
+        (lambda: gle.Coupled(np.float16(1)), "gamma has the dtype float16"),
+        (lambda: gle.Retrospective(jnp.bfloat16(1)), "tau has the dtype bfloat16"),
+        (lambda: gle.NoisyRates(STEP, np.ones(2), 1.0, jax.random.key(0)), "std must be one number"),
+        (lambda: gle.Identity(0), "size must be at least 1"),
+        (lambda: gle.Conv2d.init((1, 5, 5), 2, 2, pool=0, key=jax.random.key(0)), "pool 0"),
+        (lambda: gle.Conv2d.init((1, 5, 5), 2, 0, key=jax.random.key(0)), "kernel and pool at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_where_it_is_given(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_energies_are_not_broadcast(net):
+    signals = net.signals(net.init((2,)), jnp.ones((2, 2)), jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"target must have the shape \(2, 3\) of the state and the network, but has"):
+        net.energy(signals, jnp.zeros((2, 1)))
