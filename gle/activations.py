@@ -25,6 +25,12 @@ def as_activation(activation: Any, neurons: int) -> Callable[[Array], Array]:
     """
     if isinstance(activation, Function):  # of another layer
         return activation
+    _check(activation, neurons)
+    leaves = jax.tree.leaves(activation)
+    return Function(activation) if len(leaves) == 1 and leaves[0] is activation else activation
+
+
+def _check(activation: Any, neurons: int) -> None:
     if not callable(activation):
         raise ValueError(f"activation must be a function such as jnp.tanh, but is {activation!r}.")
     rates = jax.eval_shape(activation, jax.ShapeDtypeStruct((neurons,), float))
@@ -32,8 +38,6 @@ def as_activation(activation: Any, neurons: int) -> Callable[[Array], Array]:
         raise ValueError(
             f"activation must give one float for each of {neurons} neurons, but gives {rates.dtype}{list(rates.shape)}."
         )
-    leaves = jax.tree.leaves(activation)
-    return Function(activation) if len(leaves) == 1 and leaves[0] is activation else activation
 
 
 def is_softmax(activation: Callable[[Array], Array]) -> bool:

@@ -74,7 +74,7 @@ def vary_alike(tree: _Tree) -> _Tree:
     """
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return tree
-    changes = lambda x: eqx.is_array(x) and not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
+    changes = lambda x: eqx.is_array(x) and not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
     leaves = [x for x in jax.tree.leaves(tree) if changes(x)]
 
     def varying(x):

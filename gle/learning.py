@@ -97,9 +97,9 @@ def online(
         learned.
     - `stepper`: `Step(solver)` with a fixed-step diffrax solver, or `Algorithm1()`.
     - `observe`: what to keep of each step.
-    - `throw`: raise for NaN in the stream, a dt that is not positive or above the stability limit, errors without
-        solution (`Coupled`), and a network that diverges; with False the caller has to look at the result, and whoever
-        failed is returned as it was.
+    - `throw`: raise for NaN in the stream, a dt that is not positive or above the stability limit (before or after the
+        time constants have learned), errors without solution (`Coupled`), and a network that diverges; with False the
+        caller has to look at the result, and whoever failed is returned as it was.
 
     Returns the learner after the stream, the observations [time, ...] and a result.
 
