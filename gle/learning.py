@@ -173,7 +173,8 @@ def _online(
         result = RESULTS.where(stable, result, RESULTS.unstable_step)
     well = result == RESULTS.successful
     # Whoever failed is returned as it was. (With throw=True nobody is.)
-    after = jax.tree.map(lambda new, old: jnp.where(well, new, old), after, before)
+    # A condition and no selection: XLA would examine everything anew for every array, and compile twice as long.
+    after = lax.cond(well, lambda: after, lambda: before)
     if throw:
         after, observed = raise_if((after, observed), ~well, result)
     return eqx.combine(after, static), observed, result
