@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from sal._numbers import as_static
+from sal._numbers import as_count, as_float, as_parameter, as_static
 from sal.pairs import SpikeTimes
 from sal.spikes import Raster
 from sal.stdp import STDP, Sums, Traces
@@ -67,6 +67,8 @@ def align(
     a weight only, and for those that do not fit it.
     """
     dt = None if dt is None else as_static("align: dt", dt)
+    replicas = tuple(as_count("align: replicas", number) for number in np.atleast_1d(replicas))
+    causal, anticausal = as_parameter("align: causal", causal), as_parameter("align: anticausal", anticausal)
 
     def init(params):
         def traces(weight):
@@ -96,7 +98,7 @@ def align(
                 first, second, shape = (second, first, (shape[1], shape[0])) if transposed else (first, second, shape)
                 sums, traces = _sums(stdp, traces, first, second, shape)
                 forth, back = (s.T if transposed else s for s in (sums.causal, sums.anticausal))
-                x = x + rate * (causal * forth + anticausal * back)
+                x = as_float(f"align: the weight {_name(path)}", x) + rate * (causal * forth + anticausal * back)
             new.append(x)
             memory.append(traces)
         if not learning and not all(_absent(x) for _, x in leaves):

@@ -221,3 +221,97 @@ def test_a_network_that_is_no_number_has_not_moved(key):
     assert solution.result == sal.RESULTS.non_finite
     for now, before in zip(jax.tree.leaves(solution.state), jax.tree.leaves(network.init(1.0)), strict=True):
         np.testing.assert_array_equal(now, before)
+
+
+def test_a_state_belongs_to_its_trace(key):
+    """Three spikes fit into a PSP of thrice tau_ref; one that remembers a single spike would lose the others."""
+    weight = jnp.array([[0.0, 3.0], [0.0, 0.0]])
+
+    def run(trace, t1, state=None):
+        net = sal.Network(sal.Recurrent(weight), jnp.array([-1.0, 50.0]), 2.0, trace=trace)
+        return sal.simulate(net, t1, dt=1.0, key=key, state=state, observe=lambda moment: moment.potential[0])
+
+    short = run(None, 4.0).state
+    for other in (sal.Rectangular(6.0), sal.LastSpike(sal.Rectangular(2.0)), sal.Exponential(2.0)):
+        with pytest.raises(ValueError, match="state must be one of a network with the trace"):
+            run(other, 6.0, short)
+    long = run(sal.Rectangular(6.0), 4.0).state
+    assert run(sal.Rectangular(6.0), 4.0, long).observed[-1] == -1.0 + 3 * 3.0
+    traces = STDP.init((2,), (2,))
+    with pytest.raises(ValueError, match="the state is one of other windows or pairings"):
+        sal.STDP(WINDOW, WINDOW, 3.0, sal.LastPairs()).update(traces, raster(1, 2), raster(1, 2))
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.5, 2.0])
+def test_a_clamp_holds_a_state(bad):
+    with pytest.raises(ValueError, match=f"z must be 0 or 1, the states in which neurons are held, got .*{bad}"):
+        sal.Clamp([True, False], np.array([bad, 0.0]))
+    assert list(sal.Clamp([True, True], [1, 0]).z) == [True, False]
+
+
+def test_the_order_of_a_sweep_is_bools():
+    """~1 is -2, which is true as well: coincident spikes would be causal and anti-causal."""
+    for number in (1, np.ones((2, 2), int)):
+        with pytest.raises(ValueError, match="Swept: pre_first must be bools, got int32"):
+            sal.Swept(number)
+    spike = sal.Raster(jnp.ones((1, 1)), 1.0)
+    for first in (True, np.True_, [[True]]):
+        stdp = sal.STDP(WINDOW, WINDOW, 3.0, coincidence=sal.Swept(first))
+        sums, _ = stdp.update(stdp.init((1,), (1,)), spike, spike)
+        np.testing.assert_allclose((sums.causal[0, 0], sums.anticausal[0, 0]), (np.exp(-0.05), 0.0), rtol=1e-6)
+
+
+def test_spike_times_are_times():
+    with pytest.raises(ValueError, match="pre: times must not be NaN"):
+        STDP.pairs(ep.SpikeTrains(jnp.full((1, 1), jnp.nan)), ep.SpikeTrains(jnp.ones((1, 1))), (1, 1))
+    with pytest.raises(ValueError, match="index must be the integer numbers of neurons, got float32"):
+        STDP.pairs(Events([1.0], [0.5]), Events([2.0], [0]), (1, 1))
+    # In any order: 7 pairs with 5, not with 1.
+    last = sal.STDP(WINDOW, WINDOW, 3.0, sal.LastPairs())
+    sums = last.pairs(Events([5.0, 1.0], [0, 0]), Events([7.0], [0]), (np.int64(1), 1))
+    np.testing.assert_allclose(sums.causal, [[np.exp(-0.2)]], rtol=1e-6)
+
+
+class Events:
+    """Spike times as a user's own object."""
+
+    def __init__(self, times, index):
+        self.times, self.index = np.array(times), np.array(index)
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_angles_do_not_depend_on_length(scale):
+    weight, backward = np.array([[3.0, 0.0]], np.float32), np.array([[1.0, 1.0]], np.float32)
+    np.testing.assert_allclose(sal.angle(weight * np.float32(scale), backward), 45.0, rtol=1e-6)
+
+
+def test_nothing_is_not_nonsense(key):
+    with pytest.raises(ValueError, match="neurons, neurons], of some neurons, got"):
+        sal.Recurrent(jnp.zeros((0, 0)))
+    sums, _ = STDP.update(STDP.init((2,), (0,)), raster(3, 2), raster(3, 0))
+    assert sums.causal.shape == (0, 2)
+    with pytest.raises(ValueError, match=r"of some time, got \(0, 2\)"):
+        sal.state_moments(jnp.zeros((0, 2), bool))
+    with pytest.raises(ValueError, match="at most 20 units can be enumerated, got 21"):
+        sal.all_states(21)
+    np.testing.assert_array_equal(sal.all_states(2), [[0, 0], [0, 1], [1, 0], [1, 1]])
+    for t1 in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"t1 must be finite, got {t1}"):
+            sal.simulate(network(), t1, dt=1.0, key=key)
+
+
+def test_numbers_come_in_any_form(key):
+    drive = [0.0, 1.0, -1.0]
+    spikes = [sal.simulate(network(), 4.0, dt=1.0, key=key, drive=x).spikes.spikes for x in (drive, jnp.array(drive))]
+    np.testing.assert_array_equal(*spikes)
+    with pytest.raises(ValueError, match="drive must be float32 or float64, got float16"):
+        sal.simulate(network(), 4.0, dt=1.0, key=key, drive=np.zeros(3, np.float16))
+    assert sal.SALNet(updates=np.int64(2), replicas=np.int32(3)) == sal.SALNet(updates=2, replicas=3)
+    with pytest.raises(TypeError, match=r"SALNet: updates must be a whole number that is not traced, got 1\.5"):
+        sal.SALNet(updates=1.5)
+    rule = sal.align(1.0, STDP, causal=[[-1.0, -1.0]], replicas=2)
+    weight, spikes = jnp.zeros((1, 2)), raster(2, 2, 3)
+    updates, _ = rule.update(weight, rule.init(weight), pre=spikes[:2], post=spikes[2:])
+    np.testing.assert_array_equal(updates, weight)
+    with pytest.raises(ValueError, match="the weight given must be float32 or float64, got bfloat16"):
+        rule.update(weight.astype(jnp.bfloat16), rule.init(weight), pre=spikes[:2], post=spikes[2:])
