@@ -161,7 +161,7 @@ def simulate(
     dt: Time | int,
     key: PRNGKeyArray,
     state: State | None = None,
-    drive: Float[Array, " neurons"] | Float[Array, "time neurons"] | None = None,
+    drive: ArrayLike | Sequence | None = None,
     clamp: Clamp | None = None,
     observe: Callable[[Snapshot], Any] | None = None,
     throw: bool = True,
@@ -171,7 +171,7 @@ def simulate(
     - `t1`, `dt`: decide the number of steps, and so are plain numbers. A new one compiles a new program; other numbers
         in `network`, `drive` and `clamp` do not, nor does a second call. (`observe` should be the same function, too.)
     - `state`: of an earlier solution; with the same key the run then goes on as if it had not been cut.
-    - `drive`: is added to the membrane potentials, constant or step by step.
+    - `drive`: is added to the membrane potentials, constant, [neurons], or step by step, [time, neurons].
     - `observe`: what to record of every step beside the spikes, stacked in `Solution.observed`.
 
     Use `jax.vmap` over keys for replicas of a network, and over networks for many different ones.

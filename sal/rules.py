@@ -90,6 +90,7 @@ def align(
         ):
             if not _absent(x) and any(signal is not None for signal in pair):
                 shape, learning = _shape(x, pair, path), True
+                x = as_float(f"align: the weight {_name(path)}", x)
                 _check_factors(shape, path, causal=causal, anticausal=anticausal)
                 first, second = (
                     _signal(name, signal, neurons, path, dt)
@@ -98,7 +99,7 @@ def align(
                 first, second, shape = (second, first, (shape[1], shape[0])) if transposed else (first, second, shape)
                 sums, traces = _sums(stdp, traces, first, second, shape)
                 forth, back = (s.T if transposed else s for s in (sums.causal, sums.anticausal))
-                x = as_float(f"align: the weight {_name(path)}", x) + rate * (causal * forth + anticausal * back)
+                x = x + rate * (causal * forth + anticausal * back)
             new.append(x)
             memory.append(traces)
         if not learning and not all(_absent(x) for _, x in leaves):
