@@ -184,12 +184,12 @@ def simulate(
     t1, dt = as_static("t1", t1), as_static("dt", dt)
     steps, refractory = count_steps("t1", t1, dt), count_steps("tau_ref", network.tau_ref, dt)
     begin = network.init(dt) if state is None else state
-    drive = None if drive is None else as_float("drive", drive)
-    _check_shapes(network, steps, begin, drive, clamp)
+    driven = None if drive is None else as_float("drive", drive)
+    _check_shapes(network, steps, begin, driven, clamp)
     age, clock = begin.clock.checked(begin.age, dt)
     begin = State(age, begin.trace, begin.step, clock)
-    network, begin, drive, clamp = as_arrays((network, begin, drive, clamp))
-    return _simulate(network, begin, drive, clamp, key, steps, refractory, dt, observe, throw)
+    network, begin, clamp = as_arrays((network, begin, clamp))
+    return _simulate(network, begin, driven, clamp, key, steps, refractory, dt, observe, throw)
 
 
 def _check_shapes(network: Network, steps: int, state: State, drive: Any, clamp: Clamp | None) -> None:

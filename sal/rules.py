@@ -219,6 +219,12 @@ def wake_sleep(
                         f"wake_sleep: {name} must hold moments in the shapes of the parameters, here "
                         f"{np.shape(update)}, got {np.shape(value)}"
                     )
+            for name, factor in (("wake_factor", awake), ("sleep_factor", asleep)):
+                if np.shape(factor) not in ((), np.shape(update)):
+                    raise ValueError(
+                        f"wake_sleep: {name} must be a number or have the shape of the parameter, {np.shape(update)}, "
+                        f"got {np.shape(factor)}"
+                    )
             return update + rate * (awake * wake - asleep * sleep)
 
         factors = (_like(updates, factor) for factor in (wake_factor, sleep_factor))

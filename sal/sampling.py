@@ -48,6 +48,8 @@ def spike_moments(stdp: STDP, state: Any, spikes: Raster) -> tuple[Moments, Any]
     Equal to `state_moments` but for refractory periods that the ends of the raster cut. `stdp` is
     `overlap_stdp(tau_ref)`.
     """
+    if spikes.spikes.shape[0] == 0:
+        raise ValueError(f"spike_moments: spikes must last some time, got a raster of shape {spikes.spikes.shape}")
     sums, state = stdp.update(state, spikes, spikes)
     neurons = spikes.spikes.shape[-1]
     share = stdp.tau_ref / (spikes.spikes.shape[0] * spikes.dt)

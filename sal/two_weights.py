@@ -5,7 +5,6 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
@@ -116,9 +115,11 @@ def relative_deviation(
     limit: there, where |W_21 + g| is below 1e-3 of the largest |W_21|, it is interpolated between its neighbours.
     Where g is infinite, delta is -1, its limit. The integral is by the trapezoidal rule.
     """
-    if np.shape(w21) != np.shape(attractor) or np.ndim(w21) != 1:
+    w21, attractor = as_float("w21", w21), as_float("attractor", attractor)
+    if w21.shape != attractor.shape or w21.ndim != 1 or w21.size < 2:
         raise ValueError(
-            f"w21 and attractor must be vectors of one length, got the shapes {np.shape(w21)} and {np.shape(attractor)}"
+            "w21 and attractor must be vectors of one length, of two numbers at least, got the shapes "
+            f"{w21.shape} and {attractor.shape}"
         )
     infinite = jnp.isinf(attractor)
     attractor = jnp.where(infinite, 0, attractor)

@@ -200,12 +200,24 @@ def test_unclear_errors_are_clear(key):
     sal.simulate(sal.Network(sal.Recurrent(np.eye(2)), [0, 1], 2), 4, dt=1, key=key)
 
 
+def test_windows_are_no_longer_than_is_remembered():
+    with pytest.raises(Exception, match=r"longest must be at least tau, got longest 5\.0"):
+        jax.block_until_ready(jax.jit(lambda tau: sal.Triangular(tau, longest=5.0)(jnp.array(7.0)))(10.0))
+    with pytest.raises(ValueError, match="tau must be finite, got inf"):
+        sal.Rectangular(np.inf)
+
+
 def test_shapes_are_not_broadcast_in_silence():
     rule = sal.wake_sleep(0.1)
     with pytest.raises(ValueError, match=r"wake_sleep: wake must hold moments.*\(2, 2\).*got \(1, 1\)"):
         rule.update(jnp.zeros((2, 2)), rule.init(jnp.zeros((2, 2))), wake=jnp.ones((1, 1)), sleep=jnp.ones((2, 2)))
-    with pytest.raises(ValueError, match=r"vectors of one length, got the shapes \(3,\) and \(1,\)"):
+    noisy, one = sal.wake_sleep(0.1, sleep_factor=jnp.ones(2)), jnp.ones((2, 2))
+    with pytest.raises(ValueError, match=r"sleep_factor must be a number or have the shape of the parameter, \(2, 2\)"):
+        noisy.update(one, noisy.init(one), wake=one, sleep=one)
+    with pytest.raises(ValueError, match=r"vectors of one length.*got the shapes \(3,\) and \(1,\)"):
         sal.relative_deviation(jnp.arange(3.0), jnp.zeros(1))
+    with pytest.raises(ValueError, match="of two numbers at least"):
+        sal.relative_deviation(jnp.ones(1), jnp.ones(1))
 
 
 @pytest.mark.parametrize("backward", [2.0, -1.0, 0.0])
@@ -292,6 +304,8 @@ def test_nothing_is_not_nonsense(key):
     assert sums.causal.shape == (0, 2)
     with pytest.raises(ValueError, match=r"of some time, got \(0, 2\)"):
         sal.state_moments(jnp.zeros((0, 2), bool))
+    with pytest.raises(ValueError, match="spikes must last some time"):
+        sal.spike_moments(STDP, STDP.init((2,), (2,)), raster(0, 2))
     with pytest.raises(ValueError, match="at most 20 units can be enumerated, got 21"):
         sal.all_states(21)
     np.testing.assert_array_equal(sal.all_states(2), [[0, 0], [0, 1], [1, 0], [1, 1]])
