@@ -1,5 +1,7 @@
 """Numbers: plain, NumPy, JAX or traced; which of them decide a shape; and the time step of a state."""
 
+import math
+import operator
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
+
+from sal._mesh import error_if
 
 
 def as_float(name: str, x: Any) -> Array:
@@ -34,7 +38,35 @@ def as_static(name: str, x: Any) -> float:
         )
     if np.ndim(x) != 0:
         raise ValueError(f"{name} must be one number, got the shape {np.shape(x)}")
+    if not math.isfinite(float(x)):
+        raise ValueError(f"{name} must be finite, got {x}")
     return float(x)
+
+
+def as_count(name: str, x: Any, least: int = 1) -> int:
+    """A static number of things."""
+    try:
+        count = operator.index(x)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a whole number that is not traced, got {x!r}") from error
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {x}")
+    return count
+
+
+def as_bools(name: str, x: Any) -> bool | Array:
+    """Bools, a plain one as it is: `~` of other numbers is no negation."""
+    if isinstance(x, bool | np.bool_):
+        return bool(x)
+    array = jnp.asarray(x)
+    if array.dtype != bool:
+        raise ValueError(f"{name} must be bools, got {array.dtype}; convert them with .astype(bool)")
+    return array
+
+
+def form(tree: PyTree) -> list[tuple[tuple[int, ...], str]]:
+    """The shapes of a state's arrays, and whether they hold whole numbers ("i") or others ("f")."""
+    return [(np.shape(x), jnp.result_type(x).kind) for x in jax.tree.leaves(tree)]
 
 
 def check_positive(where: str, **values: Any) -> None:
@@ -76,9 +108,6 @@ class Clock(eqx.Module):
                 raise ValueError(f"The state counts in steps of dt = {self.fixed}, got dt = {dt}; {remedy}")
             return state, self
         other = (self.seen > 0) & (jnp.abs(self.seen - dt) > 1e-6 * dt)
-        if not isinstance(other, Tracer):
-            if np.any(other):
-                raise ValueError(f"The state counts in steps of dt = {np.max(self.seen):g}, got dt = {dt}; {remedy}")
-        else:
-            state = eqx.error_if(state, other, f"The state counts in other steps than dt = {dt}; {remedy}")
+        counted = "other steps than" if isinstance(other, Tracer) else f"steps of dt = {np.max(self.seen):g}, got"
+        state = error_if(state, other, f"The state counts in {counted} dt = {dt}; {remedy}")
         return state, Clock(None, jnp.full_like(self.seen, dt))

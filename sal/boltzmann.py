@@ -1,6 +1,5 @@
 """Boltzmann distributions by enumeration, and how far samples are from them (Gierlich et al., section 4.3)."""
 
-import itertools
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +9,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from sal._numbers import as_float
+from sal._mesh import error_if
+from sal._numbers import as_count, as_float
 
 LARGEST = 20
 """So many units are enumerated at most: 2^20 states."""
@@ -57,12 +57,16 @@ class Boltzmann(eqx.Module):
 
 
 def all_states(units: int) -> Int[Array, "states units"]:
-    """All binary vectors; the first unit is the highest digit of a state's number."""
-    return jnp.array(list(itertools.product((0, 1), repeat=units)), jnp.int32)
+    """All binary vectors, of at most 20 units; the first unit is the highest digit of a state's number."""
+    units = as_count("all_states: units", units, 0)
+    if units > LARGEST:
+        raise ValueError(f"all_states: at most {LARGEST} units can be enumerated, got {units}")
+    return jnp.asarray(np.arange(2**units)[:, None] >> np.arange(units)[::-1] & 1, jnp.int32)
 
 
 def state_index(z: Bool[Array, "*batch units"]) -> Int[Array, "*batch"]:
     """The number of a state among all states."""
+    z = jnp.asarray(z)
     digits = 2 ** jnp.arange(z.shape[-1] - 1, -1, -1, dtype=jnp.int32)
     return jnp.sum(z * digits.reshape((1,) * (z.ndim - 1) + (-1,)), axis=-1)
 
@@ -72,9 +76,10 @@ def distribution_moments(probabilities: Float[Array, " states"]) -> Moments:
 
     Raises an error if probabilities are negative or do not sum to one (to 1e-4).
     """
+    probabilities = as_float("distribution_moments: probabilities", probabilities)
     units = _units(probabilities)
     wrong = jnp.any(probabilities < 0) | ~(jnp.abs(jnp.sum(probabilities) - 1) < 1e-4)
-    probabilities = eqx.error_if(
+    probabilities = error_if(
         probabilities, wrong, "distribution_moments: probabilities must not be negative and must sum to one; normalise"
     )
     z = all_states(units).astype(probabilities.dtype)
@@ -84,7 +89,8 @@ def distribution_moments(probabilities: Float[Array, " states"]) -> Moments:
 
 def marginal(probabilities: Float[Array, " states"], visible: int) -> Float[Array, " visible_states"]:
     """The distribution of the first `visible` units."""
-    units = _units(probabilities)
+    probabilities = as_float("marginal: probabilities", probabilities)
+    units, visible = _units(probabilities), as_count("marginal: visible", visible, 0)
     if not 1 <= visible <= units:
         raise ValueError(f"marginal: visible must be between 1 and {units}, got {visible}")
     return jnp.sum(probabilities.reshape(2**visible, -1), axis=1)

@@ -71,8 +71,8 @@ class Recurrent(AbstractConnectivity):
 
     def __check_init__(self):
         shape = np.shape(self.weight)
-        if len(shape) != 2 or shape[0] != shape[1]:
-            raise ValueError(f"Recurrent: weight must have the shape [neurons, neurons], got {shape}")
+        if len(shape) != 2 or shape[0] != shape[1] or 0 in shape:
+            raise ValueError(f"Recurrent: weight must have the shape [neurons, neurons], of some neurons, got {shape}")
         if self.mask is not None and (self.mask.shape != shape or self.mask.dtype != bool):
             raise ValueError(
                 f"Recurrent: mask must be bools in the shape of the weight, {shape}, got {self.mask.dtype} in "
@@ -118,7 +118,7 @@ class RecurrentSynapses(AbstractSynapses):
                 for array, new in ((traces, trace), (drives, drive), (spikes, spike))
             )
 
-        start = traces, jnp.zeros_like(traces), jnp.zeros(traces.shape, bool)
+        start = traces, jnp.zeros_like(traces), jnp.zeros_like(traces, bool)
         _, drives, spikes = lax.fori_loop(0, traces.shape[0], one, start)
         return drives, spikes
 
@@ -142,7 +142,7 @@ class Layered(AbstractConnectivity):
 
     def __check_init__(self):
         up, down = [np.shape(w) for w in self.forward], [np.shape(w) for w in self.backward]
-        if not up or down != up or any(len(shape) != 2 for shape in up):
+        if not up or down != up or any(len(shape) != 2 or 0 in shape for shape in up):
             raise ValueError(
                 "Layered: there must be backward weights of the same shape, [above, below], for all forward weights, "
                 f"got forward {up} and backward {down}"

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from sal._numbers import as_float
+
 Weights = Float[Array, "_neurons *_sources"]
 """Forward weights W, or backward weights B, which have the same shape here: a layer sends B^T e where
 backpropagation sends W^T e. For a convolution, `[channels_out, channels_in, height, width]`."""
@@ -237,10 +239,18 @@ def angle(weight: Weights, backward: Weights) -> Float[Array, ""]:
 
     Precise near 0 and 180 too, where the arccosine of their cosine is not.
     """
+    weight, backward = as_float("angle: weight", weight), as_float("angle: backward", backward)
     if weight.shape != backward.shape:
         raise ValueError(f"weight and backward must have the same shape, got {weight.shape} and {backward.shape}")
+    weight, backward = _rescaled(weight), _rescaled(backward)
     a, b = weight * _norm(backward), backward * _norm(weight)
     return jnp.degrees(2 * _arctan2(_norm(a - b), _norm(a + b)))
+
+
+def _rescaled(x: Array) -> Array:
+    """In the same direction, and so long that squares neither overflow nor vanish."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))
+    return x / jnp.where(largest == 0, 1, largest)
 
 
 def _norm(x: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
+from sal._mesh import error_if
 from sal._numbers import as_parameter, as_static, check_positive
 
 Time = float | Float[Array, "..."]
@@ -264,12 +265,14 @@ def _mean_decay(x: Array) -> Array:
 def _finite(where: str, tau: Any, longest: float | None) -> tuple[Time, float | None]:
     tau = as_parameter(f"{where}: tau", tau)
     check_positive(where, tau=tau)
-    known = None if isinstance(tau, Tracer) else float(np.max(np.asarray(tau)))
+    known = None if isinstance(tau, Tracer) else as_static(f"{where}: tau", np.max(np.asarray(tau)))
     if longest is None:
         return tau, known
     longest = as_static(f"{where}: longest", longest)
     if known is not None and known > longest * (1 + 1e-6):
         raise ValueError(f"{where}: longest must be at least tau, got longest {longest} and tau {tau}")
+    if known is None:
+        tau = error_if(tau, tau > longest * (1 + 1e-6), f"{where}: longest must be at least tau, got longest {longest}")
     return tau, longest
 
 

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from sal._numbers import Clock, as_arrays, as_float, as_static
+from sal._mesh import after, agreed, vary_alike
+from sal._numbers import Clock, as_arrays, as_float, as_static, form
 from sal.connectivity import AbstractConnectivity, AbstractSynapses
 from sal.escape import AbstractEscape, LogisticEscape
 from sal.kernels import NEVER, AbstractTrace, Rectangular, Time
@@ -101,11 +103,12 @@ class Clamp(eqx.Module):
 
     A neuron held at 1 fires after every refractory period. Use `jax.vmap` for a batch of patterns.
 
-    Raises `ValueError` for `neurons` that are no bools (numbers of neurons, say), and for shapes that differ.
+    Raises `ValueError` for `neurons` that are no bools (numbers of neurons, say), for a `z` that is known to be
+    neither 0 nor 1, and for shapes that differ.
     """
 
     neurons: Bool[Array, "*patterns neurons"] = eqx.field(converter=jnp.asarray)
-    z: Bool[Array, "*patterns neurons"] = eqx.field(converter=lambda z: jnp.asarray(z).astype(bool))
+    z: Bool[Array, "*patterns neurons"] = eqx.field(converter=lambda z: _as_states(z))
 
     def __check_init__(self):
         if self.neurons.dtype != bool:
@@ -117,6 +120,12 @@ class Clamp(eqx.Module):
             raise ValueError(
                 f"Clamp: neurons and z must have the same shape, got {self.neurons.shape} and {self.z.shape}"
             )
+
+
+def _as_states(z: Any) -> Bool[Array, "*patterns neurons"]:
+    if not isinstance(z, Tracer) and not np.all(np.isin(z, (0, 1))):
+        raise ValueError(f"Clamp: z must be 0 or 1, the states in which neurons are held, got {z}")
+    return jnp.asarray(z).astype(bool)
 
 
 class Snapshot(eqx.Module):
@@ -152,7 +161,7 @@ def simulate(
     dt: Time | int,
     key: PRNGKeyArray,
     state: State | None = None,
-    drive: Float[Array, " neurons"] | Float[Array, "time neurons"] | None = None,
+    drive: ArrayLike | Sequence | None = None,
     clamp: Clamp | None = None,
     observe: Callable[[Snapshot], Any] | None = None,
     throw: bool = True,
@@ -162,23 +171,25 @@ def simulate(
     - `t1`, `dt`: decide the number of steps, and so are plain numbers. A new one compiles a new program; other numbers
         in `network`, `drive` and `clamp` do not, nor does a second call. (`observe` should be the same function, too.)
     - `state`: of an earlier solution; with the same key the run then goes on as if it had not been cut.
-    - `drive`: is added to the membrane potentials, constant or step by step.
+    - `drive`: is added to the membrane potentials, constant, [neurons], or step by step, [time, neurons].
     - `observe`: what to record of every step beside the spikes, stacked in `Solution.observed`.
 
     Use `jax.vmap` over keys for replicas of a network, and over networks for many different ones.
 
     Raises `ValueError` if `tau_ref` or `t1` is no multiple of `dt`, if `drive`, `clamp` or `state` are those of another
-    number of neurons, or if `state` counts in steps of another dt (an error at run time where only that tells); a
-    runtime error, or with `throw=False` a result, if a rate saturates or a potential is not finite.
+    number of neurons, if `state` is that of another kind of trace or counts in steps of another dt (an error at
+    run time where only that tells); a runtime error, or with `throw=False` a result, if a rate
+    saturates or a potential is not finite.
     """
     t1, dt = as_static("t1", t1), as_static("dt", dt)
     steps, refractory = count_steps("t1", t1, dt), count_steps("tau_ref", network.tau_ref, dt)
     begin = network.init(dt) if state is None else state
-    _check_shapes(network, steps, begin, drive, clamp)
+    driven = None if drive is None else as_float("drive", drive)
+    _check_shapes(network, steps, begin, driven, clamp)
     age, clock = begin.clock.checked(begin.age, dt)
     begin = State(age, begin.trace, begin.step, clock)
-    network, begin, drive, clamp = as_arrays((network, begin, drive, clamp))
-    return _simulate(network, begin, drive, clamp, key, steps, refractory, dt, observe, throw)
+    network, begin, clamp = as_arrays((network, begin, clamp))
+    return _simulate(network, begin, driven, clamp, key, steps, refractory, dt, observe, throw)
 
 
 def _check_shapes(network: Network, steps: int, state: State, drive: Any, clamp: Clamp | None) -> None:
@@ -192,6 +203,13 @@ def _check_shapes(network: Network, steps: int, state: State, drive: Any, clamp:
         )
     if np.shape(state.age) != shape:
         raise ValueError(f"state must be one of {shape[0]} neurons, got one of the shape {np.shape(state.age)}")
+    wanted, found = form(jax.eval_shape(network.init).trace), form(state.trace)
+    if wanted != found:
+        raise ValueError(
+            f"state must be one of a network with the trace {network.trace!r} and tau_ref = {network.tau_ref}, which "
+            f"remembers arrays of {wanted} (shapes, and whether of integers or floats), got {found}; start from a new "
+            "state"
+        )
 
 
 @eqx.filter_jit
@@ -222,14 +240,16 @@ def _simulate(
         observed = None if observe is None else observe(moment)
         return (state, saturated, finite), (moment.spikes.astype(moment.potential.dtype), observed)
 
-    carry = (state, jnp.int32(0), jnp.array(True))
+    carry = vary_alike((state, jnp.int32(0), jnp.array(True)), network, drive, clamp, key)
     (state, saturated, finite), (spikes, observed) = lax.scan(step, carry, varying, length=steps)
     result = RESULTS.where(saturated > 0, RESULTS.rate_saturated, RESULTS.successful)
     result = RESULTS.where(finite, result, RESULTS.non_finite)
     # A network that is no number any more has not moved. (Saturated rates are counted, and go on.)
     state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), state, begin)
     if throw:
-        spikes = result.error_if(spikes, result != RESULTS.successful)
+        result_anywhere = agreed(result)
+        token = result_anywhere.error_if(jnp.zeros((), jnp.int32), result_anywhere != RESULTS.successful)
+        spikes = after(spikes, token)
     return Solution(Raster(spikes, dt), state, observed, saturated, result)
 
 

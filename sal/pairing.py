@@ -1,12 +1,13 @@
 """Which spikes of two neurons form pairs, and how long after each other coincident spikes count."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from sal._numbers import as_bools, as_count
 from sal.kernels import AbstractKernel, AbstractTrace, LastSpike, Time
 
 PreFirst = bool | Bool[Array, "_post _pre"]
@@ -97,9 +98,13 @@ class Swept(AbstractCoincidence):
     Where `mask` is False there is no synapse, and nothing is counted.
     """
 
-    pre_first: PreFirst
-    mask: Bool[Array, "_post _pre"] | None = None
+    pre_first: PreFirst = eqx.field(converter=lambda x: as_bools("Swept: pre_first", x))
+    mask: Bool[Array, "_post _pre"] | None = eqx.field(default=None, converter=lambda x: _as_mask(x))
     share: ClassVar[float] = 0.0
+
+
+def _as_mask(mask: Any) -> Any:
+    return None if mask is None else as_bools("Swept: mask", mask)
 
 
 def one_by_one(neurons: int) -> Swept:
@@ -107,5 +112,5 @@ def one_by_one(neurons: int) -> Swept:
 
     No neuron has a synapse onto itself: nothing is counted on the diagonal.
     """
-    order = jnp.arange(neurons)
+    order = jnp.arange(as_count("neurons", neurons))
     return Swept(order[None, :] < order[:, None], order[None, :] != order[:, None])

@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from sal._mesh import error_if
 from sal._numbers import as_float
 from sal.kernels import AbstractKernel
 from sal.pairing import AbstractCoincidence, AbstractPairing
@@ -18,7 +19,7 @@ from sal.pairing import AbstractCoincidence, AbstractPairing
 class SpikeTimes(Protocol):
     """Spike times: with `index` events of many neurons, [..., events], without it one list per neuron.
 
-    The latter are [..., neurons, slots]. The times of each neuron ascend; infinite times are no spikes. As in
+    The latter are [..., neurons, slots]. Infinite times are no spikes. As in
     `eventprop.Spikes` and `eventprop.SpikeTrains`.
     """
 
@@ -55,6 +56,8 @@ def pair_sums(
 
 def _events(name: str, spikes: Any, neurons: int) -> _Events:
     times = as_float(f"{name}: times", spikes.times)
+    message = f"{name}: times must not be NaN; where there is no spike they are infinite"
+    times = error_if(times, jnp.isnan(times), message)
     if not hasattr(spikes, "index"):
         if times.ndim < 2 or times.shape[-2] != neurons:
             raise ValueError(
@@ -69,14 +72,13 @@ def _events(name: str, spikes: Any, neurons: int) -> _Events:
         raise ValueError(
             f"{name}: times and index must have the same shape [..., events], got {times.shape} and {index.shape}"
         )
+    if index.size and not jnp.issubdtype(index.dtype, jnp.integer):
+        raise ValueError(f"{name}: index must be the integer numbers of neurons, got {index.dtype}")
     outside = jnp.isfinite(times) & ((index < 0) | (index >= neurons))
     message = f"{name} must have {neurons} neurons, as the weights have, got spikes of others"
-    if not isinstance(outside, Tracer):
-        if np.any(outside):
-            raise ValueError(f"{message}: index {np.asarray(index)[np.asarray(outside)][0]}")
-    else:
-        times = eqx.error_if(times, outside, message)
-    return _Events(times, index)
+    if not isinstance(outside, Tracer) and np.any(outside):
+        raise ValueError(f"{message}: index {np.asarray(index)[np.asarray(outside)][0]}")
+    return _Events(error_if(times, outside, message), index.astype(jnp.int32))
 
 
 @eqx.filter_jit
@@ -147,7 +149,8 @@ def _trial(
 def _neighbours(spikes: _Events) -> tuple[Float[Array, " events"], Float[Array, " events"]]:
     """For each event, the times of the last and the next event of the same neuron; infinite where there is none."""
     same = spikes.index[:, None] == spikes.index[None, :]
-    earlier = jnp.tril(same, -1)
-    last = jnp.max(jnp.where(earlier, spikes.times[None, :], -jnp.inf), axis=1, initial=-jnp.inf)
-    following = jnp.min(jnp.where(earlier.T, spikes.times[None, :], jnp.inf), axis=1, initial=jnp.inf)
+    own, other = spikes.times[:, None], spikes.times[None, :]
+    earlier = same & ((other < own) | ((other == own) & jnp.tril(jnp.ones_like(same), -1)))
+    last = jnp.max(jnp.where(earlier, other, -jnp.inf), axis=1, initial=-jnp.inf)
+    following = jnp.min(jnp.where(earlier.T, other, jnp.inf), axis=1, initial=jnp.inf)
     return last, following

@@ -11,10 +11,11 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from sal._mesh import vary_alike
 from sal._numbers import as_arrays, as_parameter, check_positive
 from sal.kernels import Time
 from sal.network import count_steps
-from sal.symmnet import AbstractTwin, Chain, _static, all_finite, check_counts
+from sal.symmnet import AbstractTwin, Chain, _static, all_finite, static_count
 
 
 def _parameter(name: str, default: float) -> Any:
@@ -46,7 +47,7 @@ class RDDNet(AbstractTwin):
     duration: float = _static("RDDNet: duration", 90_000.0)
     """Of the stimulation of a layer, shared out among the replicas (ms). (It, `replicas`, `window` and `dt` decide
     numbers of steps, and so are static.)"""
-    replicas: int = eqx.field(static=True, default=32)
+    replicas: int = static_count("RDDNet: replicas", 32)
     window: float = _static("RDDNet: window", 20.0)
     bandwidth: Time = _parameter("bandwidth", 1.0)
     memory: Time = _parameter("memory", 0.7)
@@ -59,7 +60,6 @@ class RDDNet(AbstractTwin):
     dt: float = _static("RDDNet: dt", 1.0)
 
     def __check_init__(self):
-        check_counts("RDDNet", replicas=self.replicas)
         check_positive("RDDNet", bandwidth=self.bandwidth, tau_m=self.tau_m, tau_ref=self.tau_ref, dt=self.dt)
         if not self.dt <= self.window <= self.duration:
             raise ValueError(
@@ -81,6 +81,7 @@ class RDDNet(AbstractTwin):
         layers = [weight.shape[1] for weight in forward]
         windows = max(1, round(self.duration / (self.window * self.replicas)))
         start = jnp.full((self.replicas, sum(layers)), self.mean, forward[0].dtype)
+        start = vary_alike(start, self, key)
         _, observed = lax.scan(lambda drive, key: self._window(drive, key), start, jax.random.split(key, windows))
         cuts = np.cumsum(layers)[:-1]
         drives, counts = (jnp.split(x.reshape(-1, sum(layers)), cuts, axis=1) for x in observed)

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from sal._numbers import as_static
+from sal._numbers import as_count, as_float, as_parameter, as_static
 from sal.pairs import SpikeTimes
 from sal.spikes import Raster
 from sal.stdp import STDP, Sums, Traces
@@ -67,6 +67,8 @@ def align(
     a weight only, and for those that do not fit it.
     """
     dt = None if dt is None else as_static("align: dt", dt)
+    replicas = tuple(as_count("align: replicas", number) for number in np.atleast_1d(replicas))
+    causal, anticausal = as_parameter("align: causal", causal), as_parameter("align: anticausal", anticausal)
 
     def init(params):
         def traces(weight):
@@ -88,6 +90,7 @@ def align(
         ):
             if not _absent(x) and any(signal is not None for signal in pair):
                 shape, learning = _shape(x, pair, path), True
+                x = as_float(f"align: the weight {_name(path)}", x)
                 _check_factors(shape, path, causal=causal, anticausal=anticausal)
                 first, second = (
                     _signal(name, signal, neurons, path, dt)
@@ -215,6 +218,12 @@ def wake_sleep(
                     raise ValueError(
                         f"wake_sleep: {name} must hold moments in the shapes of the parameters, here "
                         f"{np.shape(update)}, got {np.shape(value)}"
+                    )
+            for name, factor in (("wake_factor", awake), ("sleep_factor", asleep)):
+                if np.shape(factor) not in ((), np.shape(update)):
+                    raise ValueError(
+                        f"wake_sleep: {name} must be a number or have the shape of the parameter, {np.shape(update)}, "
+                        f"got {np.shape(factor)}"
                     )
             return update + rate * (awake * wake - asleep * sleep)
 

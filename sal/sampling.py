@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from sal._numbers import as_arrays, as_static
+from sal._mesh import vary_alike
+from sal._numbers import as_arrays, as_count, as_static
 from sal.boltzmann import LARGEST, Moments, state_index
 from sal.kernels import Triangular
 from sal.network import Clamp, Network, Snapshot, Solution, State, simulate
@@ -27,6 +28,8 @@ def refractory_states(snapshot: Snapshot) -> Bool[Array, " neurons"]:
 def state_moments(z: Bool[Array, "time neurons"]) -> Moments:
     """Correlations and activities of a sequence of states (for Eqs. 32, 33)."""
     z = jnp.asarray(z).astype(jnp.result_type(float))
+    if z.ndim != 2 or z.shape[0] == 0:
+        raise ValueError(f"state_moments: z must have the shape [time, neurons], of some time, got {z.shape}")
     correlations = z.T @ z / z.shape[0]
     return Moments(correlations * (1 - jnp.eye(z.shape[1])), jnp.mean(z, axis=0))
 
@@ -45,6 +48,8 @@ def spike_moments(stdp: STDP, state: Any, spikes: Raster) -> tuple[Moments, Any]
     Equal to `state_moments` but for refractory periods that the ends of the raster cut. `stdp` is
     `overlap_stdp(tau_ref)`.
     """
+    if spikes.spikes.shape[0] == 0:
+        raise ValueError(f"spike_moments: spikes must last some time, got a raster of shape {spikes.spikes.shape}")
     sums, state = stdp.update(state, spikes, spikes)
     neurons = spikes.spikes.shape[-1]
     share = stdp.tau_ref / (spikes.spikes.shape[0] * spikes.dt)
@@ -72,7 +77,7 @@ def accumulate(
     Returns what has been accumulated, the network's state, and the first result that is no success. (`add` and
     `observe` should be the same functions at each call, or modules, or a new program is compiled.)
     """
-    begin = network.init(dt) if state is None else state
+    begin, chunks = network.init(dt) if state is None else state, as_count("chunks", chunks)
     start, network, begin, clamp = as_arrays((start, network, begin, clamp))
     duration, dt = as_static("duration", duration), as_static("dt", dt)
     return _accumulate(add, start, network, begin, clamp, key, duration, chunks, dt, observe, throw)
@@ -86,7 +91,8 @@ def _accumulate(add, start, network, begin, clamp, key, duration, chunks, dt, ob
         result = RESULTS.where(result == RESULTS.successful, solution.result, result)
         return (add(carry, solution), solution.state, result), None
 
-    carry, _ = lax.scan(chunk, (start, begin, RESULTS.successful), length=chunks)
+    carry = vary_alike((start, begin, RESULTS.successful), add, network, clamp, key)
+    carry, _ = lax.scan(chunk, carry, length=chunks)
     return carry
 
 
@@ -141,7 +147,7 @@ def measure_moments(
     With hidden units, a wake phase is the mean over patterns of the visible units, each clamped (`jax.vmap` over
     `clamp`).
     """
-    stdp = overlap_stdp(network.tau_ref)
+    stdp, chunks = overlap_stdp(network.tau_ref), as_count("chunks", chunks)
     shape = (network.connectivity.neurons,)
     zero = Moments(jnp.zeros(shape * 2), jnp.zeros(shape))
     (moments, _), state, result = accumulate(

@@ -21,6 +21,8 @@ class Raster(eqx.Module):
     dt: float = eqx.field(static=True, converter=lambda x: as_static("Raster: dt", x))
 
     def __check_init__(self):
+        if not self.dt > 0:
+            raise ValueError(f"Raster: dt must be positive, got {self.dt}")
         if np.ndim(self.spikes) < 2:
             raise ValueError(f"Raster: spikes must have the shape [time, ..., neurons], got {np.shape(self.spikes)}")
 
@@ -31,8 +33,6 @@ class Raster(eqx.Module):
         Raises `ValueError` for entries other than 0 and 1, and for a `dt` that is not positive.
         """
         spikes = np.asarray(counts)
-        if not dt > 0:
-            raise ValueError(f"dt must be positive, got {dt}")
         wrong = ~np.isin(spikes, (0, 1))
         if np.any(wrong):
             raise ValueError(

@@ -1,5 +1,6 @@
 """Spike-timing-dependent plasticity as sums over pairs of spikes (Gierlich et al., Eqs. 2, 12, 13)."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from sal._numbers import Clock, as_arrays, as_static
+from sal._mesh import error_if, vary_alike
+from sal._numbers import Clock, as_arrays, as_count, as_static, form
 from sal.kernels import AbstractFinite, AbstractKernel, AbstractTrace, LastSpike
 from sal.pairing import AbstractCoincidence, AbstractPairing, AllPairs, Dropped
 from sal.pairs import SpikeTimes, pair_sums
@@ -78,12 +80,13 @@ class STDP(eqx.Module):
         """Sums over the pairs of two whole spike trains, given as times, onto `neurons` (post, pre).
 
         Either are events, `times` and `index` [..., events] as in `eventprop.Spikes`, or there is a list per neuron,
-        `times` [..., neurons, slots] as in `eventprop.SpikeTrains`; ascending for each neuron, infinite where there is
+        `times` [..., neurons, slots] as in `eventprop.SpikeTrains`; infinite where there is
         no spike. Leading axes are replicas, over which sums are averaged. Only trains tell how many neurons there are.
 
         Raises `ValueError` for replicas that differ, trains of another number of neurons and events of neurons that
         are not there (an error at run time where only values tell).
         """
+        neurons = as_count("neurons", neurons[0], 0), as_count("neurons", neurons[1], 0)
         _check_coincidence(self.coincidence, neurons)
         causal, anticausal = as_arrays((self.causal, self.anticausal))
         return Sums(*pair_sums(causal, anticausal, self.pairing, self.coincidence, pre, post, neurons))
@@ -104,7 +107,9 @@ def _check(stdp: STDP, state: Traces, pre: Raster, post: Raster) -> None:
         raise ValueError(f"pre and post must have at least one replica, got rasters of shape {shapes[0]}")
     fitting = jax.eval_shape(lambda: stdp.init(shapes[0][1:], shapes[1][1:]))
     for name, want, have in (("pre", fitting.pre, state.pre), ("post", fitting.post, state.post)):
-        wanted, found = ([np.shape(x) for x in jax.tree.leaves(tree)] for tree in (want, have))
+        wanted, found = ([shape for shape, _ in form(tree)] for tree in (want, have))
+        if form(want) != form(have) and wanted == found:
+            raise ValueError(f"{name}: the state is one of other windows or pairings; start from stdp.init(...)")
         if wanted != found:
             raise ValueError(
                 f"{name} is a raster of shape {pre.spikes.shape if name == 'pre' else post.spikes.shape} (time, "
@@ -135,7 +140,7 @@ def _update(stdp: STDP, state: Traces, pre: Raster, post: Raster) -> tuple[Sums,
 
 def _mean_product(post: Array, pre: Array) -> Float[Array, "post pre"]:
     """Sum over time, mean over replicas, of the outer products."""
-    flat = [x.reshape(-1, x.shape[-1]) for x in (post, pre)]
+    flat = [x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) for x in (post, pre)]
     return jnp.matmul(flat[0].T, flat[1]) / max(1, np.prod(post.shape[1:-1]))
 
 
@@ -164,6 +169,7 @@ def _add_traces(stdp: STDP, state: PyTree, pre: Raster, post: Raster) -> tuple[S
 
     finite = any(isinstance(trace, AbstractFinite) for trace in traces)
     start = state, jnp.array(False) if finite else None
+    start = vary_alike(start, stdp, pre, post)
     (state, forgotten), (before, after) = lax.scan(step, start, (pre.spikes, post.spikes))
     first = coincidence.pre_first
     last = None if first is None else (not first if isinstance(first, bool) else ~first)
@@ -176,7 +182,7 @@ def _add_traces(stdp: STDP, state: PyTree, pre: Raster, post: Raster) -> tuple[S
             f"Spikes of a neuron follow each other faster than tau_ref = {stdp.tau_ref} of the STDP, so that some were "
             "forgotten while the window still saw them; give it the shortest interval there is (dt, if need be)."
         )
-        causal, anticausal = eqx.error_if((causal, anticausal), forgotten, message)
+        causal, anticausal = error_if((causal, anticausal), forgotten, message)
     return _with_coincidences(stdp, causal, anticausal, pre, post), state
 
 
@@ -217,5 +223,6 @@ def _add_nearest(stdp: STDP, state: PyTree, pre: Raster, post: Raster) -> tuple[
 
     shape = post.spikes.shape[-1], pre.spikes.shape[-1]
     start = state, jnp.zeros(shape, pre.spikes.dtype), jnp.zeros(shape, pre.spikes.dtype)
+    start = vary_alike(start, stdp, pre, post)
     (state, causal, anticausal), _ = lax.scan(step, start, (pre.spikes, post.spikes))
     return _with_coincidences(stdp, causal, anticausal, pre, post), state

@@ -15,7 +15,8 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 
-from sal._numbers import as_arrays, as_parameter, as_static
+from sal._mesh import vary_alike
+from sal._numbers import as_arrays, as_count, as_parameter, as_static
 from sal.connectivity import Layered
 from sal.feedback import Connection, Fixed, dense_layers, replace_layers
 from sal.kernels import Exponential
@@ -89,15 +90,13 @@ def all_finite(*arrays: Any) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(arrays)]))
 
 
-def check_counts(where: str, **values: int) -> None:
-    """Refuses numbers below one."""
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{where}: {name} must be at least 1, got {value}")
-
-
 def _static(name: str, default: float) -> Any:
     return eqx.field(static=True, default=default, converter=lambda x: as_static(name, x))
+
+
+def static_count(name: str, default: int) -> Any:
+    """The field of a number of things."""
+    return eqx.field(static=True, default=default, converter=lambda x: as_count(name, x))
 
 
 class SALNet(AbstractTwin):
@@ -114,8 +113,8 @@ class SALNet(AbstractTwin):
         default=0.04, converter=lambda x: as_parameter("SALNet: learning_rate", x)
     )
     """eta. (All others decide numbers of steps, and so are static.)"""
-    updates: int = eqx.field(static=True, default=5)
-    replicas: int = eqx.field(static=True, default=32)
+    updates: int = static_count("SALNet: updates", 5)
+    replicas: int = static_count("SALNet: replicas", 32)
     duration: float = _static("SALNet: duration", 2000.0)
     """Of an episode, in the unit of time of `tau_ref` and `dt` (here ms)."""
     tau_ref: float = _static("SALNet: tau_ref", 10.0)
@@ -123,7 +122,6 @@ class SALNet(AbstractTwin):
     dt: float = _static("SALNet: dt", 1.0)
 
     def __check_init__(self):
-        check_counts("SALNet", updates=self.updates, replicas=self.replicas)
         for name in ("duration", "tau_ref"):
             count_steps(f"SALNet: {name}", getattr(self, name), self.dt)
 
@@ -157,11 +155,12 @@ class SALNet(AbstractTwin):
             (increments, states, rule_state), _ = lax.scan(chunk, (zero, states, rule_state), length=chunks)
             return (optax.apply_updates(backward, increments), states, rule_state), None
 
+        backward = vary_alike(list(backward), self, forward, bias, key)
         network = Network(Layered(forward, backward), bias, self.tau_ref)
         silent = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.replicas, *x.shape)), network.init(self.dt))
         # The way from silence to equilibrium is not reversible in time and would shift the weights.
         _, states = self._run(network, silent, keys)
-        carry = (list(backward), states, rule.init(list(backward)))
+        carry = vary_alike((backward, states, rule.init(backward)))
         (learned, _, _), _ = lax.scan(episode, carry, length=self.updates)
         # Neurons with a potential of NaN are silent, so that nothing would be learned in silence.
         finite = all_finite(forward, biases, backward)

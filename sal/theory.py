@@ -16,7 +16,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from sal._numbers import as_static
+from sal._mesh import error_if
+from sal._numbers import as_count, as_static
 from sal.connectivity import Recurrent
 from sal.escape import AbstractEscape, LogisticEscape
 from sal.kernels import AbstractKernel, LastSpike
@@ -164,6 +165,7 @@ def count_states(network: Network, dt: float, states: int | None) -> int:
     refractory, psp = count_steps("tau_ref", network.tau_ref, dt), psp_of_last_spike(network)
     if states is None:
         return max(refractory, math.ceil(_longest("states", psp) / dt * (1 - 1e-6))) + 1
+    states = as_count("states", states)
     if states < refractory:
         raise ValueError(f"states must be at least tau_ref / dt = {refractory}, got {states}")
     return states
@@ -171,7 +173,7 @@ def count_states(network: Network, dt: float, states: int | None) -> int:
 
 def count_lags(window: AbstractKernel, dt: float, lags: int | None) -> int:
     """How many time differences `expected_update` takes into account."""
-    return max(1, math.ceil(_longest("lags", window) / dt)) if lags is None else lags
+    return max(1, math.ceil(_longest("lags", window) / dt)) if lags is None else as_count("lags", lags)
 
 
 class Step(NamedTuple):
@@ -200,7 +202,7 @@ def _diagonals(states: int) -> _Diagonals:
 def step_probabilities(network: Network, psp: AbstractKernel, dt: float, refractory: int, states: int) -> Step:
     """The table of what two neurons do next."""
     weights = jax.vmap(network.connectivity.synapses().drive, out_axes=1)(jnp.eye(2, dtype=network.bias.dtype))
-    weights = eqx.error_if(
+    weights = error_if(
         weights, jnp.any(jnp.diag(weights) != 0), "Neurons that are connected to themselves have no theory."
     )
     kappa = psp(jnp.arange(states) * jnp.asarray(dt, network.bias.dtype) + network.order.elapsed(dt))
@@ -210,7 +212,7 @@ def step_probabilities(network: Network, psp: AbstractKernel, dt: float, refract
         u = network.bias[neuron] + weights[neuron, 1 - neuron] * psp
         p = network.escape.probability(u, network.tau_ref, dt)
         message = f"The rate of neuron {neuron + 1} exceeds 1 / dt, or is not finite; lower weights or biases, or dt."
-        return eqx.error_if(p, ~jnp.all(p <= 1), message)
+        return error_if(p, ~jnp.all(p <= 1), message)
 
     if isinstance(network.order, Parallel):
         silent = spiking = kappa

@@ -5,11 +5,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float
 
-from sal._numbers import as_arrays
+from sal._numbers import as_arrays, as_count, as_float
 from sal.connectivity import Recurrent
 from sal.kernels import AbstractKernel
 from sal.network import Network
@@ -33,7 +32,7 @@ def phase_plane(
     """
     states, lags = count_states(network, dt, states), count_lags(window, dt, lags)
     network, window = as_arrays((network, window))
-    return _phase_plane(network, window, jnp.asarray(w12), jnp.asarray(w21), dt, states, lags)
+    return _phase_plane(network, window, as_float("w12", w12), as_float("w21", w21), dt, states, lags)
 
 
 @eqx.filter_jit
@@ -78,7 +77,7 @@ def attractor(
     """
     states, lags = count_states(network, dt, states), count_lags(window, dt, lags)
     network, window = as_arrays((network, window))
-    return _attractor(network, window, jnp.asarray(w21), dt, states, lags, bound, tolerance)
+    return _attractor(network, window, as_float("w21", w21), dt, states, lags, bound, tolerance)
 
 
 @eqx.filter_jit
@@ -116,9 +115,11 @@ def relative_deviation(
     limit: there, where |W_21 + g| is below 1e-3 of the largest |W_21|, it is interpolated between its neighbours.
     Where g is infinite, delta is -1, its limit. The integral is by the trapezoidal rule.
     """
-    if np.shape(w21) != np.shape(attractor) or np.ndim(w21) != 1:
+    w21, attractor = as_float("w21", w21), as_float("attractor", attractor)
+    if w21.shape != attractor.shape or w21.ndim != 1 or w21.size < 2:
         raise ValueError(
-            f"w21 and attractor must be vectors of one length, got the shapes {np.shape(w21)} and {np.shape(attractor)}"
+            "w21 and attractor must be vectors of one length, of two numbers at least, got the shapes "
+            f"{w21.shape} and {attractor.shape}"
         )
     infinite = jnp.isinf(attractor)
     attractor = jnp.where(infinite, 0, attractor)
@@ -143,6 +144,7 @@ def relaxation(
 
     Where the update vanishes, `weights`, (W_12, W_21), are a stable fixed point if it is negative (section 4.2.2).
     """
+    weights = as_float("weights", weights)
 
     def drift(difference: Float[Array, ""]) -> Float[Array, ""]:
         change = update(network, weights + difference * jnp.array([-0.5, 0.5]), window, dt=dt, states=states, lags=lags)
@@ -164,6 +166,7 @@ def deviation(
     network: Network, weights: Float[Array, "2"], lags: int, *, dt: float, states: int | None = None
 ) -> Deviation:
     """delta and Delta at the first `lags` time differences and `weights` (W_12, W_21), as derivatives by W_21."""
+    weights, lags = as_float("weights", weights), as_count("lags", lags)
 
     def asymmetry(second: Float[Array, ""]) -> Float[Array, " lags"]:
         moved = _weighted(network, weights.at[1].set(second))

@@ -200,12 +200,24 @@ def test_unclear_errors_are_clear(key):
     sal.simulate(sal.Network(sal.Recurrent(np.eye(2)), [0, 1], 2), 4, dt=1, key=key)
 
 
+def test_windows_are_no_longer_than_is_remembered():
+    with pytest.raises(Exception, match=r"longest must be at least tau, got longest 5\.0"):
+        jax.block_until_ready(jax.jit(lambda tau: sal.Triangular(tau, longest=5.0)(jnp.array(7.0)))(10.0))
+    with pytest.raises(ValueError, match="tau must be finite, got inf"):
+        sal.Rectangular(np.inf)
+
+
 def test_shapes_are_not_broadcast_in_silence():
     rule = sal.wake_sleep(0.1)
     with pytest.raises(ValueError, match=r"wake_sleep: wake must hold moments.*\(2, 2\).*got \(1, 1\)"):
         rule.update(jnp.zeros((2, 2)), rule.init(jnp.zeros((2, 2))), wake=jnp.ones((1, 1)), sleep=jnp.ones((2, 2)))
-    with pytest.raises(ValueError, match=r"vectors of one length, got the shapes \(3,\) and \(1,\)"):
+    noisy, one = sal.wake_sleep(0.1, sleep_factor=jnp.ones(2)), jnp.ones((2, 2))
+    with pytest.raises(ValueError, match=r"sleep_factor must be a number or have the shape of the parameter, \(2, 2\)"):
+        noisy.update(one, noisy.init(one), wake=one, sleep=one)
+    with pytest.raises(ValueError, match=r"vectors of one length.*got the shapes \(3,\) and \(1,\)"):
         sal.relative_deviation(jnp.arange(3.0), jnp.zeros(1))
+    with pytest.raises(ValueError, match="of two numbers at least"):
+        sal.relative_deviation(jnp.ones(1), jnp.ones(1))
 
 
 @pytest.mark.parametrize("backward", [2.0, -1.0, 0.0])
@@ -221,3 +233,96 @@ def test_a_network_that_is_no_number_has_not_moved(key):
     assert solution.result == sal.RESULTS.non_finite
     for now, before in zip(jax.tree.leaves(solution.state), jax.tree.leaves(network.init(1.0)), strict=True):
         np.testing.assert_array_equal(now, before)
+
+
+def test_a_state_belongs_to_its_trace(key):
+    """Three spikes fit into a PSP of thrice tau_ref; one that remembers a single spike would lose the others."""
+    weight = jnp.array([[0.0, 3.0], [0.0, 0.0]])
+
+    def run(trace, t1, state=None):
+        net = sal.Network(sal.Recurrent(weight), jnp.array([-1.0, 50.0]), 2.0, trace=trace)
+        return sal.simulate(net, t1, dt=1.0, key=key, state=state, observe=lambda moment: moment.potential[0])
+
+    short = run(None, 4.0).state
+    for other in (sal.Rectangular(6.0), sal.LastSpike(sal.Rectangular(2.0)), sal.Exponential(2.0)):
+        with pytest.raises(ValueError, match="state must be one of a network with the trace"):
+            run(other, 6.0, short)
+    long = run(sal.Rectangular(6.0), 4.0).state
+    assert run(sal.Rectangular(6.0), 4.0, long).observed[-1] == -1.0 + 3 * 3.0
+    traces = STDP.init((2,), (2,))
+    with pytest.raises(ValueError, match="the state is one of other windows or pairings"):
+        sal.STDP(WINDOW, WINDOW, 3.0, sal.LastPairs()).update(traces, raster(1, 2), raster(1, 2))
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.5, 2.0])
+def test_a_clamp_holds_a_state(bad):
+    with pytest.raises(ValueError, match="z must be 0 or 1, the states in which neurons are held, got"):
+        sal.Clamp(jnp.array([True, False]), jnp.array([bad, 0.0]))
+    assert list(sal.Clamp(jnp.array([True, True]), jnp.array([1, 0])).z) == [True, False]
+
+
+def test_the_order_of_a_sweep_is_bools():
+    """~1 is -2, which is true as well: coincident spikes would be causal and anti-causal."""
+    for number in (1, np.ones((2, 2), int)):
+        with pytest.raises(ValueError, match="Swept: pre_first must be bools, got int32"):
+            sal.Swept(number)
+    spike = sal.Raster(jnp.ones((1, 1)), 1.0)
+    for first in (True, np.True_, [[True]]):
+        stdp = sal.STDP(WINDOW, WINDOW, 3.0, coincidence=sal.Swept(first))
+        sums, _ = stdp.update(stdp.init((1,), (1,)), spike, spike)
+        np.testing.assert_allclose((sums.causal[0, 0], sums.anticausal[0, 0]), (np.exp(-0.05), 0.0), rtol=1e-6)
+
+
+def test_spike_times_are_times():
+    with pytest.raises(ValueError, match="pre: times must not be NaN"):
+        STDP.pairs(ep.SpikeTrains(jnp.full((1, 1), jnp.nan)), ep.SpikeTrains(jnp.ones((1, 1))), (1, 1))
+    with pytest.raises(ValueError, match="index must be the integer numbers of neurons, got float32"):
+        STDP.pairs(Events([1.0], [0.5]), Events([2.0], [0]), (1, 1))
+    # In any order: 7 pairs with 5, not with 1.
+    last = sal.STDP(WINDOW, WINDOW, 3.0, sal.LastPairs())
+    sums = last.pairs(Events([5.0, 1.0], [0, 0]), Events([7.0], [0]), (1, 1))
+    np.testing.assert_allclose(sums.causal, [[np.exp(-0.2)]], rtol=1e-6)
+
+
+class Events:
+    """Spike times as a user's own object."""
+
+    def __init__(self, times, index):
+        self.times, self.index = np.array(times), np.array(index)
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_angles_do_not_depend_on_length(scale):
+    weight, backward = jnp.array([[3.0, 0.0]]), jnp.array([[1.0, 1.0]])
+    np.testing.assert_allclose(sal.angle(weight * scale, backward), 45.0, rtol=1e-6)
+
+
+def test_nothing_is_not_nonsense(key):
+    with pytest.raises(ValueError, match="neurons, neurons], of some neurons, got"):
+        sal.Recurrent(jnp.zeros((0, 0)))
+    sums, _ = STDP.update(STDP.init((2,), (0,)), raster(3, 2), raster(3, 0))
+    assert sums.causal.shape == (0, 2)
+    with pytest.raises(ValueError, match=r"of some time, got \(0, 2\)"):
+        sal.state_moments(jnp.zeros((0, 2), bool))
+    with pytest.raises(ValueError, match="spikes must last some time"):
+        sal.spike_moments(STDP, STDP.init((2,), (2,)), raster(0, 2))
+    with pytest.raises(ValueError, match="at most 20 units can be enumerated, got 21"):
+        sal.all_states(21)
+    np.testing.assert_array_equal(sal.all_states(2), [[0, 0], [0, 1], [1, 0], [1, 1]])
+    for t1 in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"t1 must be finite, got {t1}"):
+            sal.simulate(network(), t1, dt=1.0, key=key)
+
+
+def test_numbers_come_in_any_form(key):
+    drive = [0.0, 1.0, -1.0]
+    spikes = [sal.simulate(network(), 4.0, dt=1.0, key=key, drive=x).spikes.spikes for x in (drive, jnp.array(drive))]
+    np.testing.assert_array_equal(*spikes)
+    with pytest.raises(ValueError, match="drive must be float32 or float64, got float16"):
+        sal.simulate(network(), 4.0, dt=1.0, key=key, drive=np.zeros(3, np.float16))
+    assert sal.SALNet(updates=np.int64(2), replicas=np.int32(3)) == sal.SALNet(updates=2, replicas=3)
+    with pytest.raises(TypeError, match=r"SALNet: updates must be a whole number that is not traced, got 1\.5"):
+        sal.SALNet(updates=1.5)
+    rule, weight = sal.align(1.0, STDP), jnp.zeros((2, 2), jnp.bfloat16)
+    with pytest.raises(ValueError, match="the weight given must be float32 or float64, got bfloat16"):
+        rule.update(weight, rule.init(weight), pre=raster(1, 2), post=raster(1, 2))

@@ -198,3 +198,29 @@ def test_sources_and_neurons(key):
 def test_no_name_is_that_of_a_module():
     files = {path.stem for path in pathlib.Path(sal.__file__).parent.glob("*.py")} - {"__init__"}
     assert not [name for name in files if callable(getattr(sal, name, None))]
+
+
+def test_runs_under_shard_map(key):
+    """Replicas over a mesh of devices, at the defaults of `jax.shard_map`: simulation, learning, errors as without."""
+    window = sal.Triangular(3.0)
+    rule = sal.align(1.0, sal.STDP(window, window, 2.0), replicas=(2,))
+    weight = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+
+    def learned(keys):
+        def one(key):
+            net = sal.Network(sal.Recurrent(weight), jnp.zeros(2), 2.0)
+            return sal.simulate(net, 12.0, dt=1.0, key=key).spikes
+
+        spikes = jax.vmap(one, out_axes=1)(keys)
+        return rule.update(jnp.zeros_like(weight), rule.init(weight), pre=spikes, post=spikes)[0]
+
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("replicas",))
+    along = jax.sharding.PartitionSpec("replicas")
+    keys = jax.random.split(key, 2)
+    sharded = jax.shard_map(lambda keys: learned(keys)[None], mesh=mesh, in_specs=along, out_specs=along)
+    expected = jax.jit(learned)(keys)
+    assert np.any(expected != 0)
+    np.testing.assert_allclose(jax.jit(sharded)(keys)[0], expected, rtol=1e-6)
+    wrong = jax.shard_map(sal.distribution_moments, mesh=mesh, in_specs=along, out_specs=along)
+    with pytest.raises(Exception, match="must sum to one"):
+        jax.block_until_ready(jax.jit(wrong)(jnp.array([0.5, 1.0])))
