@@ -90,9 +90,9 @@ def check_counts(config: Any) -> None:
     """Refuses a whole number below 1, in a tuple too, where a card's configuration has a count."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        usual, found = (numbers if isinstance(numbers, tuple) else (numbers,) for numbers in (field.default, value))
+        usual, found = (x if isinstance(x, tuple) else (x,) for x in (field.default, value))
         is_count = usual and all(type(number) is int and number >= 1 for number in usual)
-        if is_count and any(number < 1 for number in found):
+        if is_count and any(type(number) is int and number < 1 for number in found):
             raise InvalidInput(f"{field.name} must be at least 1, but is {value}.")
 
 
