@@ -10,8 +10,8 @@ from jaxtyping import PyTree
 
 from benchmarks._fit import Fit, fit, fit_in_one_piece, seed_keys
 from benchmarks._sweep.result import DEFAULT_METRIC, lower_is_better, refuse_test_metric
-from benchmarks.card import Card, precision
-from benchmarks.errors import CredaxError, InvalidInput
+from benchmarks.card import Card, check_counts, precision
+from benchmarks.errors import CredaxError, InvalidInput, said, unlogged_callbacks
 from benchmarks.run import Run, plain
 from benchmarks.serialise import load, save
 from benchmarks.training import Training
@@ -41,7 +41,8 @@ def execute(
         raise InvalidInput(f"{experiment.name} runs in one piece and cannot be resumed; leave out --resume.")
     keys = seed_keys(seed, seeds)
     plain(config)  # refuses NaN
-    with precision(experiment.double):
+    check_counts(config)
+    with precision(experiment.double), unlogged_callbacks():
         training = _training(experiment, config)
         run = (Run.find if resume else Run.create)(results, experiment.name, config, seed=seed, seeds=seeds)
         try:
@@ -52,8 +53,12 @@ def execute(
         except Exception as error:
             if not resume:
                 run.discard_if_empty()
-            if not isinstance(error, CredaxError):
-                error.add_note(_settings(experiment, config))
+            if isinstance(error, CredaxError):
+                raise
+            changed, reason = _changed(experiment, config), _bad_input(error)
+            if changed and reason:
+                raise InvalidInput(f"{experiment.name} cannot be run with {changed}: {reason}") from error
+            error.add_note(f"This was {experiment.name} with {changed or 'its default settings'}.")
             raise
     settings = {"config": dataclasses.asdict(config), "seed": seed, "seeds": seeds}
     save(run.directory / MODEL, outcome.network, settings)
@@ -75,11 +80,17 @@ def _training(experiment: Card, config: Any) -> Training | None:
         raise InvalidInput(f"{experiment.name} cannot be run with these settings: {error}") from error
 
 
-def _settings(experiment: Card, config: Any) -> str:
-    """What was run, as far as it is not the default: errors from deep inside do not tell which setting led there."""
+def _bad_input(error: Exception) -> str | None:
+    """What the error says of bad input: a `ValueError` of tracing, or one of `eqx.error_if`; None if it is another."""
+    if isinstance(error, jax.errors.JaxRuntimeError) and "_EquinoxRuntimeError" in str(error):
+        return said(error)
+    return str(error) if isinstance(error, ValueError) else None
+
+
+def _changed(experiment: Card, config: Any) -> str:
+    """The settings that are not the default: errors from deep inside do not tell which of them led there."""
     usual = plain(experiment.config())
-    changed = [f"{name} = {value}" for name, value in plain(config).items() if value != usual.get(name)]
-    return f"This was {experiment.name} with {', '.join(changed) or 'its default settings'}."
+    return ", ".join(f"{name} = {value}" for name, value in plain(config).items() if value != usual.get(name))
 
 
 def load_networks(experiment: Card, run: Run) -> PyTree:

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from benchmarks._lock import RunLock
 from benchmarks.checkpoint import Checkpoints, compare, describe
 from benchmarks.errors import InvalidInput
-from benchmarks.results import is_successful, message
+from benchmarks.results import RESULTS, enumeration_of, is_successful, message
 from benchmarks.run import Run, finite
-from benchmarks.training import Training, check_epochs, conclude, verify
+from benchmarks.training import Training, as_arrays, check_epochs, conclude, run_epoch, unpack, verify
 
 HEADLINES = ("train_loss", "validation_accuracy")
 """The metrics that the progress bar shows, where a training has them."""
@@ -54,7 +54,17 @@ class Fit:
     def failures(self) -> dict[int, str]:
         """Position of each seed that failed, and why."""
         failed = np.flatnonzero(~np.asarray(is_successful(self.result)))
-        return {i: message(jax.tree.map(itemgetter(i), self.result)) for i in failed.tolist()}
+        return {i: self._reason(i) for i in failed.tolist()}
+
+    def _reason(self, position: int) -> str:
+        result = jax.tree.map(itemgetter(position), self.result)
+        names = ", ".join(name for name, values in self.metrics.items() if not np.isfinite(values[position]))
+        cls = enumeration_of(result)
+        if not (names and hasattr(cls, "non_finite") and bool(result == cls.non_finite)):
+            return message(result)
+        # A package says what becomes NaN in its simulations; here it may be the metric alone.
+        blame = "" if cls is RESULTS else f" If the simulation is to blame: {message(result)}"
+        return f"Not finite: {names}.{blame}"
 
     def __repr__(self) -> str:
         """How many seeds succeeded, why others failed, and the mean metrics of those that succeeded."""
@@ -130,8 +140,9 @@ def fit_in_one_piece(function: Any, config: Any, keys: Key[Array, "seeds"]) -> F
     """Runs `function(config, key)` once, under `jit` and `vmap` over `keys [seeds]`; there are no epochs to watch."""
 
     def one(key):
-        metrics, network, result, *record = function(config, key)
-        return *verify(metrics, network, result), *record
+        found = unpack(function(config, key), "The experiment", "(metrics, network, result) or a record besides", 3, 4)
+        metrics, network, result, *record = found
+        return *verify(as_arrays(metrics), network, result), *record
 
     program = eqx.filter_jit(eqx.filter_vmap(one))
     started = time.perf_counter()
@@ -153,6 +164,8 @@ def seed_keys(seed: int, seeds: int) -> Key[Array, "seeds"]:
     """The keys of `seeds` seeds from `seed` on: `jax.random.key(seed)`, `jax.random.key(seed + 1)`, ..."""
     if seed < 0 or seeds < 1:
         raise InvalidInput(f"seed must be at least 0 and seeds at least 1, got seed = {seed}, seeds = {seeds}.")
+    if seed + seeds > 2**31:  # JAX drops what is above 32 bits: 2^32 would be 0 again
+        raise InvalidInput(f"seed must be at most 2^31 - seeds, got seed = {seed}, seeds = {seeds}.")
     return jnp.stack([jax.random.key(number) for number in range(seed, seed + seeds)])
 
 
@@ -226,7 +239,7 @@ class _Programs:
 
     def __init__(self, training: Training, keys: Key[Array, "seeds"]):
         init = eqx.filter_vmap(lambda t, key: t.init(key), in_axes=(None, 0))
-        epoch = eqx.filter_vmap(lambda t, state, number: t.epoch(state, number), in_axes=(None, eqx.if_array(0), None))
+        epoch = eqx.filter_vmap(run_epoch, in_axes=(None, eqx.if_array(0), None))
         finish = eqx.filter_vmap(conclude, in_axes=(None, eqx.if_array(0), 0))
         first = jnp.asarray(0)
         self.compile_s = 0.0

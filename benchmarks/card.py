@@ -47,7 +47,8 @@ class Card:
     """Its name on the command line, such as `eventprop-yinyang`."""
     config: type
     """A frozen dataclass with a one-line docstring. Its defaults are the published values; its fields are bool, int,
-    float, str or tuples of these. Float fields can be traced and vmapped, the others are static."""
+    float, str or tuples of these. Float fields can be traced and vmapped, the others are static. Whole numbers are
+    counts, from 1, unless the default is less."""
     function: Callable[[Any, PRNGKeyArray], tuple[Any, ...]]
     """`(config, key) -> (metrics, network, result)`, pure. Without a `training` it may return a record besides, any
     pytree of arrays that the figures need: the run saves it, and a sweep leaves it out."""
@@ -83,6 +84,16 @@ class Card:
         # A dataclass without a docstring is given its signature as one.
         text = (self.config.__doc__ or "").strip()
         return "" if text.startswith(f"{self.config.__name__}(") else text.split("\n")[0]
+
+
+def check_counts(config: Any) -> None:
+    """Refuses a whole number below 1, in a tuple too, where a card's configuration has a count."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        usual, found = (x if isinstance(x, tuple) else (x,) for x in (field.default, value))
+        is_count = usual and all(type(number) is int and number >= 1 for number in usual)
+        if is_count and any(type(number) is int and number < 1 for number in found):
+            raise InvalidInput(f"{field.name} must be at least 1, but is {value}.")
 
 
 def find(experiments: Mapping[str, Card], name: str) -> Card:

@@ -31,7 +31,8 @@ class Options:
     results: str = "results"
     """Folder for results."""
     compilation_cache: bool = True
-    """Keep compiled programs in ~/.cache/credax/compiled, for a week, so that the next run compiles nothing."""
+    """Compiled programs are kept in ~/.cache/credax/compiled for a week, so that the next run compiles nothing, unless
+    this is given."""
 
 
 def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card] | None = None) -> int:

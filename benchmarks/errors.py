@@ -3,6 +3,11 @@
 Each is also the built-in error that fits, so `except ValueError` and `except OSError` go on to work.
 """
 
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+
 
 class CredaxError(Exception):
     """An error whose message says all that a user needs: what is wrong, and what to do."""
@@ -26,3 +31,23 @@ class MissingPackage(CredaxError, ImportError):
 
 class RunIsBusy(CredaxError, OSError):
     """Another process is at work on the run."""
+
+
+def said(error: Exception) -> str:
+    """What an error says, without the traceback in which a compiled program buries the message of `eqx.error_if`."""
+    return (re.findall(r"^\S*Error: (.+)$", str(error), re.MULTILINE) or str(error).splitlines() or [""])[-1]
+
+
+@contextlib.contextmanager
+def unlogged_callbacks() -> Iterator[None]:
+    """Keeps JAX from printing, with two tracebacks, the error of a compiled program that it raises anyway."""
+    logger = logging.getLogger("jax._src.callback")
+
+    def drop(record):
+        return "callback failed" not in record.getMessage()
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)

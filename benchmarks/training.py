@@ -2,11 +2,13 @@
 
 import abc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from benchmarks.errors import InvalidInput
@@ -23,6 +25,8 @@ class Training(eqx.Module):
     Subclasses hold the data and the settings in their fields. Arrays among them reach the compiled program as
     arguments, never as constants, so keep data there rather than in closures. Every method is pure and traceable:
     `fit` and `train` apply `jit` and `vmap` from outside, with one key per seed.
+
+    A subclass has two fields besides its own: `epochs`, and `steps_per_epoch`, the number of optimiser steps in one.
     """
 
     epochs: eqx.AbstractVar[int]
@@ -58,7 +62,7 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, Any]:
     `fit` does the same epoch by epoch, with a progress bar and checkpoints.
     """
     check_epochs(training)
-    state, history = scan_state(training.epoch, training.init(key), jnp.arange(training.epochs))
+    state, history = scan_state(partial(run_epoch, training), training.init(key), jnp.arange(training.epochs))
     last = {name: values[-1] for name, values in history.items()}
     return conclude(training, state, last)
 
@@ -108,10 +112,33 @@ def check_epochs(training: Training) -> None:
             )
 
 
+def run_epoch(training: Training, state: PyTree, number: Int[Array, ""]) -> tuple[PyTree, Metrics]:
+    """`training.epoch`, whose metrics may be Python's numbers too."""
+    state, metrics = unpack(training.epoch(state, number), f"{type(training).__name__}.epoch", "(state, metrics)", 2)
+    return state, as_arrays(metrics)
+
+
 def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, Any]:
     """`training.finish` with its metrics joined to those of the last epoch, and checked by `verify`."""
-    metrics, network, result = training.finish(state)
-    return verify({**last, **metrics}, network, result)
+    metrics, network, result = unpack(training.finish(state), f"{type(training).__name__}.finish")
+    return verify({**last, **as_arrays(metrics)}, network, result)
+
+
+def unpack(found: Any, subject: str, wanted: str = "(metrics, network, result)", *lengths: int) -> tuple[Any, ...]:
+    """What a function of the user's returned, if it is a tuple of one of these `lengths` (3)."""
+    if not (isinstance(found, tuple) and len(found) in (lengths or (3,))):
+        raise InvalidInput(f"{subject} must return {wanted}, got {type(found).__name__}.")
+    return found
+
+
+def as_arrays(metrics: Any) -> Metrics:
+    """Metrics, among them Python's numbers, as arrays; raises `ValueError` for what is no dictionary of numbers."""
+    if not (isinstance(metrics, dict) and all(isinstance(name, str) for name in metrics)):
+        raise InvalidInput(f"Metrics must be a dictionary from name to scalar, got {metrics!r}.")
+    for name, value in metrics.items():
+        if not isinstance(value, bool | int | float | complex | np.generic | np.ndarray | jax.Array):
+            raise InvalidInput(f"Metric {name!r} must be a scalar, got {value!r}.")
+    return {name: jnp.asarray(value) for name, value in metrics.items()}
 
 
 def verify(metrics: Metrics, network: PyTree, result: Any) -> tuple[Metrics, PyTree, Any]:

@@ -1,6 +1,7 @@
-"""The README's examples run as printed."""
+"""The examples of the README, and of the page on training, run as printed."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import numpy as np
 from benchmarks._sweep.target import find_target
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+TRAINING = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
 NETWORK, ONLINE, ALIGN, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -55,3 +57,17 @@ def test_own_experiment_learns(tmp_path, key):
     metrics, weights, _ = jax.jit(lambda key: target.function(target.config(), key))(key)
     assert metrics["train_loss"] < 0.1  # ms^2, from about 10
     assert weights.shape == (1, 20)
+
+
+def test_own_training_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    (example,) = re.findall(r"```python\n(.*?)```", TRAINING, re.DOTALL)
+    exec(compile(example, "training.md", "exec"), names)
+    outcome = names["outcome"]
+    assert outcome.metrics["test_accuracy"].min() > 0.8
+
+    (again,) = re.findall(r"\n((?:    [^\n]+\n)+)", TRAINING.split("Ctrl-C")[1])
+    exec(compile(textwrap.dedent(again), "training.md", "exec"), names)
+    assert names["outcome"] is not outcome
+    assert eqx.tree_equal(names["outcome"].network, outcome.network)

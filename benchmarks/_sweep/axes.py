@@ -5,9 +5,10 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.errors import InvalidInput
@@ -72,7 +73,7 @@ def _check_range(span: LogRange | LinearRange, kind: str) -> None:
         raise InvalidInput(f"The ends of the range {text} must be finite.")
 
 
-Axis = LogRange | LinearRange | Sequence[Value] | np.ndarray | str
+Axis = LogRange | LinearRange | Iterable[Value] | np.ndarray | jax.Array | str
 
 
 def sweepable_fields(config: type) -> dict[str, type]:
@@ -160,9 +161,10 @@ def _axis_values(name: str, kind: type, axis: Axis) -> tuple[Value, ...]:
             )
         values = axis.values()
         axis = [round(value) for value in values] if kind is int else values
-    if len(axis) == 0:
+    values = tuple(_convert(name, kind, value) for value in axis)
+    if not values:
         raise InvalidInput(f"{name}: the axis is empty: give at least one value.")
-    return tuple(_convert(name, kind, value) for value in axis)
+    return values
 
 
 def _parse_axis(name: str, kind: type, text: str) -> LogRange | LinearRange | list[Value]:
@@ -183,7 +185,7 @@ def _parse_axis(name: str, kind: type, text: str) -> LogRange | LinearRange | li
 
 def _convert(name: str, kind: type, value: Any) -> Value:
     """The value as exactly `kind`, so that 5 and 5.0 make the same plan and NumPy scalars can be written as JSON."""
-    if isinstance(value, np.generic):
+    if hasattr(value, "item") and np.ndim(value) == 0:  # of NumPy or JAX
         value = value.item()
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value):
         return float(value)

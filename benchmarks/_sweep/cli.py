@@ -44,8 +44,8 @@ def sweep_command(
             unless given.
         metric: What to rank the settings by; never a metric of the test set.
         chunk: How many members at once on a device, at most.
-        compilation_cache: Keep compiled programs in ~/.cache/credax/compiled, for a week, so that the next run
-            compiles nothing.
+        compilation_cache: Compiled programs are kept in ~/.cache/credax/compiled for a week, so that the next run
+            compiles nothing, unless this is given.
     """
     target = find_target(experiment)
     config = configure(target, set)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.errors import InvalidInput
 from benchmarks.results import enumeration_of, message
+from benchmarks.training import as_arrays, unpack
 
 # Shares of what there is; the rest is for the data, for other processes, and for the model being a model.
 _DEVICE_SHARE = 0.7
@@ -95,17 +96,17 @@ def trace(function: Callable[..., Any], config: Any, traced: Sequence[str]) -> M
 
 
 def _checked(outcome: Any) -> tuple[dict[str, jax.Array], Any]:
-    if not (isinstance(outcome, tuple) and len(outcome) in (3, 4)):  # the fourth is a record for figures
-        raise InvalidInput(f"The experiment must return (metrics, network, result), got {type(outcome).__name__}.")
-    metrics, _, result = outcome[:3]
-    if not (isinstance(metrics, dict) and metrics and all(isinstance(name, str) for name in metrics)):
-        raise InvalidInput(f"The experiment's metrics must be a dictionary from name to scalar, got {metrics!r}.")
+    wanted = "(metrics, network, result)"
+    metrics, _, result, *_ = unpack(outcome, "The experiment", wanted, 3, 4)  # the fourth is a record for figures
+    metrics = as_arrays(metrics)
+    if not metrics:
+        raise InvalidInput("Metrics must be a dictionary from name to scalar, with one at least to rank settings by.")
     for name, value in metrics.items():
         if jnp.shape(value) != () or jnp.iscomplexobj(value):
             found = "complex number" if jnp.iscomplexobj(value) else f"shape {jnp.shape(value)}"
             raise InvalidInput(f"The experiment's metric {name!r} must be a real scalar, got {found}.")
     enumeration_of(result)  # refuses what is none
-    return {name: jnp.asarray(value) for name, value in metrics.items()}, result
+    return metrics, result
 
 
 def takes_traced(function: Callable[..., Any], config: Any, name: str) -> bool:

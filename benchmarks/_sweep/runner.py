@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +19,8 @@ from benchmarks._sweep.program import Program, assign, build, takes_traced, trac
 from benchmarks._sweep.records import RAISED, Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, refuse_test_metric, show
 from benchmarks._sweep.target import Target, as_target
-from benchmarks.card import Card, precision
-from benchmarks.errors import InvalidInput
+from benchmarks.card import Card, check_counts, precision
+from benchmarks.errors import InvalidInput, said, unlogged_callbacks
 
 
 def sweep(
@@ -73,7 +72,7 @@ def sweep(
     part = check_shard(shard or (1, 1))
     folder = Path(results) if results is not None else None
     with precision(target.double):
-        traced = _traced_axes(target.function, config, grid, metric)
+        traced = _traced_axes(target, config, grid, metric)
         if folder is not None:
             claim(folder, describe(target, config, grid), metric)
         records = Records(grid.members, folder)
@@ -84,10 +83,11 @@ def sweep(
     return result
 
 
-def _traced_axes(function: Callable[..., Any], config: Any, grid: Grid, metric: str) -> list[str]:
+def _traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[str]:
     """The axes that can be vmapped; refuses settings, functions and metrics that cannot work before anything is run."""
+    function = target.function
     floats = [name for name in grid.axes if field_type(type(config), name) is float]
-    _check_settings(config, grid, floats)
+    _check_settings(target, config, grid, floats)
     base = dataclasses.replace(config, **grid.settings[0])
     try:
         metrics = trace(function, base, floats).metrics
@@ -105,12 +105,14 @@ def _traced_axes(function: Callable[..., Any], config: Any, grid: Grid, metric: 
     return floats
 
 
-def _check_settings(config: Any, grid: Grid, floats: list[str]) -> None:
+def _check_settings(target: Target, config: Any, grid: Grid, floats: list[str]) -> None:
     for setting in grid.settings:
         try:
             complete = dataclasses.replace(config, **setting)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"{type(config).__name__} refuses the setting {setting}: {error}") from error
+        if target.counts:
+            check_counts(complete)
         traced = {name: setting[name] for name in floats}
         start = dataclasses.replace(config, **setting | {name: grid.axes[name][0] for name in floats})
         if repr(assign(start, traced)) != repr(complete):
@@ -176,7 +178,8 @@ class _Run:
         seeds = np.array([self.grid.seeds[m % len(self.grid.seeds)] for m in members], dtype=np.int32)
         values = {name: np.array([s[name] for s in mine], dtype=jnp.result_type(float)) for name in self.traced}
         try:
-            metrics, reasons = program(seeds, values)
+            with unlogged_callbacks():
+                metrics, reasons = program(seeds, values)
         except RuntimeError as error:
             if len(members) == 1:
                 self._fail(members, error)
@@ -186,9 +189,7 @@ class _Run:
         return []
 
     def _fail(self, members: np.ndarray, error: Exception) -> None:
-        # Errors from inside a compiled program bury their message in a traceback.
-        text = (re.findall(r"^\S*Error: (.+)$", str(error), re.MULTILINE) or str(error).splitlines() or [""])[-1]
-        self.records.add(members, {}, [f"{RAISED}{type(error).__name__}: {text}"] * len(members), self.shard)
+        self.records.add(members, {}, [f"{RAISED}{type(error).__name__}: {said(error)}"] * len(members), self.shard)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ class Target:
     config: type
     double: bool = False
     """Whether it needs float64."""
+    counts: bool = False
+    """Whether whole numbers in its configuration are counts, as in that of a `Card`."""
 
 
 def find_target(text: str) -> Target:
@@ -53,7 +55,7 @@ def as_target(experiment: Any) -> Target:
     Raises ValueError for anything else.
     """
     if isinstance(experiment, Card):
-        return Target(experiment.name, experiment.function, experiment.config, experiment.double)
+        return Target(experiment.name, experiment.function, experiment.config, experiment.double, counts=True)
     if not callable(experiment):
         raise InvalidInput(
             f"An experiment is a function (config, key) -> (metrics, network, result), got {experiment!r}."

@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import equinox as eqx
+import jax.numpy as jnp
 import pytest
 
+from benchmarks import RESULTS
 from benchmarks.cli import main
 from benchmarks.errors import FileFault, InvalidInput, MissingFile, MissingPackage, RunIsBusy
 from benchmarks.run import all_runs
@@ -115,34 +118,54 @@ def refuses(config, key):
     raise ValueError("hidden must be positive")
 
 
+def checks(config, key):
+    """Bad input that only values tell, and one that shapes tell."""
+    if config.epochs != PIECE.config().epochs:
+        raise ValueError("hidden must be positive")
+    rate = jnp.asarray(config.learning_rate)
+    rate = eqx.error_if(rate, rate > 8, "at most 8, but is 9")
+    return {"validation_accuracy": rate}, None, RESULTS.successful
+
+
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A configuration with a tuple."""
+    """A configuration with tuples."""
 
     rates: tuple[float, ...] = (1.0, 2.0)
+    hidden: tuple[int, ...] = (4,)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["toy", "--epochs", "0"], "epochs of ToyTraining must be at least 1, got 0"),
+        (["toy", "--epochs", "0"], "epochs must be at least 1, but is 0"),
+        (["toy", "--seed", str(2**32)], "seed must be at most 2^31 - seeds, got seed = 4294967296, seeds = 1"),
         (["toy", "--learning-rate", "nan"], "learning_rate = nan is not a number"),
         (["strict", "--epochs", "3"], "strict cannot be run with these settings: hidden must be positive"),
         (["pair", "--rates", "1", "nan"], "rates = (1.0, nan) is not a number"),
+        (["pair", "--hidden", "3", "-3"], "hidden must be at least 1, but is (3, -3)"),
+        (["steep", "--epochs", "3"], "steep cannot be run with epochs = 3: hidden must be positive"),
+        (["steep", "--learning-rate", "9"], "steep cannot be run with learning_rate = 9.0: at most 8, but is 9"),
     ],
 )
 def test_an_invalid_setting_leaves_nothing_behind(tmp_path, capsys, arguments, message):
     strict = dataclasses.replace(EXPERIMENTS["toy"], name="strict", training=lambda config: refuses(config, None))
     pair = dataclasses.replace(PIECE, name="pair", config=Pair)
-    experiments = {**EXPERIMENTS, "strict": strict, "pair": pair}
+    steep = dataclasses.replace(PIECE, name="steep", function=checks)
+    experiments = {**EXPERIMENTS, "strict": strict, "pair": pair, "steep": steep}
     assert main([*arguments, "--results", str(tmp_path)], experiments) == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
     assert not list(tmp_path.iterdir())
 
 
 def test_an_error_on_the_way_leaves_nothing_behind_and_keeps_its_traceback(tmp_path):
     broken = dataclasses.replace(PIECE, name="broken", function=refuses)
     with pytest.raises(ValueError, match="hidden must be positive") as error:
+        main(["broken", "--results", str(tmp_path)], {"broken": broken})
+    assert error.value.__notes__[-1] == "This was broken with its default settings."
+    broken = dataclasses.replace(PIECE, name="broken", function=lambda config, key: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as error:
         main(["broken", "--epochs", "3", "--results", str(tmp_path)], {"broken": broken})
     assert error.value.__notes__[-1] == "This was broken with epochs = 3."
     assert not list(tmp_path.iterdir())

@@ -173,6 +173,6 @@ def test_there_is_no_best_network_of_none(tmp_path):
 
 def test_a_fit_says_what_became_of_it(squared):
     text = repr(squared[1])
-    assert text.startswith("Fit: 3 of 4 seeds successful\n  position 3 failed: The network or a metric is NaN")
+    assert text.startswith("Fit: 3 of 4 seeds successful\n  position 3 failed: Not finite: test_accuracy, ")
     assert "train_loss: 9.66667" in text
     assert "RESULTS<>" not in repr(RESULTS.successful)

@@ -63,7 +63,7 @@ def test_one_failed_seed_is_named_and_disturbs_no_other():
     good = fit(ToyTraining(Toy()), seed_keys(0, 3), progress=False)
     bad = fit(ToyTraining(Toy(fail=1)), seed_keys(0, 3), progress=False, throw=False)
     np.testing.assert_array_equal(bad.result == RESULTS.non_finite, [False, True, False])
-    assert list(bad.failures) == [1] and "NaN" in bad.failures[1]
+    assert list(bad.failures) == [1] and bad.failures[1].startswith("Not finite: test_accuracy, train_loss")
     np.testing.assert_array_equal(bad.network.weights[::2], good.network.weights[::2])
     assert np.isnan(bad.history["train_loss"][2:, 1]).all() and np.isfinite(bad.history["train_loss"][:, ::2]).all()
     with pytest.raises(RuntimeError, match=r"1 of 3 seeds failed \(seed 1: "):
@@ -82,9 +82,19 @@ def test_an_experiment_without_epochs_runs_in_one_piece():
     assert outcome.history == {} and outcome.step_ms is None and outcome.compile_s > 0
 
     def poisoned(config, key):
-        return {"loss": jnp.log(jax.random.uniform(key) - 2)}, None, RESULTS.successful
+        return {"loss": jnp.log(jax.random.uniform(key) - 2), "pieces": 1}, None, RESULTS.successful
 
-    assert list(fit_in_one_piece(poisoned, Toy(), seed_keys(0, 2)).failures) == [0, 1]
+    outcome = fit_in_one_piece(poisoned, Toy(), seed_keys(0, 2))
+    assert list(outcome.failures) == [0, 1]
+    np.testing.assert_array_equal(outcome.metrics["pieces"], [1, 1])
+
+
+def test_metrics_can_be_python_numbers(precision):
+    training = Counter(change=lambda state, metrics: (state, {"loss": 0.5, "layers": 3, **metrics}))
+    outcome = fit(training, seed_keys(0, 2), progress=False, throw=False)
+    np.testing.assert_array_equal(outcome.history["loss"], np.full((4, 2), 0.5))
+    np.testing.assert_array_equal(outcome.metrics["layers"], [3, 3])
+    assert train(training, jax.random.key(0))[0]["loss"] == 0.5
 
 
 def test_compilation_is_not_part_of_the_time_per_step():
@@ -100,6 +110,9 @@ def test_compilation_is_not_part_of_the_time_per_step():
         (lambda state, metrics: ({"sum": state["sum"]}, metrics), r"\['key'\].*absent here"),
         (lambda state, metrics: (state, {"loss": jnp.zeros(3)}), r"'loss' of Counter.epoch must be a scalar.*\(3,\)"),
         (lambda state, metrics: (state, {"epoch": jnp.zeros(())}), "'epoch' of Counter.epoch must be renamed"),
+        (lambda state, metrics: (state, {"loss": "low"}), "Metric 'loss' must be a scalar, got 'low'"),
+        (lambda state, metrics: (state, None), "Metrics must be a dictionary from name to scalar, got None"),
+        (lambda state, metrics: state, r"Counter.epoch must return \(state, metrics\), got dict"),
     ],
 )
 def test_an_epoch_that_changes_the_state_is_refused(change, message):
@@ -114,6 +127,9 @@ def test_bad_arguments_are_refused():
         train(Counter(epochs=-1), jax.random.key(0))
     with pytest.raises(ValueError, match="seeds at least 1, got seed = 0, seeds = 0"):
         seed_keys(0, 0)
+    for seed in (2**31, 2**40, 2**70):  # their keys would be those of other seeds
+        with pytest.raises(ValueError, match=r"seed must be at most 2\^31 - seeds"):
+            seed_keys(seed, 1)
     with pytest.raises(ValueError, match="resume=True needs the run"):
         fit(ToyTraining(Toy()), seed_keys(0, 1), resume=True, progress=False)
 

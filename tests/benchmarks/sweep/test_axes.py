@@ -1,6 +1,7 @@
 import dataclasses
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -42,6 +43,8 @@ def test_linear_range_has_a_constant_difference():
         ("rate", "5, 1e1", (5.0, 10.0)),
         ("rate", (5, 10), (5.0, 10.0)),
         ("rate", np.array([0.5, 0.25]), (0.5, 0.25)),
+        ("rate", jnp.array([0.5, 0.25]), (0.5, 0.25)),
+        ("width", (2**n for n in range(3)), (1, 2, 4)),
         ("limit", "inf,1", (math.inf, 1.0)),
         ("width", "50,100,200", (50, 100, 200)),
         ("width", "16:128:log4", (16, 32, 64, 128)),
@@ -81,6 +84,7 @@ def test_static_axes_come_first():
         ({"rate": "1:inf:lin3"}, "must be finite"),
         ({"rate": ""}, "rate: the axis is empty"),
         ({"rate": []}, "rate: the axis is empty"),
+        ({"rate": np.ones((2, 1))}, "is not a number"),
         ({"rate": "1,,2"}, "rate: '' is not a number"),
         ({"rate": "1,1.0"}, "1.0 appears more than once"),
         ({"width": "1.5"}, "width: '1.5' is not a whole number"),

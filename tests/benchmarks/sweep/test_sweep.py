@@ -19,6 +19,7 @@ from tests.benchmarks.sweep.toy import (
     sweep_values,
     toy,
 )
+from tests.benchmarks.toy import TOY
 
 OVER = {"learning_rate": LogRange(1e-4, 1e-2, 3), "width": (2, 4), "steep": (False, True)}
 
@@ -110,10 +111,11 @@ def test_a_seed_that_fails_leaves_the_other_seeds(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_member_that_raises_while_running_is_isolated():
+def test_a_member_that_raises_while_running_is_isolated(caplog):
     result = quiet(raises_inside, over={"momentum": "0.1,0.2,0.5,0.7,0.9"}, seeds=2)
     assert [(f.setting["momentum"], f.seed) for f in result.failures] == [(0.5, 0), (0.5, 1)]
     assert all("momentum must not be 0.5" in failure.reason for failure in result.failures)
+    assert not caplog.records  # the reason is all: no page of tracebacks for every try
     good = [0, 1, 3, 4]
     expected = sweep_values(toy, Toy(), result.grid)
     np.testing.assert_allclose(result.metrics["validation_accuracy"][good], expected[good], rtol=1e-6)
@@ -330,6 +332,7 @@ def test_post_init_that_derives_a_field_is_refused():
         ({"shard": (5, 4)}, "shard: 5/4 does not exist"),
         ({"seeds": 0}, "seeds: at least one"),
         ({"chunk": 0}, "chunk: must be 1 or more"),
+        ({"experiment": TOY, "over": {"epochs": (2, 0)}}, "epochs must be at least 1, but is 0"),
         ({"config": 3}, "config: must be a Toy, got 3"),
         ({"experiment": lambda config, key: None}, "must be annotated with its configuration"),
         ({"experiment": lambda config: None}, r"must take \(config, key\), but its parameters are \(config\)"),

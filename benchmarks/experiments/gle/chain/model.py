@@ -135,6 +135,9 @@ def learn(config: Chain, key: PRNGKeyArray, stepper: gle.AbstractStepper) -> tup
         gle.start(lesson.teacher, stepper=clean, batch=batch),
     )
     steps = round(config.duration / config.dt / PARTS)
+    if steps < 1 or config.duration < max(WINDOWS):
+        shortest = max(PARTS * config.dt, *WINDOWS)
+        raise ValueError(f"duration must be at least {shortest:g}, but is {config.duration:g}.")
 
     def part(pair, number):
         learner, guide = pair

@@ -86,3 +86,9 @@ def test_the_input_is_a_smoothed_square_wave():
     t = jnp.array([0.0, 0.05, 1.0, 2.0, 3.0, 4.0, 101.0])
     expected = [0.0, 0.682689, 1.0, 0.0, -1.0, 0.0, 1.0]  # erf(1 / sqrt 2) one standard deviation after an edge
     np.testing.assert_allclose(square_wave(t, Chain()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("duration", [0.0, 2.0, 3.9])
+def test_a_duration_without_a_window_is_refused(duration):
+    with pytest.raises(ValueError, match=f"duration must be at least 4, but is {duration:g}"):
+        learn(Chain(duration=duration), jax.random.key(0), gle.Instantaneous())
