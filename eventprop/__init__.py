@@ -7,6 +7,12 @@ from eventprop.adjoint import Implicit as Implicit
 from eventprop.adjoint import RaiseTangential as RaiseTangential
 from eventprop.adjoint import ZeroGradient as ZeroGradient
 
+# Networks
+from eventprop.connections.base import AbstractConnection as AbstractConnection
+from eventprop.connections.conv import Conv as Conv
+from eventprop.connections.dense import Dense as Dense
+from eventprop.connections.sparse import Sparse as Sparse
+
 # Input
 from eventprop.encode import Latency as Latency
 from eventprop.encode import Poisson as Poisson
@@ -17,11 +23,13 @@ from eventprop.learning import signals as signals
 from eventprop.losses import first_spike_accuracy as first_spike_accuracy
 from eventprop.losses import first_spike_cross_entropy as first_spike_cross_entropy
 from eventprop.losses import first_spike_prediction as first_spike_prediction
-
-# Networks
-from eventprop.network import Dense as Dense
+from eventprop.network import AbstractNetwork as AbstractNetwork
 from eventprop.network import FeedForward as FeedForward
+from eventprop.network import Network as Network
+from eventprop.network import Projection as Projection
+from eventprop.network import Recurrent as Recurrent
 from eventprop.neurons.base import AbstractNeuron as AbstractNeuron
+from eventprop.neurons.base import ClosedForm as ClosedForm
 from eventprop.neurons.base import Event as Event
 from eventprop.neurons.li import LI as LI
 from eventprop.neurons.li import LIState as LIState
@@ -38,7 +46,9 @@ from eventprop.remedies import weight_bump as weight_bump
 from eventprop.results import RESULTS as RESULTS
 from eventprop.simulation import Solution as Solution
 from eventprop.simulation import simulate as simulate
+from eventprop.solvers.afferents import InFlight as InFlight
 from eventprop.solvers.base import AbstractSolver as AbstractSolver
+from eventprop.solvers.base import NetworkState as NetworkState
 from eventprop.solvers.exact import Exact as Exact
 from eventprop.spikes import Spikes as Spikes
 from eventprop.spikes import SpikeTrains as SpikeTrains

@@ -10,6 +10,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+class LinearNeuron(eqx.Module):
+    """All parameters of a neuron whose membrane is linear between spikes: what `ClosedForm` neurons tell a solver.
+
+    Where V reaches `threshold` (None: never) it is set to `reset`, and held there for the time `refractory` (None: not
+    at all), while I goes on. `once`: for good. Scalars or one value per neuron.
+    """
+
+    membrane: "Membrane"
+    bias: Float[Array, "..."]
+    threshold: Float[Array, "..."] | None = None
+    reset: Float[Array, "..."] | None = None
+    refractory: Float[Array, "..."] | None = None
+    once: bool = eqx.field(static=True, default=False)
+
+
 class Membrane(eqx.Module):
     """The linear flow of (V - bias, I).
 

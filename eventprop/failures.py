@@ -17,14 +17,14 @@ _MOST = 2**20
 _Tree = TypeVar("_Tree")
 
 
-def raise_unless_successful(tree: _Tree, result: RESULTS, lost: Int[Array, "layers 2"]) -> _Tree:
+def raise_unless_successful(tree: _Tree, result: RESULTS, lost: Int[Array, "layers 3"]) -> _Tree:
     """`tree`, computed under the condition that `result` is successful; `lost` counts spikes (see `Trajectory`).
 
     Under `jax.vmap` the message is about the last of the layers that lose spikes, in the trial where it loses most.
     """
     failed, is_lost = result != RESULTS.successful, result == RESULTS.spikes_lost
-    layer, bound = jnp.divmod(jnp.argmax(lost.reshape(-1) > 0).astype(jnp.int32), 2)
-    code = (2 * layer + bound) * _MOST + jnp.minimum(lost[layer, bound], _MOST - 1)
+    layer, bound = jnp.divmod(jnp.argmax(lost.reshape(-1) > 0).astype(jnp.int32), 3)
+    code = (3 * layer + bound) * _MOST + jnp.minimum(lost[layer, bound], _MOST - 1)
     code = jnp.where(is_lost, code, 0)
     # An error must not depend on where in a mesh of devices it comes up.
     axes = tuple(jax.sharding.get_abstract_mesh().manual_axes)
@@ -43,9 +43,13 @@ class _LostSpikes(Sequence):
 
     def __getitem__(self, code: Any) -> Any:
         place, count = divmod(int(code), _MOST)
-        layer, bound = divmod(place, 2)
-        cause, name = (("one of its neurons fires", "max_spikes"), ("it fires", "max_events"))[bound]
+        layer, bound = divmod(place, 3)
+        cause, name = (
+            ("one of its neurons fires more often", "max_spikes"),
+            ("it fires more often", "max_events"),
+            ("at the end more of them are on their way to it", "max_in_flight"),
+        )[bound]
         return (
-            f"layer {layer} (counted from 0) lost {count} spike(s) of a trial: {cause} more often than the solver's "
-            f"`{name}` allows; raise that bound."
+            f"layer {layer} (counted from 0) lost {count} spike(s) of a trial: {cause} than the solver's `{name}` "
+            "allows; raise that bound."
         )

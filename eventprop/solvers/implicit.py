@@ -204,8 +204,10 @@ def _sum_over_events(trial: LayerTrial, kernel: Callable[..., Array], seen: tupl
         return total + jnp.sum(kernel(membrane, times, *seen) * charges, axis=axis), None
 
     if group == events:
-        return add(initial, (trial.times, trial.index, trial.present))[0]
-    groups = (jnp.pad(x, (0, padding)).reshape(-1, group) for x in (trial.times, trial.index, trial.present))
+        return add(initial, (trial.times[:, 0], trial.index, trial.present[:, 0]))[0]
+    groups = (
+        jnp.pad(x, (0, padding)).reshape(-1, group) for x in (trial.times[:, 0], trial.index, trial.present[:, 0])
+    )
     return lax.scan(jax.checkpoint(add), initial, tuple(groups))[0]
 
 

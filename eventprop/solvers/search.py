@@ -24,12 +24,14 @@ MOST_LOST = 1000
 
 
 class Progress(NamedTuple):
-    """The layer at time t. `hold`: when the refractory period ends (at most t: over); `fired`: spikes so far.
+    """The layer at time t, one for all neurons or one for each.
+
+    `hold`: when the refractory period ends (at most t: over); `fired`: spikes so far.
 
     The last slot takes the spikes that find no other one.
     """
 
-    t: Float[Array, ""]
+    t: Float[Array, " columns"]
     v: Float[Array, " neurons"]
     i: Float[Array, " neurons"]
     hold: Float[Array, " neurons"]
@@ -57,8 +59,8 @@ class Intervals(NamedTuple):
     the threshold.
     """
 
-    starts: Float[Array, " intervals"]
-    ends: Float[Array, " intervals"]
+    starts: Float[Array, "intervals columns"]
+    ends: Float[Array, "intervals columns"]
     v: Float[Array, "intervals neurons"]
     i: Float[Array, "intervals neurons"]
     decisive: Float[Array, "intervals neurons"]
@@ -74,11 +76,11 @@ def search(
     """
     times, index, present = _in_chunks(trial, chunk)
     size = times.shape[1]
-    used = (jnp.sum(trial.present > 0) + size) // size
+    used = (jnp.max(jnp.sum(trial.present > 0, axis=0), initial=0) + size) // size
 
     v, hold = _after_spike_at_start(trial)
     start = Progress(
-        t=jnp.zeros_like(trial.end),
+        t=jnp.zeros_like(trial.end, shape=trial.times.shape[1:]),
         v=v,
         i=trial.i,
         hold=jnp.minimum(hold, trial.end),
@@ -94,7 +96,7 @@ def search(
 
     def advance(carry):
         number, progress = carry
-        charges = trial.charges(index[number]) * present[number][:, None]
+        charges = trial.charges(index[number]) * present[number]
         return number + 1, _advance(trial, progress, times[number], charges, alone)
 
     if alone:
@@ -126,13 +128,13 @@ def _in_window(trial: LayerTrial, progress: Progress) -> tuple[Array, Array, Arr
 
 
 def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
-    """Events as [chunks, events in a chunk], closed by an event without charge at the end of the trial."""
-    events = trial.times.shape[0]
+    """Events as [chunks, events in a chunk, columns], closed by an event without charge at the end of the trial."""
+    events, columns = trial.times.shape
     size = min(chunk, events + 1)
     padding = -(events + 1) % size + 1
-    times = jnp.concatenate([trial.times, jnp.broadcast_to(trial.end, (padding,))])
-    index, present = (jnp.pad(x, (0, padding)) for x in (trial.index, trial.present))
-    return times.reshape(-1, size), index.reshape(-1, size), present.reshape(-1, size)
+    times = jnp.concatenate([trial.times, jnp.broadcast_to(trial.end, (padding, columns))])
+    index, present = jnp.pad(trial.index, (0, padding)), jnp.pad(trial.present, ((0, padding), (0, 0)))
+    return times.reshape(-1, size, columns), index.reshape(-1, size), present.reshape(-1, size, columns)
 
 
 def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array, alone: bool) -> Progress:
@@ -171,14 +173,14 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     """States without any spike of the layer in this chunk, and what decides about a crossing in each interval."""
     membrane = trial.membrane.align(2)
     starts = jnp.concatenate([progress.t[None], times[:-1]])
-    durations = (times - starts)[:, None]
+    durations = times - starts
     propagators = membrane.propagator(durations)
     (v, i), end = _free_states(propagators, charges, progress.v, progress.i)
     moments, margin = decisive_moment(membrane, expand(trial.threshold, 2), v, i, durations, *propagators[:2])
-    decisive = jnp.minimum(starts[:, None] + moments, times[:, None])
+    decisive = jnp.minimum(starts + moments, times)
     # A potential that falls from the start on crosses nothing, nor does one between coincident events. No spike where
     # the potential overflows either: the state at the end tells that it is not finite.
-    margin = jnp.where((margin < jnp.inf) & (decisive > starts[:, None]), margin, -jnp.inf)
+    margin = jnp.where((margin < jnp.inf) & (decisive > starts), margin, -jnp.inf)
     return Intervals(starts, times, v, i, decisive, margin), *end
 
 
@@ -245,7 +247,9 @@ def _spike(
     place = interval * neurons + jnp.arange(neurons, dtype=jnp.int32)
     free = (Lookup(x.reshape(-1), place) for x in (intervals.v, intervals.i, intervals.decisive))
     silent = jnp.full_like(window.v, jnp.inf), jnp.zeros_like(window.i)
-    return _crossing(found, silent, trial.membrane, trial.threshold, window, intervals.starts[interval], *free)
+    return _crossing(
+        found, silent, trial.membrane, trial.threshold, window, *_at_interval(interval, intervals.starts), *free
+    )
 
 
 @where_needed
@@ -298,12 +302,13 @@ def _after_spike(trial: LayerTrial, window: Window, time: Array, current: Array)
 def _released(trial: LayerTrial, intervals: Intervals, window: Window) -> Window:
     """The current and the excess at the begin of the window, which may lie beyond the chunk."""
     last = intervals.starts.shape[0] - 1
-    passed = jnp.sum(intervals.ends[:, None] <= window.begin[None], axis=0, dtype=jnp.int32)
+    passed = jnp.sum(intervals.ends <= window.begin[None], axis=0, dtype=jnp.int32)
     start, v, i = _at_interval(jnp.minimum(passed, last), intervals.starts, intervals.v, intervals.i)
     leak, decay, response = trial.membrane.propagator(jnp.maximum(window.begin - start, 0))
     return Window(window.begin, window.v, i * decay, v * leak + i * response - window.v)
 
 
-def _at_interval(interval: Array, starts: Array, *values: Array) -> tuple[Array, ...]:
+def _at_interval(interval: Array, *values: Array) -> tuple[Array, ...]:
+    """The values [intervals, columns] of each neuron's interval."""
     neurons = jnp.arange(interval.shape[0], dtype=jnp.int32)
-    return starts[interval], *(x.at[interval, neurons].get(mode="promise_in_bounds") for x in values)
+    return tuple(x.at[interval, neurons if x.shape[1] > 1 else 0].get(mode="promise_in_bounds") for x in values)

@@ -46,9 +46,11 @@ def run(neuron: ep.AbstractNeuron, *, t1=40.0, times=(1.0, 4.5), v=0.0, t=12.0, 
     state = eqx.tree_at(lambda s: s.v, state, jnp.full(2, v, jnp.result_type(float)))
     saveat = diffrax.SaveAt(ts=jnp.stack([jnp.asarray(t, float), jnp.asarray(30.0)]))
     network = ep.FeedForward([(ep.Dense(weight), neuron)])
-    solution = ep.simulate(network, spikes, t1, solver=SOLVER, saveat=saveat, state=(state,), throw=False, **options)
+    solution = ep.simulate(
+        network, spikes, t1, solver=SOLVER, saveat=saveat, state=ep.NetworkState((state,)), throw=False, **options
+    )
     (trains,), (potentials,) = solution.spikes, solution.ys
-    return None if trains is None else finite(trains.times), potentials, solution.state[0].v
+    return None if trains is None else finite(trains.times), potentials, solution.state.neurons[0].v
 
 
 def tangential(policy: type[ep.AbstractTangential]) -> Callable[..., Any]:
@@ -259,8 +261,8 @@ BAD = {
     r"LIF.tau_mem has the shape \(4, 2\)": lambda: simulated(
         eqx.tree_at(lambda n: n.layers[0][1].tau_mem, NETWORK, jnp.ones((4, 2)))
     ),
-    r"layer 0 must be a pair \(Dense, neuron\)": lambda: ep.FeedForward([ep.Dense(WEIGHT)]),
-    r"layer 1 must be a pair \(Dense, neuron\)": lambda: ep.FeedForward(
+    r"layer 0 must be \(connection, neuron\)": lambda: ep.FeedForward([ep.Dense(WEIGHT)]),
+    r"layer 1 must be \(connection, neuron\)": lambda: ep.FeedForward(
         [(ep.Dense(WEIGHT), ep.LIF(20.0, 5.0)), (jnp.ones((2, 2)), ep.LIF(20.0, 5.0))]
     ),
     "tau_mem is float16": lambda: ep.LIF(of_dtype("float16", 2), 5.0),
@@ -279,7 +281,7 @@ BAD = {
         spikes=jax.tree.map(lambda x: jnp.stack([x] * 3), SPIKES)
     ),
     "spikes must be of the type Spikes": lambda: simulated(spikes=jnp.ones(3)),
-    "network must be of the type FeedForward": lambda: simulated(NETWORK.layers),
+    "network must be of the type AbstractNetwork": lambda: simulated(NETWORK.layers),
     "solver must be of the type AbstractSolver, but is 'exact'": lambda: simulated(solver="exact"),
     r"t1 must be one number, but has the shape \(3,\)": lambda: simulated(t1=jnp.ones(3)),
     "t1 must not be negative, got -1.0": lambda: simulated(t1=-1.0),
@@ -289,8 +291,10 @@ BAD = {
         saveat=diffrax.SaveAt(ts=jnp.ones((1, 2)))
     ),
     "saveat.ts must not be negative": lambda: simulated(saveat=diffrax.SaveAt(ts=[-1.0, 2.0])),
-    "state must be a tuple of one neuron state per layer": lambda: simulated(state=(1.0,)),
-    r"state\[0\].v is bfloat16": lambda: simulated(state=(ep.LIFState(*[of_dtype("bfloat16", 2)] * 3),)),
+    "state must be a NetworkState": lambda: simulated(state=(1.0,)),
+    r"state.neurons\[0\].v is bfloat16": lambda: simulated(
+        state=ep.NetworkState((ep.LIFState(*[of_dtype("bfloat16", 2)] * 4),))
+    ),
     "max_spikes sets the size of arrays: it must be a whole number from 1, but is 2.5": lambda: ep.Exact(2.5),
     r"t_min must be one number, but has the shape \(2,\)": lambda: ep.Latency(jnp.ones(2), 3.0),
     "t_min must not be negative, got -1.0": lambda: ep.Latency(jnp.asarray(-1.0), 3.0),

@@ -143,7 +143,7 @@ def test_windows_that_end_within_six_numbers_of_a_spike(precision):
             ends = np.nextafter(ends, precision.type(np.sign(steps) * np.inf))
         before = run(weights, jnp.asarray(ends))
         after = go_on(weights, jnp.asarray(20.0 - ends), before.state)
-        at_threshold = np.asarray(before.state[0].v[:, 0] >= 1.0)
+        at_threshold = np.asarray(before.state.neurons[0].v[:, 0] >= 1.0)
         assert np.all(after.spikes[0].times[at_threshold, 0, 0] == 0.0)
         refused += np.sum(at_threshold)
         for layer in (0, 1):
@@ -159,11 +159,11 @@ def test_windows_that_end_within_six_numbers_of_a_spike(precision):
 @pytest.mark.parametrize("v", [1.0, 1.0 + 1e-7, 1.5, 7.0])
 def test_a_potential_at_or_above_the_threshold_fires_at_once(precision, v):
     """Once, and with the reset of a neuron at its threshold: nothing is left of what exceeds it."""
-    state = (ep.LIFState(jnp.full(1, v), jnp.zeros(1), jnp.zeros(1)),) * 2
+    state = ep.NetworkState((ep.LIFState.free(jnp.full(1, v), jnp.zeros(1)),) * 2)
     solution = chain(20.0, state, spikes=NO_INPUT)
     for layer in solution.spikes:
         assert layer.times[0, 0] == 0.0
-    assert np.all(solution.spikes[0].times[0, 1:] == np.inf) and solution.state[0].v == 0.0
+    assert np.all(solution.spikes[0].times[0, 1:] == np.inf) and solution.state.neurons[0].v == 0.0
     # The second one fires before the spike of the first one reaches it, and once more through that spike.
     assert solution.spikes[1].count()[0] > 1
 
@@ -172,7 +172,7 @@ def test_a_potential_at_or_above_the_threshold_fires_at_once(precision, v):
 def test_a_spike_at_0_is_followed_by_the_refractory_period(x64, refractory):
     lif = ep.LIF(20.0, 5.0, refractory=refractory, bias=1.5)
     network = ep.FeedForward([(ep.Dense(jnp.ones((3, 1))), lif)])
-    state = (ep.LIFState(jnp.array([1.0, 0.0, 0.5]), jnp.zeros(3), jnp.zeros(3)),)
+    state = ep.NetworkState((ep.LIFState.free(jnp.array([1.0, 0.0, 0.5]), jnp.zeros(3)),))
     times = ep.simulate(network, NO_INPUT, 60.0, solver=ep.Exact(3), state=state).spikes[0].times
     rise = 20.0 * np.log(1.5 / 0.5)
     starts = np.array([0.0, rise, 20.0 * np.log(1.0 / 0.5)])
