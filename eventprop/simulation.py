@@ -68,7 +68,7 @@ def simulate(
     is computed in the precision of the weights. Raises ValueError for shapes and types that do not fit.
     """
     _check_types(network, spikes, solver)
-    weights = [as_float("the weight of a connection", p.connection.weight) for p in network.projections]
+    weights = [as_float(f"weight of layer {p.target}", p.connection.weight) for p in network.projections]
     dtype = jnp.result_type(*weights)
     network = as_arrays("network", network, dtype)
     _check_shapes(network, spikes, t1)

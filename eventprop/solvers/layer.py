@@ -7,7 +7,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
-from eventprop.closed_form import LinearNeuron
+from eventprop.closed_form import LinearNeuron, expand
 from eventprop.solvers.afferents import Afferents
 from eventprop.solvers.implicit import (
     begin_potential,
@@ -57,7 +57,7 @@ def solve_layer(
             trial, max_spikes=max_spikes, max_events=max_events, chunk=chunk, adjoint=adjoint
         )
         lost = jnp.sum(jnp.maximum(fired - max_spikes, 0), dtype=jnp.int32)
-    potentials = None if ts is None else _state_at(trial, times, ts)[0] + neuron.bias
+    potentials = None if ts is None else _state_at(trial, times, ts)[0] + expand(neuron.bias, 2)
     v, i, held = (x[0] for x in _state_at(trial, times, trial.end[None]))
     v = _at_threshold_if_due(trial, neuron, v + neuron.bias, due)
     return Solved(None if max_spikes is None else times, occupied, potentials, (v, i, held), lost)
