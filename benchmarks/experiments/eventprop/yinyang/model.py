@@ -153,7 +153,9 @@ class YinYangTraining(Training):
         neuron = ep.LIF(c.tau_mem, c.tau_syn)
         once = ep.LIF(c.tau_mem, c.tau_syn, refractory=ep.FiresOnce())  # of outputs, first spikes count
         network = ep.FeedForward([(hidden, neuron), (output, once)])
-        return State(network, self._optimiser().init(_learned(network)), key, jnp.zeros((), jnp.int32))
+        return State(
+            network, self._optimiser().init(eqx.filter(network, _is_learned(network))), key, jnp.zeros((), jnp.int32)
+        )
 
     def _connection(self, sources: int, neurons: int, initialiser: ep.Normal, key: PRNGKeyArray) -> ep.Dense:
         shapes = {"none": None, "axonal": (sources,), "synaptic": (neurons, sources)}
@@ -190,14 +192,16 @@ class YinYangTraining(Training):
         return ep.simulate(network, spikes, jnp.inf, solver=solver, adjoint=adjoint, throw=False, **options)
 
     def _step(self, state: State, batch: Int[Array, " batch"]) -> tuple[State, Outcome]:
-        def loss(network):
-            outcome = self._outcome(network, *_select(self.train_set, batch))
+        learned, fixed = eqx.partition(state.network, _is_learned(state.network))
+
+        def loss(learned):
+            outcome = self._outcome(eqx.combine(learned, fixed), *_select(self.train_set, batch))
             return outcome.loss, outcome
 
-        gradient, outcome = eqx.filter_grad(loss, has_aux=True)(state.network)
-        learned, silent = _learned(state.network), outcome.silent
+        gradient, outcome = jax.grad(loss, has_aux=True)(learned)
+        silent = outcome.silent
         updates, optimiser = self._optimiser().update(gradient, state.optimiser, learned, silent=silent)
-        network = eqx.apply_updates(state.network, updates)
+        network = eqx.combine(eqx.apply_updates(learned, updates), fixed)
         return State(network, optimiser, state.key, state.lost + outcome.lost), outcome
 
     def _outcome(self, network: ep.FeedForward, spikes: ep.Spikes, labels: Array) -> Outcome:
@@ -233,12 +237,15 @@ class YinYangTraining(Training):
         return optax.chain(*steps)
 
 
-def _learned(network: ep.FeedForward) -> ep.FeedForward:
-    return eqx.filter(network, eqx.is_inexact_array)
+def _is_learned(network: ep.FeedForward) -> ep.FeedForward:
+    """A mask: weights and delays. (In a sweep a time constant may be an array, too.)"""
+    nothing = jax.tree.map(lambda _: False, network)
+    connections = lambda n: [connection for connection, _ in n.layers]  # noqa: E731
+    return eqx.tree_at(connections, nothing, replace_fn=lambda c: jax.tree.map(lambda _: True, c))
 
 
 def _delays(network: ep.FeedForward) -> ep.FeedForward:
-    """A mask of the delays."""
+    """A mask: delays."""
     nothing = jax.tree.map(lambda _: False, network)
     return eqx.tree_at(lambda n: [connection.delay for connection, _ in n.layers], nothing, replace_fn=lambda _: True)
 
