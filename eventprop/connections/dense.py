@@ -52,7 +52,7 @@ class Dense(AbstractConnection):
         transposed.
         """
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
-        return cls(initialiser(key, (sources, neurons), dtype).T, delay, port)
+        return cls(initialiser(key, (sources, neurons), dtype).T, delay=delay, port=port)
 
     @property
     def sources(self) -> int:

@@ -11,10 +11,9 @@ from eventprop.closed_form import LinearNeuron, expand
 from eventprop.solvers.afferents import Afferents
 from eventprop.solvers.implicit import (
     begin_potential,
-    current_before,
-    potential_in_window,
     releases,
     spike_times,
+    state_in_window,
     windows,
 )
 from eventprop.solvers.trial import LayerTrial, layer_trial, rounding
@@ -86,8 +85,8 @@ def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array
         return jnp.take_along_axis(rows, number, axis=0)
 
     v_begin = select(begin_potential(trial, times.shape[0]))
-    v = potential_in_window(trial, select(windows(trial, times)), v_begin, at)
-    return v, current_before(trial, at), _remaining(select(releases(trial, times)), at)
+    v, i = state_in_window(trial, select(windows(trial, times)), v_begin, at)
+    return v, i, _remaining(select(releases(trial, times)), at)
 
 
 def _remaining(release: Array, at: Array) -> Array:
