@@ -129,7 +129,8 @@ def _of_occupied_slots(
 def _current_at_begin(trial: LayerTrial, begin: Array, currents: Array) -> Array:
     """Synaptic currents at the begin of each window. Without refractory period these are the last spikes'."""
     if trial.refractory is None:
-        return jnp.concatenate([trial.i[None], currents[:-1]])
+        first = trial.i[None] if trial.due is None else current_before(trial, begin[:1])
+        return jnp.concatenate([first, currents[:-1]])
     return current_before(trial, begin)
 
 
