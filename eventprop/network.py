@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.neurons.base import AbstractNeuron
-from eventprop.parameters import numeric
+from eventprop.parameters import numeric, whole
 
 
 class Dense(eqx.Module):
@@ -43,6 +43,7 @@ class Dense(eqx.Module):
         It is asked for the shape (sources, neurons), as those of `jax.nn.initializers` expect, and what it draws is
         transposed.
         """
+        sources, neurons = whole("sources", sources, least=1), whole("neurons", neurons, least=1)
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
         return cls(initialiser(key, (sources, neurons), dtype).T)
 
@@ -72,6 +73,11 @@ class FeedForward(eqx.Module):
         if not self.layers:
             raise ValueError("a network needs at least one layer (connection, neuron).")
         for number, (connection, neuron) in enumerate(self.layers):
+            if 0 in connection.weight.shape:
+                raise ValueError(
+                    f"the weight of layer {number} has the shape {connection.weight.shape}, [neurons, sources]: it "
+                    "needs at least one of each (a source may be silent)."
+                )
             for parameter in jax.tree.leaves(neuron):
                 if jnp.ndim(parameter) == 1 and jnp.shape(parameter)[0] != connection.neurons:
                     raise ValueError(
