@@ -10,14 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.connections.base import AbstractConnection, check_delay, check_dimensions
-from eventprop.parameters import Parameter, is_concrete, numeric
+from eventprop.parameters import Parameter, is_concrete, numeric, whole
 
 
 class Sparse(AbstractConnection):
     """A list of targets for every source: a spike of source i delivers weight[i, k] to neuron target[i, k].
 
     Rows are presynaptic here, since an event reads one of them. Entries whose target is `size`, the number of
-    neurons, or more are empty, for sources with fewer targets than others. One delay per synapse has the shape of the weight.
+    neurons, or more are empty, for sources with fewer targets than others. One delay per synapse has the shape of the
+    weight.
 
     Raises ValueError for other shapes, targets below 0, a target that stands twice in a row, and negative delays.
     """
@@ -54,6 +55,8 @@ class Sparse(AbstractConnection):
         **options: Any,
     ) -> "Sparse":
         """Every source gets `targets` different neurons, drawn at random; weights drawn by `initialiser`."""
+        sources, neurons = whole("sources", sources, least=1), whole("neurons", neurons, least=1)
+        targets = whole("targets", targets, least=1)
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
         draw, choose = jax.random.split(key)
 

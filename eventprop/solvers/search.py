@@ -158,6 +158,8 @@ def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array
         return window, record, fired + found, turn + 1
 
     window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
+    if trial.refractory is None and trial.due is not None:  # a state from elsewhere may be held all the same
+        window = _released(trial, intervals, window)
     carry = next_crossing(window, (progress.times, progress.currents), progress.fired, jnp.zeros((), jnp.int32))
     if trial.once:
         window, record, fired, _ = fire(*carry)
