@@ -217,7 +217,7 @@ def test_a_state_that_is_held_without_a_refractory_period(x64):
         return hold + ep.simulate(network, later, 40.0, solver=ep.Exact(8), state=state).spikes[0].times
 
     def held(hold):
-        state = ep.NetworkState((ep.LIFState(v, i, jnp.full(2, hold), jnp.full(2, float(hold > 0))),))
+        state = ep.NetworkState((ep.LIFState(v, i, jnp.full(2, hold), (jnp.full(2, hold) > 0).astype(float)),))
         solver = ep.Exact(8, chunk=2)
         return ep.simulate(network, ep.Spikes(times, index), 40.0 + hold, solver=solver, state=state).spikes[0].times
 
