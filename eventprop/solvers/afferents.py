@@ -1,6 +1,7 @@
 """What arrives at a population: the spikes of all its sources after their delays, in the order of arrival."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -33,10 +34,13 @@ class Afferents(eqx.Module):
     charge: Float[Array, "rows neurons"]
 
 
-def no_flight(connection: AbstractConnection, dtype: object) -> InFlight | None:
+def no_flight(connection: AbstractConnection, dtype: Any) -> InFlight | None:
     """Nothing under way; None where nothing ever is."""
-    if connection.delay is None:
-        return None
+    return None if connection.delay is None else no_events(connection, dtype)
+
+
+def no_events(connection: AbstractConnection, dtype: Any) -> InFlight:
+    """An empty list of events."""
     columns = connection.neurons if connection.per_synapse else 1
     return InFlight(jnp.zeros((0, columns), dtype), jnp.zeros(0, jnp.int32))
 
