@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
-from eventprop.closed_form import LinearNeuron
+from eventprop.closed_form import LinearNeuron, expand
 from eventprop.solvers.afferents import Afferents
 from eventprop.solvers.component import Pathway, component_of
 from eventprop.solvers.implicit import (
@@ -61,7 +61,7 @@ def solve_layer(
             trial, max_spikes=max_spikes, max_events=max_events, chunk=chunk, adjoint=adjoint
         )
         lost = jnp.sum(jnp.maximum(fired - max_spikes, 0), dtype=jnp.int32)
-    potentials = None if ts is None else _state_at(trial, times, ts)[0] + neuron.bias
+    potentials = None if ts is None else _state_at(trial, times, ts)[0] + expand(neuron.bias, 2)
     v, i, held = (x[0] for x in _state_at(trial, times, trial.end[None]))
     v = at_threshold_if_due(trial, neuron, v + neuron.bias, due)
     return Solved(None if max_spikes is None else times, occupied, potentials, (v, i, held), lost)
@@ -89,7 +89,7 @@ def solve_recurrent(
     ends = zip(*(component.split(x) for x in (v, i, held)), strict=True)
     potentials = [None] * len(component.sizes)
     if course.potentials is not None:
-        potentials = component.split(course.potentials + neuron.bias)
+        potentials = component.split(course.potentials + expand(neuron.bias, 2))
     parts = zip(component.split(times), bounds.max_spikes, potentials, ends, found.lost[:, 0], strict=True)
     return tuple(Solved(x[:most], None, seen, end, lost) for x, most, seen, end, lost in parts), found.lost
 
