@@ -19,7 +19,7 @@ from eventprop.solvers.implicit import (
     spike_times,
     windows,
 )
-from eventprop.solvers.moments import follow
+from eventprop.solvers.moments import course
 from eventprop.solvers.recurrent import Bounds, find_spikes
 from eventprop.solvers.trial import LayerTrial, layer_trial, rounding
 from eventprop.spikes import Occupied
@@ -81,15 +81,15 @@ def solve_recurrent(
     """The same for populations that hear each other, with all numbers of lost spikes."""
     component, neuron = component_of(neurons, coordinates, pathways, t1, at_rest=at_rest)
     found = find_spikes(component, bounds)
-    course = follow(component, found, bounds.slots, ts, adjoint)
-    empty = jnp.full_like(course.times, jnp.inf, shape=component.neurons * bounds.slots)
-    times = empty.at[found.position].set(course.times, mode="drop").reshape(component.neurons, bounds.slots).T
-    v, i, held = course.coordinates
+    followed = course(component, found, ts, slots=bounds.slots, adjoint=adjoint)
+    empty = jnp.full_like(followed.times, jnp.inf, shape=component.neurons * bounds.slots)
+    times = empty.at[found.position].set(followed.times, mode="drop").reshape(component.neurons, bounds.slots).T
+    v, i, held = followed.coordinates
     v = at_threshold_if_due(component.trial, neuron, v + neuron.bias, found.due)
     ends = zip(*(component.split(x) for x in (v, i, held)), strict=True)
     potentials = [None] * len(component.sizes)
-    if course.potentials is not None:
-        potentials = component.split(course.potentials + expand(neuron.bias, 2))
+    if followed.potentials is not None:
+        potentials = component.split(followed.potentials + expand(neuron.bias, 2))
     parts = zip(component.split(times), bounds.max_spikes, potentials, ends, found.lost[:, 0], strict=True)
     return tuple(Solved(x[:most], None, seen, end, lost) for x, most, seen, end, lost in parts), found.lost
 

@@ -11,6 +11,7 @@ With a delay per synapse an arrival is a moment of one neuron, else one of all.
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -61,10 +62,48 @@ class State(NamedTuple):
     release: Array
 
 
-def follow(component: Component, found: Found, slots: int, ts: Array | None, adjoint: Implicit) -> Course:
-    """All that was found, as a differentiable function of the component (and of the samples' times)."""
+@eqx.filter_custom_jvp
+def course(component: Component, found: Found, ts: Array | None, *, slots: int, adjoint: Implicit) -> Course:
+    """All that was found, as a function of the component and of the samples' times, with its derivatives.
+
+    The pass over the moments is needed for potentials and derivatives only.
+    """
+    if ts is not None:
+        return _follow(component, found, ts, slots, adjoint)
+    end = _end(component, found)
+    return Course(found.times, None, (found.v, found.i, _held(found.release, end)))
+
+
+@course.def_jvp
+def _course_jvp(primals, tangents, *, slots: int, adjoint: Implicit):
+    component, found, ts = primals
+    d_component, _, d_ts = tangents
+    out = course(component, found, ts, slots=slots, adjoint=adjoint)
+    given, tangent = (component, ts), (d_component, d_ts)
+    perturbed = eqx.filter(given, jax.tree.map(lambda d: d is not None, tangent, is_leaf=lambda d: d is None))
+    if not jax.tree.leaves(perturbed):
+        return out, jax.tree.map(jnp.zeros_like, out)
+
+    def follow(perturbed):
+        component, ts = eqx.combine(perturbed, given)
+        return _follow(component, found, ts, slots, adjoint)
+
+    # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
+    return out, jax.jvp(follow, (perturbed,), (tangent,))[1]
+
+
+def _end(component: Component, found: Found) -> Array:
+    end = component.trial.end
+    return jnp.where(jnp.isfinite(end), end, found.end)
+
+
+def _held(release: Array, end: Array) -> Array:
+    return jnp.where(release > end, release - end, 0)
+
+
+def _follow(component: Component, found: Found, ts: Array | None, slots: int, adjoint: Implicit) -> Course:
     trial, spikes = component.trial, found.times.shape[0]
-    end = jnp.where(jnp.isfinite(trial.end), trial.end, found.end)
+    end = _end(component, found)
     ts = None if ts is None else jnp.where(ts <= end, ts, end)
     moments = _in_order(_all_moments(component, found, slots, ts), end, spikes)
     shared = component.columns == 1
@@ -91,9 +130,8 @@ def follow(component: Component, found: Found, slots: int, ts: Array | None, adj
     start = (state, jnp.zeros_like(found.times, shape=spikes + 1))
     (state, record), seen = lax.scan(moment, start, moments)
     last = _advance(trial.membrane, state, end)
-    held = jnp.where(last.release > end, last.release - end, 0)
     times = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)
-    return Course(times, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, held))
+    return Course(times, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, _held(last.release, end)))
 
 
 def _time(trial: LayerTrial, state: State, record: Array, now: Any, adjoint: Implicit) -> Array:
