@@ -219,7 +219,7 @@ def _arriving(component: Component, pathway: Any, times: Array, index: Array, si
     """Arrivals by one pathway: `after` is the time since the spike number `since`, one column or one per synapse."""
     charges, events = pathway.connection.charges(index), times.shape[0]
     if component.columns == 1:
-        charges = pathway.place(charges, component.neurons, 0)
+        charges = pathway.place(charges, component.neurons, 0.0)
         return _moments(_ARRIVAL, times[:, 0], 0, since, after[:, 0], charges)
     shape = (events, pathway.connection.neurons)
     neuron = jnp.broadcast_to(pathway.first + jnp.arange(shape[1], dtype=jnp.int32), shape)

@@ -269,7 +269,7 @@ def _columns(component: Component, number: int, pathway: Pathway, times: Array, 
     if component.columns == 1:
         index = jnp.clip(index, 0, pathway.connection.sources - 1).astype(jnp.int32)
         return Arrivals(times, (number * _stride(component) + index)[:, None])
-    charges = pathway.place(pathway.connection.charges(index), component.neurons, 0)
+    charges = pathway.place(pathway.connection.charges(index), component.neurons, 0.0)
     return Arrivals(pathway.place(times, component.neurons, jnp.inf), charges)
 
 
@@ -281,7 +281,7 @@ def _charges(component: Component, payload: Array) -> Float[Array, "events neuro
     total = jnp.zeros((), component.trial.v.dtype)
     for own, pathway in enumerate(component.pathways):
         charges = pathway.connection.charges(jnp.minimum(index, pathway.connection.sources - 1))
-        total = total + pathway.place(jnp.where((number == own)[:, None], charges, 0), component.neurons, 0)
+        total = total + pathway.place(jnp.where((number == own)[:, None], charges, 0), component.neurons, 0.0)
     return total
 
 
