@@ -96,6 +96,14 @@ class Clock(NamedTuple):
     lost: Int[Array, "populations 3"]
 
 
+class Crossing(NamedTuple):
+    """Whether each neuron reaches its threshold in a chunk, when, and its synaptic current then."""
+
+    found: Bool[Array, " neurons"]
+    time: Float[Array, " neurons"]
+    current: Float[Array, " neurons"]
+
+
 class Arrivals(NamedTuple):
     """Events in columns of times, and what tells their charges: the charges, or which row of which pathway they are."""
 
@@ -153,7 +161,7 @@ def _turn(
     component: Component, bounds: Bounds, known: Arrivals, delay: Array, clock: Clock, log: Log
 ) -> tuple[Clock, Log]:
     """Find the next spike and all others until it may be heard, and go on to that moment."""
-    trial, active = component.trial, ~clock.done
+    trial, active, fired_before = component.trial, ~clock.done, log.fired
     flying, under_way = _under_way(component, bounds, clock, log)
     chunk, mine, limit = _next_arrivals(bounds, known, clock, flying)
     settled = clock.t + SETTLED * jnp.maximum(jnp.max(trial.membrane.tau_mem), jnp.max(trial.membrane.tau_syn))
@@ -172,32 +180,30 @@ def _turn(
     intervals, v_end, i_end = free_intervals(trial, t, clock.v, clock.i, times, charges)
     begin = jnp.minimum(jnp.maximum(clock.release, clock.t), limit)
     window = Window(begin, clock.v, clock.i, jnp.zeros_like(clock.v))
-    everybody = jnp.ones_like(clock.due)
-    found, time, current, window = _look(trial, intervals, window, everybody)
-    first = jnp.min(jnp.where(found, time, jnp.inf))
-    horizon = jnp.minimum(limit, first + delay)
-    # What rounding separates happens at once.
-    time = jnp.where(time <= first + 2 * jnp.finfo(time.dtype).eps * first, first, time)
-
-    def firing(found, time, log):
-        enough = jnp.any(log.fired > _per_neuron(component, bounds.max_spikes))
-        return active & found & (time <= horizon) & (time < component.trial.end) & ~enough
 
     def fire(carry):
-        found, time, current, window, release, log = carry
-        now = firing(found, time, log)
-        log = _written(log, now, time, bounds)
-        after = after_spike(trial, window, time, current)
+        """Look for the next spikes of those `needed`; whoever fires before the horizon, which the first spike sets."""
+        needed, at_first, horizon, crossing, window, release, log = carry
+        crossing, window = _look(trial, intervals, window, crossing, needed)
+        first = jnp.min(jnp.where(crossing.found, crossing.time, jnp.inf))
+        # What rounding separates happens at once.
+        together = at_first & (crossing.time <= first + 2 * jnp.finfo(first.dtype).eps * first)
+        crossing = crossing._replace(time=jnp.where(together, first, crossing.time))
+        horizon = jnp.where(at_first, jnp.minimum(limit, first + delay), horizon)
+        enough = jnp.any(log.fired > _per_neuron(component, bounds.max_spikes))
+        now = active & crossing.found & (crossing.time <= horizon) & (crossing.time < component.trial.end) & ~enough
+        after = after_spike(trial, window, crossing.time, crossing.current)
         window = Window(*(jnp.where(now, new, old) for new, old in zip(after, window, strict=True)))
         if trial.refractory is not None:
-            release = jnp.where(now, time + trial.refractory, release)
-        again, later, then, window = _look(trial, intervals, window, now)
-        found, time, current = jnp.where(now, again, found), jnp.where(now, later, time), jnp.where(now, then, current)
-        return found, time, current, window, release, log
+            release = jnp.where(now, crossing.time + trial.refractory, release)
+        log = _written(log, now, crossing.time, bounds)
+        return now, jnp.zeros_like(at_first), horizon, crossing, window, release, log
 
-    carry = found, time, current, window, clock.release, log
-    carry = lax.while_loop(lambda carry: anywhere(firing(carry[0], carry[1], carry[-1])), fire, carry)
-    found, time, _, window, release, log = carry
+    nothing = Crossing(jnp.zeros_like(clock.due), jnp.full_like(clock.v, jnp.inf), jnp.zeros_like(clock.v))
+    everybody = jnp.broadcast_to(active, clock.due.shape)
+    carry = everybody, active, limit, nothing, window, clock.release, log
+    carry = lax.while_loop(lambda carry: anywhere(carry[0]), fire, carry)
+    _, _, horizon, (found, time, _), window, release, log = carry
 
     v, i = _state_at(trial, intervals, horizon, limit, v_end, i_end)
     v = v - window.excess * trial.membrane.leak(jnp.maximum(horizon - window.begin, 0))
@@ -210,21 +216,24 @@ def _turn(
     oldest = clock.oldest + _arrived(flying, under_way, horizon)
     lost = _lost(component, bounds, log, oldest)
     ended = horizon >= component.trial.end
-    at_rest = silent & (first == jnp.inf) & ~jnp.any((release > horizon) & (release < jnp.inf))
+    at_rest = (
+        silent & ~jnp.any(found | (log.fired > fired_before)) & ~jnp.any((release > horizon) & (release < jnp.inf))
+    )
     done = clock.done | ended | jnp.any(lost > 0) | ((component.trial.end == jnp.inf) & at_rest) | ~(horizon >= clock.t)
     due = found & (time >= component.trial.end)
     new = Clock(horizon, v, i, release, oldest, counts, absorbed, due, done, lost)
     return jax.tree.map(lambda new, old: jnp.where(active, new, old), new, clock), log
 
 
-def _look(trial: LayerTrial, intervals: Intervals, window: Window, needed: Array) -> tuple[Array, Array, Array, Window]:
-    """Whether each neuron fires (again) in this chunk, when, and the current then; computed where `needed`."""
+def _look(
+    trial: LayerTrial, intervals: Intervals, window: Window, known: Crossing, needed: Array
+) -> tuple[Crossing, Window]:
+    """The next spike of those neurons that are `needed`; that of the others is `known`."""
     if trial.refractory is not None:
         window = released(trial, intervals, window)
     found, interval = next_crossing(trial, intervals, window)
-    found = found & needed
-    time, current = spike_in_interval(trial, intervals, window, interval, found)
-    return found, time, current, window
+    new = Crossing(found & needed, *spike_in_interval(trial, intervals, window, interval, found & needed))
+    return Crossing(*(jnp.where(needed, x, y) for x, y in zip(new, known, strict=True))), window
 
 
 def _state_at(
