@@ -30,15 +30,19 @@ class Exact(AbstractSolver):
 
     Populations whose input is known, the layers of a feed-forward network, are solved one after the other. A neuron
     depends on its input only, so all neurons of a population search for their next spike at the same time: the
-    sequential work is one pass per spike of a *neuron*, not one step per spike of the network.
+    sequential work is one pass per spike of a *neuron*, not one step per spike of the network. Populations that hear
+    themselves or each other are searched together in the same way, from one spike to the moment where it may be heard,
+    after the smallest delay; what fires at a moment does so before anything that arrives then. Their derivatives are
+    one pass over all spikes and arrivals. A search that has lost a spike stops there.
 
     max_spikes: most spikes per neuron and trial, one number or one per spiking population. Lost spikes are counted (up
         to 1000 per neuron) and by default an error.
     max_events: most spikes that a population hands on to others, one number, one per population that others listen to,
         or None for as many as its neurons could fire together. Sorting costs time, and most slots are empty: a bound
         somewhat above the largest number of spikes saves much of it. Lost spikes are counted as above.
-    max_in_flight: most events of a connection with delays that may be under way at the end of a trial. None: as many as
-        its source can hand on in one trial. Lost events are counted as above.
+    max_in_flight: most events of a connection with delays that may be under way at the end of a trial, and in recurrent
+        networks at any time (from the oldest one on). None: as many as its source can hand on in one trial; in large
+        recurrent networks a bound saves much of the time. Lost events are counted as above.
     chunk: input events that are searched together.
     """
 

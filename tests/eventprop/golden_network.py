@@ -10,7 +10,7 @@ _POST, _PRE = np.meshgrid(np.arange(5), np.arange(5), indexing="ij")
 WEIGHT = np.where(_POST == _PRE, 0.0, 0.9 * np.sin(1 + 3 * _PRE + 7 * _POST))  # [post, pre]
 DELAY = 1 + ((2 * _PRE + 3 * _POST) % 5) / 2
 INPUT_WEIGHT = 1.8 + 0.9 * np.sin(1 + 2 * np.arange(3)[None] + 5 * np.arange(5)[:, None])
-_CHANNELS = np.repeat(np.arange(3), 6)
+_CHANNELS = np.repeat(np.arange(3, dtype=np.int32), 6)
 _TIMES = 1 + 2.3 * _CHANNELS + 7.1 * np.tile(np.arange(6), 3)
 TIMES, INDEX = np.sort(_TIMES), _CHANNELS[np.argsort(_TIMES)]
 
