@@ -178,6 +178,34 @@ def _turn(
     trial = eqx.tree_at(lambda trial: trial.end, trial, limit)
     t = jnp.broadcast_to(clock.t, used.shape[1:])
     intervals, v_end, i_end = free_intervals(trial, t, clock.v, clock.i, times, charges)
+    horizon, crossing, window, release, log = _fire(component, bounds, trial, intervals, delay, clock, log)
+
+    v, i = _state_at(trial, intervals, horizon, limit, v_end, i_end)
+    v = v - window.excess * trial.membrane.leak(jnp.maximum(horizon - window.begin, 0))
+    v = jnp.where(window.begin > horizon, window.v, v)
+    # Whoever crosses later is below its threshold, whatever rounding says.
+    below = jnp.minimum(v, jnp.nextafter(trial.threshold, jnp.asarray(-jnp.inf, v.dtype)))
+    v = jnp.where(crossing.found & (crossing.time > horizon), below, v)
+
+    counts, absorbed = _read(clock, chunk, mine, used, horizon, crowded)
+    oldest = clock.oldest + _arrived(flying, under_way, horizon)
+    lost = _lost(component, bounds, log, oldest)
+    ended = horizon >= component.trial.end
+    held = (release > horizon) & (release < jnp.inf)
+    at_rest = silent & ~jnp.any(crossing.found | held | (log.fired > fired_before))
+    at_rest = at_rest & (component.trial.end == jnp.inf)
+    # Time that does not go on is not a number.
+    done = clock.done | ended | at_rest | jnp.any(lost > 0) | ~(horizon >= clock.t)
+    due = crossing.found & (crossing.time >= component.trial.end)
+    new = Clock(horizon, v, i, release, oldest, counts, absorbed, due, done, lost)
+    return jax.tree.map(lambda new, old: jnp.where(active, new, old), new, clock), log
+
+
+def _fire(
+    component: Component, bounds: Bounds, trial: LayerTrial, intervals: Intervals, delay: Array, clock: Clock, log: Log
+) -> tuple[Array, Crossing, Window, Array, Log]:
+    """Find all spikes of a chunk until the first of them may be heard: `horizon`, and what comes later."""
+    active, limit = ~clock.done, trial.end
     begin = jnp.minimum(jnp.maximum(clock.release, clock.t), limit)
     window = Window(begin, clock.v, clock.i, jnp.zeros_like(clock.v))
 
@@ -203,26 +231,7 @@ def _turn(
     everybody = jnp.broadcast_to(active, clock.due.shape)
     carry = everybody, active, limit, nothing, window, clock.release, log
     carry = lax.while_loop(lambda carry: anywhere(carry[0]), fire, carry)
-    _, _, horizon, (found, time, _), window, release, log = carry
-
-    v, i = _state_at(trial, intervals, horizon, limit, v_end, i_end)
-    v = v - window.excess * trial.membrane.leak(jnp.maximum(horizon - window.begin, 0))
-    v = jnp.where(window.begin > horizon, window.v, v)
-    # Whoever crosses later is below its threshold, whatever rounding says.
-    below = jnp.minimum(v, jnp.nextafter(trial.threshold, jnp.asarray(-jnp.inf, v.dtype)))
-    v = jnp.where(found & (time > horizon), below, v)
-
-    counts, absorbed = _read(clock, chunk, mine, used, horizon, crowded)
-    oldest = clock.oldest + _arrived(flying, under_way, horizon)
-    lost = _lost(component, bounds, log, oldest)
-    ended = horizon >= component.trial.end
-    at_rest = (
-        silent & ~jnp.any(found | (log.fired > fired_before)) & ~jnp.any((release > horizon) & (release < jnp.inf))
-    )
-    done = clock.done | ended | jnp.any(lost > 0) | ((component.trial.end == jnp.inf) & at_rest) | ~(horizon >= clock.t)
-    due = found & (time >= component.trial.end)
-    new = Clock(horizon, v, i, release, oldest, counts, absorbed, due, done, lost)
-    return jax.tree.map(lambda new, old: jnp.where(active, new, old), new, clock), log
+    return carry[2:]
 
 
 def _look(
