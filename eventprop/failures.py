@@ -77,7 +77,7 @@ class _LostSpikes(Sequence):
         cause, name = (
             ("one of its neurons fires more often", "max_spikes"),
             ("it fires more often", "max_events"),
-            ("at the end more of them are on their way to it", "max_in_flight"),
+            ("more of them are on their way to it", "max_in_flight"),
         )[bound]
         return (
             f"layer {layer} (counted from 0) lost {count} spike(s) of a trial: {cause} than the solver's `{name}` "

@@ -13,7 +13,7 @@ class RESULTS(eqx.Enumeration):
     successful = ""
     spikes_lost = (
         "A neuron fired more often than the solver's `max_spikes`, a layer more often than its `max_events`, or more "
-        "spikes were under way at the end than its `max_in_flight`; raise that bound."
+        "spikes were under way than its `max_in_flight`; raise that bound."
     )
     invalid_parameters = (
         "tau_mem, tau_syn and refractory of every neuron must be positive, and its reset must lie below the "

@@ -36,8 +36,11 @@ class Afferents(eqx.Module):
 
 def no_flight(connection: AbstractConnection, dtype: Any) -> InFlight | None:
     """Nothing under way; None where nothing ever is."""
-    if connection.delay is None:
-        return None
+    return None if connection.delay is None else no_events(connection, dtype)
+
+
+def no_events(connection: AbstractConnection, dtype: Any) -> InFlight:
+    """An empty list of events."""
     columns = connection.neurons if connection.per_synapse else 1
     return InFlight(jnp.zeros((0, columns), dtype), jnp.zeros(0, jnp.int32))
 

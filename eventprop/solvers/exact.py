@@ -10,9 +10,11 @@ from jaxtyping import Array, Float
 from eventprop.adjoint import Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron, ClosedForm
-from eventprop.solvers.afferents import InFlight, arrivals, gather, still_in_flight
+from eventprop.solvers.afferents import InFlight, arrivals, gather, no_events, still_in_flight
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
-from eventprop.solvers.layer import Solved, solve_layer
+from eventprop.solvers.component import Pathway
+from eventprop.solvers.layer import Solved, solve_layer, solve_recurrent
+from eventprop.solvers.recurrent import Bounds
 from eventprop.spikes import Spikes, SpikeTrains
 
 
@@ -28,15 +30,19 @@ class Exact(AbstractSolver):
 
     Populations whose input is known, the layers of a feed-forward network, are solved one after the other. A neuron
     depends on its input only, so all neurons of a population search for their next spike at the same time: the
-    sequential work is one pass per spike of a *neuron*, not one step per spike of the network.
+    sequential work is one pass per spike of a *neuron*, not one step per spike of the network. Populations that hear
+    themselves or each other are searched together in the same way, from one spike to the moment where it may be heard,
+    after the smallest delay; what fires at a moment does so before anything that arrives then. Their derivatives are
+    one pass over all spikes and arrivals. A search that has lost a spike stops there.
 
     max_spikes: most spikes per neuron and trial, one number or one per spiking population. Lost spikes are counted (up
         to 1000 per neuron) and by default an error.
     max_events: most spikes that a population hands on to others, one number, one per population that others listen to,
         or None for as many as its neurons could fire together. Sorting costs time, and most slots are empty: a bound
         somewhat above the largest number of spikes saves much of it. Lost spikes are counted as above.
-    max_in_flight: most events of a connection with delays that may be under way at the end of a trial. None: as many as
-        its source can hand on in one trial. Lost events are counted as above.
+    max_in_flight: most events of a connection with delays that may be under way at the end of a trial, and in recurrent
+        networks at any time (from the oldest one on). None: as many as its source can hand on in one trial; in large
+        recurrent networks a bound saves much of the time. Lost events are counted as above.
     chunk: input events that are searched together.
     """
 
@@ -70,37 +76,79 @@ class Exact(AbstractSolver):
         max_events = _per_population("max_events", self.max_events, heard)
         start = resting_state(network, t1.dtype) if state is None else state
         sent: dict[int | None, Spikes] = {None: spikes}
-        flights: list[InFlight | None] = list(start.in_flight)
         solved: list[Solved | None] = [None] * len(network.neurons)
         lost = jnp.zeros((len(solved), 3), jnp.int32)
         for component in network.components():
-            if network.is_recurrent(component):
-                raise ValueError("recurrent")
-            (number,) = component
-            neuron, into = _closed_form(network.neurons[number]), network.into(number)
-            arriving = [arrivals(p.connection, sent[p.source], start.in_flight[k], t1) for k, p in into]
-            found = solve_layer(
-                neuron.closed_form(t1.dtype),
-                neuron.coordinates(start.neurons[number]),
-                gather([p.connection for _, p in into], arriving),
-                t1,
-                max_spikes=max_spikes.get(number),
-                max_events=max_events.get(number),
-                chunk=self.chunk,
-                adjoint=adjoint,
-                ts=ts,
-                at_rest=state is None,
-            )
-            solved[number], counts = found, [found.lost, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)]
-            if number in heard and found.times is not None:
-                sent[number], counts[1] = SpikeTrains(found.times.T).merge(max_events[number], found.occupied)
-            for (k, p), events in zip(into, arriving, strict=True):
-                if p.connection.delay is not None:
-                    capacity = self.max_in_flight or sent[p.source].times.shape[0]
-                    flights[k], beyond = still_in_flight(events, t1, capacity)
-                    counts[2] += beyond
-            lost = lost.at[number].set(jnp.stack(counts))
+            solve = self._solve_recurrent if network.is_recurrent(component) else self._solve_alone
+            options = {"adjoint": adjoint, "ts": ts, "at_rest": state is None}
+            found, counts = solve(network, component, sent, start, t1, max_spikes, max_events, **options)
+            for number, one, count in zip(component, found, counts, strict=True):
+                solved[number], lost = one, lost.at[number].set(count)
+                if number in heard and one.times is not None:
+                    sent[number], beyond = SpikeTrains(one.times.T).merge(max_events[number], one.occupied)
+                    lost = lost.at[number, 1].max(beyond)
+        flights: list[InFlight | None] = []
+        for p, flight in zip(network.projections, start.in_flight, strict=True):
+            left = None
+            if p.connection.delay is not None:
+                capacity = self.max_in_flight or sent[p.source].times.shape[0]
+                left, beyond = still_in_flight(arrivals(p.connection, sent[p.source], flight, t1), t1, capacity)
+                lost = lost.at[p.target, 2].add(beyond)
+            flights.append(left)
         return _trajectory(network, solved, flights, lost)
+
+    def _solve_alone(
+        self, network, component, sent, start, t1, max_spikes, max_events, **options
+    ) -> tuple[tuple[Solved, ...], Array]:
+        """One population whose input is known."""
+        (number,) = component
+        neuron, into = _closed_form(network.neurons[number]), network.into(number)
+        found = solve_layer(
+            neuron.closed_form(t1.dtype),
+            neuron.coordinates(start.neurons[number]),
+            gather(
+                [p.connection for _, p in into],
+                [arrivals(p.connection, sent[p.source], start.in_flight[k], t1) for k, p in into],
+            ),
+            t1,
+            max_spikes=max_spikes.get(number),
+            max_events=max_events.get(number),
+            chunk=self.chunk,
+            **options,
+        )
+        return (found,), jnp.zeros((1, 3), jnp.int32).at[0, 0].set(found.lost)
+
+    def _solve_recurrent(
+        self, network, component, sent, start, t1, max_spikes, max_events, **options
+    ) -> tuple[tuple[Solved, ...], Array]:
+        """Populations that hear each other."""
+        neurons = [_closed_form(network.neurons[number]) for number in component]
+        sizes = [network.sizes[number] for number in component]
+        first = {number: sum(sizes[:k]) for k, number in enumerate(component)}
+        pathways = []
+        for number in component:
+            for k, p in network.into(number):
+                within = p.source in first
+                flight = start.in_flight[k]
+                if within:
+                    known = no_events(p.connection, t1.dtype)
+                    if flight is not None:
+                        known = InFlight(flight.times, flight.index.astype(jnp.int32))
+                else:
+                    known = arrivals(p.connection, sent[p.source], flight, t1)
+                pathways.append(Pathway(p.connection, known, first[p.source] if within else None, first[number]))
+        slots = tuple(max_spikes[number] for number in component)
+        most = [size * number for size, number in zip(sizes, slots, strict=True)]
+        events = tuple(min(max_events[k] or total, total) for k, total in zip(component, most, strict=True))
+        under_way = sum(min(self.max_in_flight or total, total) for total in events) + sum(sizes)
+        return solve_recurrent(
+            [neuron.closed_form(t1.dtype) for neuron in neurons],
+            [neuron.coordinates(start.neurons[k]) for k, neuron in zip(component, neurons, strict=True)],
+            pathways,
+            t1,
+            bounds=Bounds(slots, events, min(under_way, sum(events)), self.chunk),
+            **options,
+        )
 
 
 def _trajectory(network: AbstractNetwork, solved: list[Any], flights: list[InFlight | None], lost: Array) -> Trajectory:

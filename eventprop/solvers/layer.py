@@ -1,5 +1,6 @@
 """One population whose input is known: its spikes, its potentials at any time, and the state in which it ends."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from eventprop.adjoint import Implicit
 from eventprop.closed_form import LinearNeuron, expand
 from eventprop.solvers.afferents import Afferents
+from eventprop.solvers.component import Pathway, component_of
 from eventprop.solvers.implicit import (
     begin_potential,
     releases,
@@ -16,6 +18,8 @@ from eventprop.solvers.implicit import (
     state_in_window,
     windows,
 )
+from eventprop.solvers.moments import course
+from eventprop.solvers.recurrent import Bounds, find_spikes
 from eventprop.solvers.trial import LayerTrial, layer_trial, rounding
 from eventprop.spikes import Occupied
 
@@ -58,11 +62,38 @@ def solve_layer(
         lost = jnp.sum(jnp.maximum(fired - max_spikes, 0), dtype=jnp.int32)
     potentials = None if ts is None else _state_at(trial, times, ts)[0] + expand(neuron.bias, 2)
     v, i, held = (x[0] for x in _state_at(trial, times, trial.end[None]))
-    v = _at_threshold_if_due(trial, neuron, v + neuron.bias, due)
+    v = at_threshold_if_due(trial, neuron, v + neuron.bias, due)
     return Solved(None if max_spikes is None else times, occupied, potentials, (v, i, held), lost)
 
 
-def _at_threshold_if_due(trial: LayerTrial, neuron: LinearNeuron, v: Array, due: Array | None) -> Array:
+def solve_recurrent(
+    neurons: Sequence[LinearNeuron],
+    coordinates: Sequence[tuple[Array, Array, Array]],
+    pathways: Sequence[Pathway],
+    t1: Array,
+    *,
+    bounds: Bounds,
+    adjoint: Implicit,
+    ts: Array | None,
+    at_rest: bool,
+) -> tuple[tuple[Solved, ...], Int[Array, "populations 3"]]:
+    """The same for populations that hear each other, with all numbers of lost spikes."""
+    component, neuron = component_of(neurons, coordinates, pathways, t1, at_rest=at_rest)
+    found = find_spikes(component, bounds)
+    followed = course(component, found, ts, slots=bounds.slots, adjoint=adjoint)
+    empty = jnp.full_like(followed.times, jnp.inf, shape=component.neurons * bounds.slots)
+    times = empty.at[found.position].set(followed.times, mode="drop").reshape(component.neurons, bounds.slots).T
+    v, i, held = followed.coordinates
+    v = at_threshold_if_due(component.trial, neuron, v + neuron.bias, found.due)
+    ends = zip(*(component.split(x) for x in (v, i, held)), strict=True)
+    potentials = [None] * len(component.sizes)
+    if followed.potentials is not None:
+        potentials = component.split(followed.potentials + expand(neuron.bias, 2))
+    parts = zip(component.split(times), bounds.max_spikes, potentials, ends, found.lost[:, 0], strict=True)
+    return tuple(Solved(x[:most], None, seen, end, lost) for x, most, seen, end, lost in parts), found.lost
+
+
+def at_threshold_if_due(trial: LayerTrial, neuron: LinearNeuron, v: Array, due: Array | None) -> Array:
     """The next trial must see what this one has found: only who is due is at the threshold. Derivatives stay v's."""
     if due is None or neuron.threshold is None:
         return v

@@ -78,7 +78,7 @@ def search(
     size = times.shape[1]
     used = (jnp.max(jnp.sum(trial.present > 0, axis=0), initial=0) + size) // size
 
-    v, hold = _after_spike_at_start(trial)
+    v, hold = after_spike_at_start(trial)
     start = Progress(
         t=jnp.zeros_like(trial.end, shape=trial.times.shape[1:]),
         v=v,
@@ -106,7 +106,7 @@ def search(
     return _in_window(trial, progress)
 
 
-def _after_spike_at_start(trial: LayerTrial) -> tuple[Array, Array]:
+def after_spike_at_start(trial: LayerTrial) -> tuple[Array, Array]:
     """The potentials once those that are due have fired at 0, and when the refractory periods end."""
     if trial.due is None:
         return trial.v, trial.hold
@@ -139,45 +139,50 @@ def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
 
 def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array, alone: bool) -> Progress:
     """Move the layer past the events of one chunk. `alone`: there is no other chunk."""
-    intervals, v_end, i_end = _free_intervals(trial, progress, times, charges)
+    intervals, v_end, i_end = free_intervals(trial, progress.t, progress.v, progress.i, times, charges)
     last_slot = progress.times.shape[0] - 1
 
-    def next_crossing(window, record, fired, turn):
+    def look(window, record, fired, turn):
         if trial.refractory is not None:
-            window = _released(trial, intervals, window)
-        found, interval = _next_crossing(trial, intervals, window)
+            window = released(trial, intervals, window)
+        found, interval = next_crossing(trial, intervals, window)
         return found & (fired < last_slot + MOST_LOST), interval, window, record, fired, turn
 
     def fire(found, interval, window, record, fired, turn):
-        time, current = _spike(trial, intervals, window, interval, found)
+        time, current = spike_in_interval(trial, intervals, window, interval, found)
         # In the only chunk, all neurons that fire in a turn do so for the same time: one row, not a column for each.
         slot = jnp.minimum(turn if alone else fired, last_slot)
         record = tuple(_written(old, slot, found, new) for old, new in zip(record, (time, current), strict=True))
-        after = _after_spike(trial, window, time, current)
+        after = after_spike(trial, window, time, current)
         window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
         return window, record, fired + found, turn + 1
 
     window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
     if trial.refractory is None and trial.due is not None:  # a state from elsewhere may be held all the same
-        window = _released(trial, intervals, window)
-    carry = next_crossing(window, (progress.times, progress.currents), progress.fired, jnp.zeros((), jnp.int32))
+        window = released(trial, intervals, window)
+    carry = look(window, (progress.times, progress.currents), progress.fired, jnp.zeros((), jnp.int32))
     if trial.once:
         window, record, fired, _ = fire(*carry)
     else:
-        carry = lax.while_loop(lambda carry: anywhere(carry[0]), lambda carry: next_crossing(*fire(*carry)), carry)
+        carry = lax.while_loop(lambda carry: anywhere(carry[0]), lambda carry: look(*fire(*carry)), carry)
         _, _, window, record, fired, _ = carry
     free = v_end - window.excess * trial.membrane.leak(jnp.maximum(times[-1] - window.begin, 0))
     v = jnp.where(window.begin > times[-1], window.v, free)
     return Progress(times[-1], v, i_end, window.begin, fired, *record)
 
 
-def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges: Array):
-    """States without any spike of the layer in this chunk, and what decides about a crossing in each interval."""
+def free_intervals(
+    trial: LayerTrial, t: Array, v: Array, i: Array, times: Array, charges: Array
+) -> tuple[Intervals, Array, Array]:
+    """States without any spike of the layer in this chunk, and what decides about a crossing in each interval.
+
+    A chunk of events goes on from (v, i) at time t. The last two results are the state at its end.
+    """
     membrane = trial.membrane.align(2)
-    starts = jnp.concatenate([progress.t[None], times[:-1]])
+    starts = jnp.concatenate([t[None], times[:-1]])
     durations = times - starts
     propagators = membrane.propagator(durations)
-    (v, i), end = free_states(propagators, charges, progress.v, progress.i)
+    (v, i), end = free_states(propagators, charges, v, i)
     moments, margin = decisive_moment(membrane, expand(trial.threshold, 2), v, i, durations, *propagators[:2])
     decisive = jnp.minimum(starts + moments, times)
     # A potential that falls from the start on crosses nothing, nor does one between coincident events. No spike where
@@ -186,7 +191,7 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     return Intervals(starts, times, v, i, decisive, margin), *end
 
 
-def _next_crossing(
+def next_crossing(
     trial: LayerTrial, intervals: Intervals, window: Window
 ) -> tuple[Bool[Array, " neurons"], Int[Array, " neurons"]]:
     """Whether each neuron fires again in this chunk, and in which interval.
@@ -202,7 +207,7 @@ def _next_crossing(
     return interval < size, jnp.minimum(interval, size - 1)
 
 
-def _spike(
+def spike_in_interval(
     trial: LayerTrial, intervals: Intervals, window: Window, interval: Array, found: Array
 ) -> tuple[Array, Array]:
     """The time of the crossing in this interval, and the current then, of the neurons for which one was found."""
@@ -211,7 +216,7 @@ def _spike(
     free = (Lookup(x.reshape(-1), place) for x in (intervals.v, intervals.i, intervals.decisive))
     silent = jnp.full_like(window.v, jnp.inf), jnp.zeros_like(window.i)
     return _crossing(
-        found, silent, trial.membrane, trial.threshold, window, *_at_interval(interval, intervals.starts), *free
+        found, silent, trial.membrane, trial.threshold, window, *at_interval(interval, intervals.starts), *free
     )
 
 
@@ -253,7 +258,7 @@ def _written(record: Array, slot: Array, found: Array, values: Array) -> Array:
     return jnp.where(here, values[None], record)
 
 
-def _after_spike(trial: LayerTrial, window: Window, time: Array, current: Array) -> Window:
+def after_spike(trial: LayerTrial, window: Window, time: Array, current: Array) -> Window:
     """Where the next search begins: at the spike, or at the end of the refractory period."""
     reset = jnp.broadcast_to(trial.reset, time.shape)
     if trial.refractory is not None:
@@ -262,16 +267,16 @@ def _after_spike(trial: LayerTrial, window: Window, time: Array, current: Array)
     return Window(time, reset, current, excess)
 
 
-def _released(trial: LayerTrial, intervals: Intervals, window: Window) -> Window:
+def released(trial: LayerTrial, intervals: Intervals, window: Window) -> Window:
     """The current and the excess at the begin of the window, which may lie beyond the chunk."""
     last = intervals.starts.shape[0] - 1
     passed = jnp.sum(intervals.ends <= window.begin[None], axis=0, dtype=jnp.int32)
-    start, v, i = _at_interval(jnp.minimum(passed, last), intervals.starts, intervals.v, intervals.i)
+    start, v, i = at_interval(jnp.minimum(passed, last), intervals.starts, intervals.v, intervals.i)
     leak, decay, response = trial.membrane.propagator(jnp.maximum(window.begin - start, 0))
     return Window(window.begin, window.v, i * decay, v * leak + i * response - window.v)
 
 
-def _at_interval(interval: Array, *values: Array) -> tuple[Array, ...]:
+def at_interval(interval: Array, *values: Array) -> tuple[Array, ...]:
     """The values [intervals, columns] of each neuron's interval."""
     neurons = jnp.arange(interval.shape[0], dtype=jnp.int32)
     return tuple(x.at[interval, neurons if x.shape[1] > 1 else 0].get(mode="promise_in_bounds") for x in values)
