@@ -44,11 +44,11 @@ class Membrane(eqx.Module):
 
     def leak(self, t: Array) -> Array:
         """exp(-t / tau_mem): what is left of a membrane potential after `t`."""
-        return jnp.exp(-t / self.tau_mem)
+        return jnp.exp(-1 / self.tau_mem * t)
 
     def decay(self, t: Array) -> Array:
         """exp(-t / tau_syn): what is left of a synaptic current after `t`."""
-        return jnp.exp(-t / self.tau_syn)
+        return jnp.exp(-1 / self.tau_syn * t)
 
     def select(self, neuron: Int[Array, " selected"] | None) -> "Membrane":
         """Those of some neurons, in this order (None: all of them)."""
@@ -58,7 +58,7 @@ class Membrane(eqx.Module):
 
     def propagator(self, t: Array) -> tuple[Array, Array, Array]:
         """(leak, decay, response) after `t` >= 0: V goes to leak V + response I, and I to decay I."""
-        leak, decay = jnp.exp(-1 / self.tau_mem * t), jnp.exp(-1 / self.tau_syn * t)
+        leak, decay = self.leak(t), self.decay(t)
         return leak, decay, self.response(t, leak, decay)
 
     def response(self, t: Array, leak: Array, decay: Array) -> Array:

@@ -18,6 +18,10 @@ _TOGETHER = 2**17
 """Most states (event, neuron) of one trial that are kept for the backward pass; more are recomputed group by group."""
 
 
+_FEW = 8
+"""Up to so many events, or so many moments for a neuron, a sum over both is as linear, and quicker than a loop."""
+
+
 class Moments(NamedTuple):
     """Times [rows, columns], those of a column for one neuron (None: one column for each neuron)."""
 
@@ -38,6 +42,8 @@ def free_before(trial: LayerTrial, moments: Moments) -> FreeState:
 
     Events may have one column of times for the layer or one for each neuron.
     """
+    if _few(trial, moments):
+        return _by_sums(trial, moments)
     times, index, present = trial.times, trial.index, trial.present
     number = _events_before(times, moments)
     # Interval m lasts from event m - 1, or 0, to event m; the last one begins with the last event.
@@ -74,6 +80,46 @@ def free_before(trial: LayerTrial, moments: Moments) -> FreeState:
     return FreeState(leak * v + response * i, decay * i, number)
 
 
+def worth_all(trial: LayerTrial, rows: int, listed: int) -> bool:
+    """Whether `rows` moments of all neurons are computed as quickly as those listed, which have to be looked up."""
+    events = trial.times.shape[0]
+    return events <= _FEW and rows <= _FEW and rows * trial.neurons <= 8 * listed
+
+
+def _few(trial: LayerTrial, moments: Moments) -> bool:
+    events, (rows, columns) = trial.times.shape[0], moments.at.shape
+    # Those listed are as many as the spikes of the layer, and each stands for a neuron of its own.
+    few = rows <= _FEW if moments.neuron is None else events <= _FEW
+    return few and events * rows * columns <= _TOGETHER
+
+
+def _by_sums(trial: LayerTrial, moments: Moments) -> FreeState:
+    """`free_before` as a sum over the events, for each moment.
+
+    The longer axis comes last, where XLA's loops have their vector registers: events, or else neurons.
+    """
+    trial = trial if moments.neuron is None else trial.select(moments.neuron)
+    times, index, present = trial.times, trial.index, trial.present
+    charges = trial.charges(index) * present
+    last = times.shape[0] > moments.at.shape[1]
+    axis, membrane = (1 if last else 0), trial.membrane
+    if last:
+        times, charges = times.T, charges.T
+        membrane = jax.tree.map(lambda x: x[:, None] if x.ndim else x, membrane)
+
+    def sums(at):
+        at = jnp.expand_dims(at, axis)
+        before = times < at
+        _, decay, response = membrane.propagator(jnp.where(before, at - times, 0))
+        number = jnp.sum(before, axis=axis, dtype=jnp.int32)
+        return *(jnp.sum(jnp.where(before, x, 0) * charges, axis=axis) for x in (response, decay)), number
+
+    # Row by row: XLA's sum over rows, which the transpose of all at once has, takes ten times as long.
+    v, i, number = (jnp.stack(x) for x in zip(*(sums(at) for at in moments.at), strict=True))
+    leak, decay, response = trial.membrane.align(2).propagator(moments.at)
+    return FreeState(leak * trial.v[None] + response * trial.i[None] + v, decay * trial.i[None] + i, number)
+
+
 def _group(trial: LayerTrial, intervals: int, moments: int) -> int:
     """How many intervals go together.
 
@@ -89,10 +135,6 @@ def _events_before(times: Array, moments: Moments) -> Int[Array, "rows columns"]
     events = times.shape[0]
     times, at = lax.stop_gradient((times, moments.at))
     number = jnp.zeros_like(at, jnp.int32)
-    if events <= 8:
-        for row in times:
-            number += (row if row.shape[0] == 1 or moments.neuron is None else row[moments.neuron])[None] < at
-        return number
     largest = 1 << (events.bit_length() - 1)
 
     def halve(turn, number):

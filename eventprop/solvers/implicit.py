@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.adjoint import Implicit
 from eventprop.closed_form import expand
-from eventprop.solvers.free import FreeState, Moments, free_before
+from eventprop.solvers.free import FreeState, Moments, free_before, worth_all
 from eventprop.solvers.search import search
 from eventprop.solvers.trial import LayerTrial
 from eventprop.spikes import Occupied, occupied_slots
@@ -60,7 +60,7 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
     finite = jnp.isfinite(spikes.times)
     at = jnp.where(finite, spikes.times, trial.end)
     begin = windows(trial, at)
-    d_excess, d_current, i_begin = _at_fixed_times(trial, tangent, begin, at, spikes.occupied)
+    d_excess, d_current, i_begin, leak = _at_fixed_times(trial, tangent, begin, at, spikes.occupied)
 
     scale = expand(trial.threshold - trial.reset, 2)
     slope = (spikes.currents - expand(trial.threshold, 2)) / scale
@@ -72,7 +72,7 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
     if trial.refractory is None and trial.due is None:
         i_begin = jnp.concatenate([trial.i[None], spikes.currents[:-1]])
     rise = (i_begin - begin_potential(trial, max_spikes)) / membrane.tau_mem
-    coupling = jnp.where(finite, rise * membrane.leak(jnp.where(finite, at - begin, 0)) * per_slope, 0)
+    coupling = jnp.where(finite, rise * leak * per_slope, 0)
     d_refractory = jnp.zeros_like(trial.hold)
     if trial.refractory is not None:
         d_refractory = d_refractory + _or_zeros(tangent.refractory, trial.refractory)
@@ -88,52 +88,67 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
 
 def _at_fixed_times(
     trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array, occupied: Occupied | None
-) -> tuple[Array, Array, Array]:
-    """Changes of (v - threshold) and of the current at the spikes, and the current at the begin of their windows.
+) -> tuple[Array, Array, Array, Array]:
+    """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins.
 
-    The changes are those just before fixed times, for fixed begins.
+    Then the current at the begin of each window, and what is left at the spike of a potential then.
     """
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
 
     def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
         before_begin, before = _free_states(whole, begin, at, occupied)
-        v = _potential(whole, begin, begin_potential(whole, at.shape[0]), at, before_begin, before)
-        return (v - expand(whole.threshold, 2), before.i), before_begin.i
+        v, leak = _potential(whole, begin, begin_potential(whole, at.shape[0]), at, before_begin, before)
+        return (v - expand(whole.threshold, 2), before.i), (before_begin.i, leak)
 
     # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
-    _, (d_excess, d_current), i_begin = jax.jvp(excess_and_current, (perturbed,), (tangent,), has_aux=True)
-    return d_excess, d_current, i_begin
+    _, changes, others = jax.jvp(excess_and_current, (perturbed,), (tangent,), has_aux=True)
+    return *changes, *others
 
 
 def _free_states(trial: LayerTrial, begin: Array, at: Array, occupied: Occupied | None) -> tuple[FreeState, FreeState]:
     """Free states before the begins of the windows and before the spikes; where there is none, anything finite."""
-    slots = at.shape[0]
-    if trial.refractory is not None:
-        both = _in_slots(trial, jnp.concatenate([begin, at]), occupied, 2)
-        return FreeState(*(x[:slots] for x in both)), FreeState(*(x[slots:] for x in both))
+    slots, neurons = at.shape
+    row = neuron = None
+    if occupied is not None and not worth_all(trial, slots, occupied[0].size):
+        neuron = jnp.minimum(occupied[0] // slots, neurons - 1)
+        row = jnp.where(occupied[0] < at.size, occupied[0] % slots, 2 * slots)
+    if trial.refractory is not None and not trial.once:
+        both = jnp.concatenate([begin, at])
+        if row is not None:
+            row, neuron = jnp.concatenate([row, row + slots]), jnp.concatenate([neuron, neuron])
+        both = _at_places(trial, both, row, neuron)
+        return _rows(both, slice(slots)), _rows(both, slice(slots, None))
     # A window begins with the last spike, the first one when what held the neuron at 0 lets it go.
     if trial.due is None:  # which is at once
-        before = _in_slots(trial, at, occupied, 1)
+        before = _at_places(trial, at, row, neuron)
         first = FreeState(trial.v[None], trial.i[None], jnp.zeros_like(before.events[:1]))
     else:
-        both = _in_slots(trial, jnp.concatenate([begin[:1], at]), None, 1)
-        first, before = FreeState(*(x[:1] for x in both)), FreeState(*(x[1:] for x in both))
+        both = jnp.concatenate([begin[:1], at])
+        if row is not None:
+            everyone = jnp.arange(neurons, dtype=row.dtype)
+            row, neuron = jnp.concatenate([0 * everyone, row + 1]), jnp.concatenate([everyone, neuron])
+        both = _at_places(trial, both, row, neuron)
+        first, before = _rows(both, slice(1)), _rows(both, slice(1, None))
     return FreeState(*(jnp.concatenate([x, y[:-1]]) for x, y in zip(first, before, strict=True))), before
 
 
-def _in_slots(trial: LayerTrial, at: Array, occupied: Occupied | None, times: int) -> FreeState:
-    """Free states before the moments `at` [times * slots, neurons], at empty slots zero; most of a wide layer's are."""
-    if occupied is None:
+def _at_places(trial: LayerTrial, at: Array, row: Array | None, neuron: Array | None) -> FreeState:
+    """Free states before the moments `at` [rows, neurons]: at all places, or at these and zero elsewhere.
+
+    Each place is computed as if it were a neuron of its own; most slots of a wide layer are empty.
+    """
+    if row is None or neuron is None:
         return free_before(trial, Moments(at))
-    neurons, slots = trial.neurons, at.shape[0] // times
-    position = occupied[0]
-    neuron = jnp.minimum(position // slots, neurons - 1)
-    row = jnp.where(position < slots * neurons, position % slots, at.shape[0])
-    rows = jnp.stack([row + slots * n for n in range(times)])
-    moments = at.at[rows, neuron[None]].get(mode="fill", fill_value=0)
-    found = free_before(trial, Moments(moments, neuron))
-    return FreeState(*(jnp.zeros_like(x, shape=at.shape).at[rows, neuron[None]].set(x, mode="drop") for x in found))
+    place = row * at.shape[1] + neuron
+    moments = at.reshape(-1).at[place].get(mode="clip")
+    found = free_before(trial, Moments(moments[None], neuron))
+    spread = (jnp.zeros_like(x, shape=at.size).at[place].set(x[0], mode="drop") for x in found)
+    return FreeState(*(x.reshape(at.shape) for x in spread))
+
+
+def _rows(state: FreeState, rows: slice) -> FreeState:
+    return FreeState(*(x[rows] for x in state))
 
 
 def _linear_recurrence(factor: Array, term: Array) -> Array:
@@ -182,13 +197,15 @@ def state_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Array) 
     """
     both = free_before(trial, Moments(jnp.concatenate([begin, at])))
     before_begin, before = (FreeState(*x) for x in zip(*(jnp.split(x, 2) for x in both), strict=True))
-    return _potential(trial, begin, v_begin, at, before_begin, before), before.i
+    return _potential(trial, begin, v_begin, at, before_begin, before)[0], before.i
 
 
 def _potential(
     trial: LayerTrial, begin: Array, v_begin: Array, at: Array, before_begin: FreeState, before: FreeState
-) -> Array:
-    """v before the times `at`, from the free states then and at `begin`: the two differ by a decaying exponential.
+) -> tuple[Array, Array]:
+    """v before the times `at`, and what is left then of a potential at `begin`.
+
+    The true and the free potential differ by an exponential that decays from `begin` on.
 
     With no event since `begin` it is written without that difference, in which digits are lost if a neuron fires often.
     """
@@ -196,4 +213,4 @@ def _potential(
     leak, _, response = trial.membrane.align(2).propagator(elapsed)
     undisturbed = (before.events == before_begin.events) | (at < begin)
     moved = v_begin * leak + before_begin.i * response
-    return jnp.where(undisturbed, moved, before.v - leak * (before_begin.v - v_begin))
+    return jnp.where(undisturbed, moved, before.v - leak * (before_begin.v - v_begin)), leak
