@@ -53,3 +53,9 @@ from eventprop.solvers.exact import Exact as Exact
 from eventprop.spikes import Spikes as Spikes
 from eventprop.spikes import SpikeTrains as SpikeTrains
 from eventprop.spikes import bucket as bucket
+
+# Membrane potentials
+from eventprop.voltage import VoltagePath as VoltagePath
+from eventprop.voltage import voltage_integral as voltage_integral
+from eventprop.voltage import voltage_maximum as voltage_maximum
+from eventprop.voltage import voltage_path as voltage_path
