@@ -55,18 +55,18 @@ def test_integral_and_maximum_are_those_of_a_reference(x64, kind):
 
 
 def parameters(rng):
-    """Refractory hidden neurons reset to a value, with synaptic delays; integrators at equal time constants and others."""
+    """Refractory hidden neurons reset to a value; integrators, one with equal time constants, behind synaptic delays."""
     return {
         "times": np.sort(rng.uniform(0, 30, 8)),
         "in": rng.normal(2.0, 0.8, (4, 3)),
-        "in_delay": rng.uniform(0.2, 3, (4, 3)),
+        "in_delay": rng.uniform(0.2, 3, 3),
         "tau": rng.uniform(6, 20, (2, 4)),
         "refractory": rng.uniform(1, 4, 4),
         "reset": rng.uniform(-0.3, 0.2, 4),
         "threshold": rng.uniform(0.8, 1.2, 4),
         "bias": rng.uniform(-0.2, 0.4, 4),
         "out": rng.normal(0.5, 1.0, (2, 4)),
-        "out_delay": rng.uniform(0.2, 3, 4),
+        "out_delay": rng.uniform(0.2, 3, (2, 4)),
         "out_tau": np.array([[10.0, 12.0], [10.0, 4.0]]),
         "out_bias": rng.uniform(-0.1, 0.1, 2),
         "v": rng.uniform(-0.3, 0.5, 4),
@@ -86,7 +86,7 @@ def losses(x):
     )
     state = ep.NetworkState((ep.LIFState.free(x["v"], x["i"]), ep.LIState(x["out_v"], x["out_i"])))
     spikes, t1 = ep.Spikes(x["times"], jnp.arange(8) % 3), x["t1"]
-    solution = ep.simulate(network, spikes, t1, solver=ep.Exact(max_spikes=8), state=state, throw=False)
+    solution = ep.simulate(network, spikes, t1, solver=ep.Exact(max_spikes=16), state=state, throw=False)
     total = []
     for population, c in ((0, jnp.array([1.0, -0.5, 0.7, 1.3])), (1, jnp.array([1.0, -2.0]))):
         path = ep.voltage_path(network, spikes, solution, t1, population=population, state=state)
@@ -125,3 +125,161 @@ def test_derivatives_are_central_differences(x64):
     slopes = [central_differences(shifted, x, d[None], (1e-4, 1e-5))[:, 0] for x, d in zip(flat, 0.1 * tangents, strict=True)]
     error = np.min(np.abs(np.stack(slopes) - np.asarray(second)[:, None]), axis=1)
     assert np.all(error < 1e-5 * (np.abs(second) + 1e-2 * np.max(np.abs(second), axis=1, keepdims=True)))
+
+
+def one_membrane(tau_mem, tau_syn, t1, weights=(1.0,), times=(2.0,), bias=0.0, state=None):
+    """An integrator with one source; the path of its potential."""
+    network = ep.FeedForward([(ep.Dense(jnp.asarray(weights).reshape(1, -1)), ep.LI(tau_mem, tau_syn, bias))])
+    spikes = ep.Spikes(jnp.asarray(times), jnp.arange(len(times)))
+    solution = ep.simulate(network, spikes, t1, solver=ep.Exact(max_spikes=1), state=state)
+    return ep.voltage_path(network, spikes, solution, t1, state=state)
+
+
+@pytest.mark.parametrize(
+    "taus, peak, height", [((20.0, 5.0), 9.241962407465937, 0.15749013123685915), ((10.0, 10.0), 10.0, np.exp(-1))]
+)
+def test_one_postsynaptic_potential(precision, taus, peak, height):
+    """The charge w puts an area tau_syn w under V; its peak is at tau_mem tau_syn / (tau_mem - tau_syn) ln(tau_mem/tau_syn)."""
+    tolerance = 1e-5 if precision == np.float32 else 1e-12
+    whole = one_membrane(*taus, np.inf)
+    assert whole.maximum().dtype == precision
+    np.testing.assert_allclose(whole.integral(), taus[1], rtol=tolerance)
+    np.testing.assert_allclose(whole.maximum(), height, rtol=tolerance)
+    # An end before the peak is where V is largest; a negative weight leaves the maximum at 0.
+    early = one_membrane(*taus, 2.0 + 0.5 * peak)
+    np.testing.assert_array_equal(early.maximum() < height, True)
+    np.testing.assert_allclose(one_membrane(*taus, 60.0, (-1.0,)).maximum(), 0.0, atol=0)
+    np.testing.assert_allclose(one_membrane(*taus, 2.0 + 1.01 * peak).maximum(), height, rtol=tolerance)
+
+
+def test_derivatives_at_and_near_equal_time_constants(x64):
+    """alpha functions: max = w / e and int = tau w; d max/d tau_mem = -w/(2 e tau) by the limit of the double exponential."""
+
+    def both(tau_mem, tau_syn):
+        path = one_membrane(tau_mem, tau_syn, np.inf)
+        return jnp.stack([path.integral()[0], path.maximum()[0]])
+
+    jacobian = jax.jit(jax.jacrev(both, (0, 1)))
+    for difference in (0.0, 1e-9, -1e-9):
+        by_mem, by_syn = jacobian(10.0 + difference, 10.0)
+        np.testing.assert_allclose(by_mem, [0.0, -1 / (20 * np.e)], rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(by_syn, [1.0, 1 / (20 * np.e)], rtol=1e-8)
+    # max = r^(r / (1 - r)) with r = tau_mem / tau_syn = e^s: its logarithm is -s / (1 - e^-s) = -1 - s/2 - s^2/12.
+    curvature = jax.jit(jax.hessian(lambda s: jnp.log(both(10.0 * jnp.exp(s), 10.0)[1])))(0.0)
+    np.testing.assert_allclose(curvature, -1 / 6, rtol=1e-9)
+
+
+def test_degenerate_trials(precision):
+    """No spikes at all, zero weights, an input at 0 and one at t1, t1 = 0, infinite time with a bias."""
+    rtol = 1e-5 if precision == np.float32 else 1e-12
+    nothing = one_membrane(20.0, 5.0, 30.0, (1.0, 1.0), (np.inf, np.inf), bias=0.5)
+    expected = 0.5 * (30 - 20 * (1 - np.exp(-1.5)))
+    np.testing.assert_allclose(nothing.integral(), expected, rtol=rtol)
+    np.testing.assert_allclose(nothing.maximum(), 0.5 * (1 - np.exp(-1.5)), rtol=rtol)
+    zero = one_membrane(20.0, 5.0, 30.0, (0.0,))
+    assert zero.integral() == 0 and zero.maximum() == 0
+    # What arrives at t1 has no effect, and what arrives at 0 acts from the start.
+    at_ends = one_membrane(20.0, 5.0, 30.0, (1.0, 1.0), (0.0, 30.0))
+    response = (np.exp(-1.5) - np.exp(-6)) / 3
+    np.testing.assert_allclose(at_ends.integral(), 5 * (1 - np.exp(-6)) - 20 * response, rtol=rtol)
+    instant = one_membrane(20.0, 5.0, 0.0)
+    assert instant.integral() == 0 and instant.maximum() == 0
+    endless = one_membrane(20.0, 5.0, np.inf, bias=jnp.array([-0.1]))
+    assert endless.integral() == -np.inf
+    np.testing.assert_allclose(endless.maximum(), 0.1 * 0 + 0.0, atol=0.2)
+    with pytest.raises(Exception, match="finite t1"):
+        endless.integral_of(lambda v, t: v)
+
+
+def test_integral_follows_from_the_ends(x64):
+    """int V dt = bias t1 + tau_syn (sum w - I(t1)) - tau_mem (V(t1) + spikes x threshold), without any quadrature.
+
+    Two layers, inputs of which some come late; gradients too, since both sides are functions of the weights.
+    """
+    rng = np.random.default_rng(3)
+    first, second = jnp.asarray(rng.normal(2.0, 1.0, (4, 6))), jnp.asarray(rng.normal(0.6, 0.5, (3, 4)))
+    spikes = ep.Spikes(jnp.asarray(np.sort(rng.uniform(0, 70, 6))), jnp.asarray(rng.permutation(6)))
+
+    def run(weights):
+        network = ep.FeedForward([(ep.Dense(weights[0]), ep.LIF(20.0, 5.0)), (ep.Dense(weights[1]), ep.LI(10.0, 10.0, 0.3))])
+        return network, ep.simulate(network, spikes, 60.0, solver=ep.Exact(max_spikes=8))
+
+    def by_path(weights):
+        network, solution = run(weights)
+        totals = [ep.voltage_integral(network, spikes, solution, 60.0, population=k) for k in (0, 1)]
+        return jnp.sum(totals[0]) + jnp.sum(totals[1]), solution
+
+    def by_ends(weights):
+        _, solution = run(weights)
+        hidden, out = solution.state.neurons
+        counts = solution.spikes[0].count().astype(float)
+        charge = weights[0] @ jnp.zeros(6).at[spikes.index].add(spikes.times < 60.0)
+        total = 5.0 * (charge - hidden.i) - 20.0 * (hidden.v + counts)
+        readout = 0.3 * 60 + 10.0 * (weights[1] @ counts - out.i) - 10.0 * out.v
+        return jnp.sum(total) + jnp.sum(readout), solution
+
+    results = [jax.jit(jax.value_and_grad(f, has_aux=True))((first, second)) for f in (by_path, by_ends)]
+    (value, solution), gradient = results[0]
+    assert jnp.sum(solution.spikes[0].count()) > 4
+    np.testing.assert_allclose(value, results[1][0][0], rtol=1e-11)
+    for ours, other in zip(gradient, results[1][1], strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-8, atol=1e-8)
+
+
+def test_recorded_spikes_of_a_recurrent_network(x64):
+    """The integral over all neurons of the golden case with delays and refractory periods, int = 109.60747507289."""
+    spikes, trains = golden_spikes()
+    i, j = np.meshgrid(np.arange(5), np.arange(5), indexing="ij")
+    lateral = np.where(i == j, 0, 0.9 * np.sin(1 + 3 * i + 7 * j)).T
+    delay = (1 + ((2 * i + 3 * j) % 5) / 2).T
+    c, j = np.meshgrid(np.arange(3), np.arange(5), indexing="ij")
+    incoming = (1.8 + 0.9 * np.sin(1 + 2 * c + 5 * j)).T
+    neuron = ep.LIF(20.0, 5.0, reset=ep.ResetToValue(0.0), refractory=2.0)
+    network = ep.Recurrent([(ep.Dense(incoming), neuron, ep.Dense(lateral, delay))])
+    solution = ep.Solution((trains,), None, ep.NetworkState((neuron.init(5),)), {}, ep.RESULTS.successful)
+    total = ep.voltage_integral(network, spikes, solution, 60.0)
+    np.testing.assert_allclose(jnp.sum(total), 109.60747507289, rtol=1e-11)
+    np.testing.assert_allclose(ep.voltage_maximum(network, spikes, solution, 60.0), 1.0, rtol=1e-9)
+    # Fewer events than there are spikes: an error, not a wrong number.
+    with pytest.raises(Exception, match="more spikes than `max_events` = 25"):
+        ep.voltage_integral(network, spikes, solution, 60.0, max_events=25)
+    np.testing.assert_allclose(ep.voltage_integral(network, spikes, solution, 60.0, max_events=26), total, rtol=1e-12)
+
+
+def golden_spikes():
+    """Inputs, and the recorded spikes of five neurons."""
+    inputs = [1 + 2.3 * c + 7.1 * np.arange(6) for c in range(3)]
+    rows = """9.930265405903 18.567864123136 27.054301878253 35.286367683143 44.60929329847
+    10.568009031004 17.541978469493 24.13239505993 30.904641756801 37.901484718698 45.504881707523
+    11.225138146263 19.942121755474 28.224870215786 36.403098396929 44.87236340628
+    11.233711341664 19.329833459129 27.210490870187 34.803925666 42.361245259604
+    10.31035223241 19.067334061291 27.555009621012 35.95870563053 46.028647746477"""
+    times = np.full((5, 8), np.inf)
+    for row, text in zip(times, rows.splitlines(), strict=True):
+        values = np.array(text.split(), float)
+        row[: len(values)] = values
+    return ep.Spikes.from_trains(inputs), ep.SpikeTrains(jnp.asarray(times))
+
+
+def test_batches_and_bad_calls(precision):
+    """vmap over trials and weights equals one call each; what does not fit is named."""
+    rng = np.random.default_rng(2)
+    weights = jnp.asarray(rng.normal(1.0, 0.5, (3, 2, 4)), precision)
+    times = jnp.asarray(np.sort(rng.uniform(0, 20, (3, 4)), axis=1), precision)
+
+    def maxima(weight, times):
+        network = ep.FeedForward([(ep.Dense(weight), ep.LI(20, 5))])
+        spikes = ep.Spikes(times, jnp.arange(4))
+        solution = ep.simulate(network, spikes, 40, solver=ep.Exact(max_spikes=1))
+        return ep.voltage_maximum(network, spikes, solution, 40), (network, spikes, solution)
+
+    batch, _ = jax.jit(jax.vmap(maxima))(weights, times)
+    single, (network, spikes, solution) = maxima(weights[1], times[1])
+    np.testing.assert_allclose(batch[1], single, rtol=1e-6)
+    assert batch.shape == (3, 2) and batch.dtype == precision
+    with pytest.raises(ValueError, match=r"population must be from -1 to 0, but is 1"):
+        ep.voltage_maximum(network, spikes, solution, 40.0, population=1)
+    with pytest.raises(ValueError, match="one trial is wanted"):
+        ep.voltage_maximum(network, ep.Spikes(times, jnp.zeros((3, 4), int)), solution, 40.0)
+    with pytest.raises(ValueError, match="t1 must not be negative"):
+        ep.voltage_maximum(network, spikes, solution, -1.0)
