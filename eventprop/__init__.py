@@ -13,6 +13,13 @@ from eventprop.connections.conv import Conv as Conv
 from eventprop.connections.dense import Dense as Dense
 from eventprop.connections.sparse import Sparse as Sparse
 
+# Diagnostics
+from eventprop.diagnostics import BufferUse as BufferUse
+from eventprop.diagnostics import FlatSpike as FlatSpike
+from eventprop.diagnostics import GradientCheck as GradientCheck
+from eventprop.diagnostics import LeafCheck as LeafCheck
+from eventprop.diagnostics import check_gradients as check_gradients
+
 # Input
 from eventprop.encode import Latency as Latency
 from eventprop.encode import Poisson as Poisson

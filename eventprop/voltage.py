@@ -69,7 +69,9 @@ class VoltagePath(eqx.Module):
         first; where it is largest at an input or at 0, a kink, they are those of V at that event.
         """
         p = self.pieces
-        candidates = jnp.concatenate([p.v[:1], jnp.stack([top(p), p.potential(p.duration)], 1).reshape(-1, p.v.shape[1])])
+        candidates = jnp.concatenate(
+            [p.v[:1], jnp.stack([top(p), p.potential(p.duration)], 1).reshape(-1, p.v.shape[1])]
+        )
         first = jnp.argmax(candidates, axis=0)
         return jnp.take_along_axis(candidates, first[None], axis=0)[0] + self.bias
 

@@ -23,7 +23,9 @@ def of_reference(trajectory: reference.Trajectory, t1: float) -> tuple[float, fl
     for (start, v, i, held), end in zip(trajectory.pieces, edges[1:], strict=True):
         t = (end - start) * (NODES + 1) / 2
         grid = np.linspace(0, end - start, 2001)
-        values, fine = (np.full(x.shape, v) if held else reference.flow(trajectory.neuron, x, v, i)[0] for x in (t, grid))
+        values, fine = (
+            np.full(x.shape, v) if held else reference.flow(trajectory.neuron, x, v, i)[0] for x in (t, grid)
+        )
         weights = WEIGHTS * (end - start) / 2
         total += np.sum(weights * values)
         square += np.sum(weights * values**2 * np.sin(t + start))
@@ -81,9 +83,7 @@ def losses(x):
     """Each kind of loss, of both populations: [integrals, maxima, l_V], summed over neurons with some factors."""
     hidden = ep.LIF(*x["tau"], x["threshold"], ep.ResetToValue(x["reset"]), x["refractory"], x["bias"])
     out = ep.LI(*x["out_tau"], x["out_bias"])
-    network = ep.FeedForward(
-        [(ep.Dense(x["in"], x["in_delay"]), hidden), (ep.Dense(x["out"], x["out_delay"]), out)]
-    )
+    network = ep.FeedForward([(ep.Dense(x["in"], x["in_delay"]), hidden), (ep.Dense(x["out"], x["out_delay"]), out)])
     state = ep.NetworkState((ep.LIFState.free(x["v"], x["i"]), ep.LIState(x["out_v"], x["out_i"])))
     spikes, t1 = ep.Spikes(x["times"], jnp.arange(8) % 3), x["t1"]
     solution = ep.simulate(network, spikes, t1, solver=ep.Exact(max_spikes=16), state=state, throw=False)
@@ -95,13 +95,19 @@ def losses(x):
     return jnp.where(solution.result == ep.RESULTS.successful, jnp.stack(total).ravel(), jnp.nan)
 
 
-def test_derivatives_are_central_differences(x64):
-    """Of first order in reverse and forward mode, of second order by differences of the gradient; four networks."""
+def problem():
+    """Four networks as flat vectors, directions to differentiate along, and the losses of one vector."""
     rng = np.random.default_rng(11)
     trials = [parameters(rng) for _ in range(4)]
     _, unravel = ravel_pytree(trials[0])
     flat = np.stack([ravel_pytree(trial)[0] for trial in trials])
-    function = lambda x: losses(unravel(x))  # noqa: E731
+    return flat, rng.normal(size=flat.shape), lambda x: losses(unravel(x))
+
+
+@pytest.mark.slow
+def test_derivatives_are_central_differences(x64):
+    """In reverse and forward mode, with respect to everything; four networks."""
+    flat, tangents, function = problem()
     values = jax.jit(jax.vmap(function))
     reverse = np.asarray(jax.jit(jax.vmap(jax.jacrev(function)))(flat))
     directions = np.eye(flat.shape[1])
@@ -114,15 +120,21 @@ def test_derivatives_are_central_differences(x64):
     # Times, weights, delays, time constants, ... all act on all kinds of losses.
     assert np.mean(np.abs(reverse) > 1e-9) > 0.6
 
-    tangents = rng.normal(size=flat.shape)
     forward = jax.jit(jax.vmap(lambda x, d: jax.jvp(function, (x,), (d,))[1]))(flat, tangents)
     np.testing.assert_allclose(forward, np.einsum("clp,cp->cl", reverse, tangents), rtol=1e-9, atol=1e-9)
 
+
+@pytest.mark.slow
+def test_second_derivatives_are_differences_of_the_gradient(x64):
+    """Of all kinds of losses together, along one direction per network."""
+    flat, tangents, function = problem()
     costs = jnp.array([1.0, -1.0, 0.5, 0.3, 2.0, -0.7])
     gradient = jax.grad(lambda x: costs @ function(x))
     second = jax.jit(jax.vmap(lambda x, d: jax.jvp(gradient, (x,), (d,))[1]))(flat, 0.1 * tangents)
     shifted = jax.jit(jax.vmap(gradient))
-    slopes = [central_differences(shifted, x, d[None], (1e-4, 1e-5))[:, 0] for x, d in zip(flat, 0.1 * tangents, strict=True)]
+    slopes = [
+        central_differences(shifted, x, d[None], (1e-4, 1e-5))[:, 0] for x, d in zip(flat, 0.1 * tangents, strict=True)
+    ]
     error = np.min(np.abs(np.stack(slopes) - np.asarray(second)[:, None]), axis=1)
     assert np.all(error < 1e-5 * (np.abs(second) + 1e-2 * np.max(np.abs(second), axis=1, keepdims=True)))
 
@@ -201,7 +213,9 @@ def test_integral_follows_from_the_ends(x64):
     spikes = ep.Spikes(jnp.asarray(np.sort(rng.uniform(0, 70, 6))), jnp.asarray(rng.permutation(6)))
 
     def run(weights):
-        network = ep.FeedForward([(ep.Dense(weights[0]), ep.LIF(20.0, 5.0)), (ep.Dense(weights[1]), ep.LI(10.0, 10.0, 0.3))])
+        network = ep.FeedForward(
+            [(ep.Dense(weights[0]), ep.LIF(20.0, 5.0)), (ep.Dense(weights[1]), ep.LI(10.0, 10.0, 0.3))]
+        )
         return network, ep.simulate(network, spikes, 60.0, solver=ep.Exact(max_spikes=8))
 
     def by_path(weights):
