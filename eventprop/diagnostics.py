@@ -50,7 +50,7 @@ class FlatSpike(NamedTuple):
 
 
 class BufferUse(NamedTuple):
-    """How much room the spikes of a population took: per neuron of `max_spikes`, together of `max_events` (None: no bound)."""
+    """How much room spikes took: those of a neuron of `max_spikes`, all together of `max_events` (None: no bound)."""
 
     population: int
     spikes: int
@@ -126,16 +126,19 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare the gradient of a loss with central differences, leaf by leaf, and look for what makes them differ.
 
-        check_gradients(network, spikes, t1, lambda network, spikes, solution: jnp.sum(solution.spikes[-1].first()), solver=...)
+        def loss(network, spikes, solution):
+            return jnp.sum(solution.spikes[-1].first())
+
+        check_gradients(network, spikes, t1, loss, solver=Exact(max_spikes=8))
 
     Prints (unless `show=False`) and returns a table with every array of the network and the input times: the component
     that deviates most among `components` of the leaf (those with the largest gradients, and others spread over it), its
     derivative both ways, and the deviation relative to the larger one, or to a thousandth of the largest of the leaf
-    where both are small. Each component takes the best of three steps. Below: spikes whose slope is less than `flat`, in
-    thresholds per membrane time constant, silent neurons, and how much of the solver's bounds is used.
+    where both are small. Each component takes the best of three steps. Below: spikes whose slope is less than `flat`,
+    in thresholds per membrane time constant, silent neurons, and how much of the solver's bounds is used.
 
-    A deviation without a fault in any gradient: a spike appears, vanishes or changes places within a step. Then the loss
-    jumps, and a spike near tangency is often to blame.
+    A deviation without a fault in any gradient: a spike appears, vanishes or changes places within a step. Then the
+    loss jumps, and a spike near tangency is often to blame.
 
     **Arguments**
 

@@ -1,8 +1,8 @@
 """Losses on first spike times and membrane potentials: one trial each, `jax.vmap` for a batch.
 
 None is on spike counts. A count is piecewise constant, so its exact derivative is 0 wherever it has one, and no loss on
-counts teaches anything by exact gradients; nothing here puts another function's derivative in its place. Counts serve for
-predictions, and for `spike_count_regulariser`, which says openly that it is a rule and no gradient.
+counts teaches anything by exact gradients; nothing here puts another function's derivative in its place. Counts serve
+for predictions, and for `spike_count_regulariser`, which says openly that it is a rule and no gradient.
 """
 
 from collections.abc import Sequence
@@ -106,11 +106,11 @@ def voltage_cross_entropy(
     The prediction is `jnp.argmax(voltages)`. A label that does not exist makes the loss NaN. Raises `ValueError` for
     other shapes.
     """
-    voltages, label = as_float("voltages", voltages), _label(label)
-    if jnp.ndim(voltages) != 1 or jnp.size(voltages) == 0:
-        shape = jnp.shape(voltages)
+    values: Any = as_float("voltages", voltages)
+    if jnp.ndim(values) != 1 or jnp.size(values) == 0:
+        shape = jnp.shape(values)
         raise ValueError(f"voltages must be those of one trial, [classes], got shape {shape}; use jax.vmap")
-    return jax.nn.logsumexp(voltages - voltages.at[label].get(mode="fill", fill_value=jnp.nan))
+    return jax.nn.logsumexp(values - values.at[_label(label)].get(mode="fill", fill_value=jnp.nan))
 
 
 def spike_count_prediction(counts: Int[Array | np.ndarray, " classes"]) -> Int[Array, ""]:
@@ -142,7 +142,7 @@ def moments(weight: Float[Array, "neurons sources"], raster: Real[Array, "time s
 def moment_regulariser(
     weight: Float[Array, "neurons sources"], raster: Real[Array, "time sources"], *, variance: AnyScalar = 1.0
 ) -> Float[Array, ""]:
-    """R = sum_i m_1,i^2 + (m_2,i - variance)^2 + m_3,i^2 of the `moments`: an unbiased, symmetric drive of that variance.
+    """R = sum_i m_1,i^2 + (m_2,i - variance)^2 + m_3,i^2 of the `moments`: a drive of that variance, unbiased, symmetric.
 
     A term of the loss, differentiable in the weights, that reaches silent neurons too: they need input, not spikes.
     """

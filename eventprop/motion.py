@@ -1,7 +1,7 @@
 """The free motion of a population between events, rebuilt from the events: one scan, linear in their number.
 
-Nothing is searched here: when inputs arrive and when neurons spike is known. Everything is plain differentiable code, so
-derivatives of any order hold in forward and reverse mode, and those with respect to spike times are the jumps of the
+Nothing is searched here: when inputs arrive and when neurons spike is known. Everything is plain differentiable code,
+so derivatives of any order hold in forward and reverse mode, and those with respect to spike times are the jumps of the
 paper's Table 2.
 """
 

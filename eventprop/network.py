@@ -12,11 +12,14 @@ from eventprop.neurons.base import AbstractNeuron
 
 
 class Projection(eqx.Module):
-    """The synapses from one population to another; `source` None: from the input of the network."""
+    """The synapses from one population to another; `source` None: from the input of the network.
+
+    connection: an `AbstractConnection`, or what a mask put in its place.
+    """
 
     source: int | None = eqx.field(static=True)
     target: int = eqx.field(static=True)
-    connection: AbstractConnection
+    connection: Any
 
 
 class AbstractNetwork(eqx.Module):
@@ -98,15 +101,16 @@ class FeedForward(AbstractNetwork):
 
     @property
     def neurons(self) -> tuple[AbstractNeuron, ...]:
-        """One population per layer."""
-        return tuple(neuron for _, neuron in self.layers)
+        """One population per layer (None for a layer that a mask took away)."""
+        return tuple(layer[1] if isinstance(layer, tuple) else None for layer in self.layers)
 
     @property
     def projections(self) -> tuple[Projection, ...]:
         """Each layer's connection, from the layer before."""
         return tuple(
-            Projection(number - 1 if number else None, number, connection)
-            for number, (connection, _) in enumerate(self.layers)
+            Projection(number - 1 if number else None, number, layer[0])
+            for number, layer in enumerate(self.layers)
+            if isinstance(layer, tuple)
         )
 
 
@@ -126,14 +130,16 @@ class Recurrent(AbstractNetwork):
 
     @property
     def neurons(self) -> tuple[AbstractNeuron, ...]:
-        """One population per layer."""
-        return tuple(layer[1] for layer in self.layers)
+        """One population per layer (None for a layer that a mask took away)."""
+        return tuple(layer[1] if isinstance(layer, tuple) else None for layer in self.layers)
 
     @property
     def projections(self) -> tuple[Projection, ...]:
         """Layer by layer, the connection from below and then the lateral one."""
         found = []
         for number, layer in enumerate(self.layers):
+            if not isinstance(layer, tuple):
+                continue
             found.append(Projection(number - 1 if number else None, number, layer[0]))
             found += [Projection(number, number, lateral) for lateral in layer[2:]]
         return tuple(found)

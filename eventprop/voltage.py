@@ -63,7 +63,7 @@ class VoltagePath(eqx.Module):
         return jnp.sum(jax.vmap(at)(fractions, weights), axis=0)
 
     def maximum(self) -> Float[Array, " neurons"]:
-        """The largest V in [0, t1] of each neuron, in closed form: at an event, at the end or where V' = 0 (I + bias = V).
+        """The largest V in [0, t1] of each neuron, in closed form: at an event, the end, or where V' = 0 (I + bias = V).
 
         A neuron that spikes has its threshold. Where V is largest at several moments, derivatives are those of the
         first; where it is largest at an input or at 0, a kink, they are those of V at that event.
@@ -89,7 +89,7 @@ def voltage_path(
     state: NetworkState | None = None,
     max_events: int | None = None,
 ) -> VoltagePath:
-    """Membrane potentials of one population as functions of time, for the l_V(V, t) of Wunderlich & Pehle (2021), Eq. 1.
+    """Membrane potentials of a population as functions of time, for the l_V(V, t) of Wunderlich & Pehle (2021), Eq. 1.
 
         solution = simulate(network, spikes, t1, solver=...)
         maxima = voltage_maximum(network, spikes, solution, t1)          # or voltage_integral, or voltage_path(...)

@@ -92,7 +92,7 @@ class Conv(AbstractConnection):
         dimensions, kernel = len(self.size), synapses.shape[2:]
         tap, inside = [], jnp.ones((index.shape[0], *(1,) * (dimensions + 1)), bool)
         for axis, (x, outputs, taps) in enumerate(zip(place, self.output_size, kernel, strict=True)):
-            k = (x + self.padding)[:, None] - self.stride * jnp.arange(outputs)
+            k = (x + self.padding)[:, None] - self.stride * jnp.arange(outputs)[None]
             k = jnp.expand_dims(k, [1, *(2 + other for other in range(dimensions) if other != axis)])
             inside &= (k >= 0) & (k < taps)
             tap.append(jnp.clip(k, 0, taps - 1))

@@ -1,11 +1,10 @@
-"""The table of gradients beside differences: right ones pass, a wrong one is named, and so is what makes them differ."""
+"""The table of gradients beside differences: right ones pass, wrong ones are named, and so is what makes them differ."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import eventprop as ep
 

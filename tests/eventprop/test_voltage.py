@@ -57,7 +57,7 @@ def test_integral_and_maximum_are_those_of_a_reference(x64, kind):
 
 
 def parameters(rng):
-    """Refractory hidden neurons reset to a value; integrators, one with equal time constants, behind synaptic delays."""
+    """Refractory neurons reset to a value; integrators, one with equal time constants, behind synaptic delays."""
     return {
         "times": np.sort(rng.uniform(0, 30, 8)),
         "in": rng.normal(2.0, 0.8, (4, 3)),
@@ -151,7 +151,7 @@ def one_membrane(tau_mem, tau_syn, t1, weights=(1.0,), times=(2.0,), bias=0.0, s
     "taus, peak, height", [((20.0, 5.0), 9.241962407465937, 0.15749013123685915), ((10.0, 10.0), 10.0, np.exp(-1))]
 )
 def test_one_postsynaptic_potential(precision, taus, peak, height):
-    """The charge w puts an area tau_syn w under V; its peak is at tau_mem tau_syn / (tau_mem - tau_syn) ln(tau_mem/tau_syn)."""
+    """The charge w puts an area tau_syn w under V, with a peak at ln(tau_mem / tau_syn) / (1/tau_syn - 1/tau_mem)."""
     tolerance = 1e-5 if precision == np.float32 else 1e-12
     whole = one_membrane(*taus, np.inf)
     assert whole.maximum().dtype == precision
@@ -165,7 +165,7 @@ def test_one_postsynaptic_potential(precision, taus, peak, height):
 
 
 def test_derivatives_at_and_near_equal_time_constants(x64):
-    """alpha functions: max = w / e and int = tau w; d max/d tau_mem = -w/(2 e tau) by the limit of the double exponential."""
+    """alpha functions: max = w / e and int = tau w; d max/d tau_mem = -w/(2 e tau), the double exponential's limit."""
 
     def both(tau_mem, tau_syn):
         path = one_membrane(tau_mem, tau_syn, np.inf)
@@ -198,7 +198,7 @@ def test_degenerate_trials(precision):
     assert instant.integral() == 0 and instant.maximum() == 0
     endless = one_membrane(20.0, 5.0, np.inf, bias=jnp.array([-0.1]))
     assert endless.integral() == -np.inf
-    np.testing.assert_allclose(endless.maximum(), 0.1 * 0 + 0.0, atol=0.2)
+    assert 0 < endless.maximum() < 0.1
     with pytest.raises(Exception, match="finite t1"):
         endless.integral_of(lambda v, t: v)
 
