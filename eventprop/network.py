@@ -102,7 +102,7 @@ class FeedForward(AbstractNetwork):
     @property
     def neurons(self) -> tuple[AbstractNeuron, ...]:
         """One population per layer (None for a layer that a mask took away)."""
-        return tuple(layer[1] if isinstance(layer, tuple) else None for layer in self.layers)
+        return tuple(layer[1] if _is_whole(layer) else None for layer in self.layers)
 
     @property
     def projections(self) -> tuple[Projection, ...]:
@@ -110,7 +110,7 @@ class FeedForward(AbstractNetwork):
         return tuple(
             Projection(number - 1 if number else None, number, layer[0])
             for number, layer in enumerate(self.layers)
-            if isinstance(layer, tuple)
+            if _is_whole(layer)
         )
 
 
@@ -131,14 +131,14 @@ class Recurrent(AbstractNetwork):
     @property
     def neurons(self) -> tuple[AbstractNeuron, ...]:
         """One population per layer (None for a layer that a mask took away)."""
-        return tuple(layer[1] if isinstance(layer, tuple) else None for layer in self.layers)
+        return tuple(layer[1] if _is_whole(layer) else None for layer in self.layers)
 
     @property
     def projections(self) -> tuple[Projection, ...]:
         """Layer by layer, the connection from below and then the lateral one."""
         found = []
         for number, layer in enumerate(self.layers):
-            if not isinstance(layer, tuple):
+            if not _is_whole(layer):
                 continue
             found.append(Projection(number - 1 if number else None, number, layer[0]))
             found += [Projection(number, number, lateral) for lateral in layer[2:]]
@@ -189,6 +189,11 @@ def _projection(number: int, given: Sequence[Any]) -> Projection:
     if len(given) != 3 or not isinstance(given[2], AbstractConnection):
         raise ValueError(f"projection {number} must be (source, target, connection), but is {given!r}.")
     return Projection(*given)
+
+
+def _is_whole(layer: Any) -> bool:
+    """Whether a layer is there: masks (`optax.masked`) put other things in its place."""
+    return isinstance(layer, tuple) and len(layer) > 1
 
 
 def _layer(number: int, layer: Any, most: int) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Remedies for silent neurons. The exact gradient is blind to spikes that do not exist, so it cannot bring them back.
 
-Each remedy is an optax transformation that acts on weights. Its signal, an extra argument of `update`, is a sequence with
-one entry per layer; None leaves that layer alone.
+Each remedy is an optax transformation that acts on weights. Its signal, an extra argument of `update`, is a sequence
+with one entry per layer; None leaves that layer alone.
 
     optimiser = optax.chain(spike_count_regulariser(1e-3, low=(0.5, 1.0), high=(4.0, 2.0)),
                             optax.adam(1e-3),
@@ -9,10 +9,10 @@ one entry per layer; None leaves that layer alone.
     updates, state = optimiser.update(gradients, state, counts=counts, silent=silent)
 
 In a network, of any topology, the layers are its populations by their numbers, and the weights of a layer those of all
-projections onto it. Of any other pytree, e.g. a tuple of weights, they are the matrices in the order of the leaves; where
-one is None or `optax.MaskedNode()`, a frozen one. A frozen layer, none of whose weights has an update
-(`equinox.partition`, `optax.masked`), keeps its entry, and is passed over; of a layer with several projections, those that
-have updates are acted on. Delays and the parameters of neurons are left alone.
+projections onto it. Of any other pytree, e.g. a tuple of weights, they are the matrices in the order of the leaves;
+where one is None or `optax.MaskedNode()`, a frozen one. A frozen layer, none of whose weights has an update
+(`equinox.partition`, `optax.masked`), keeps its entry, and is passed over; of a layer with several projections, those
+that have updates are acted on. Delays and the parameters of neurons are left alone.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ def spike_count_regulariser(
         dE/dw_ji += strength ( max(count_j - high, 0) - max(low - count_j, 0) )       for every synapse i -> j
 
     So a neuron that fires too rarely gets stronger synapses, one that fires too often weaker ones. No derivative of the
-    count is meant: it is piecewise constant. A weight that is shared by several synapses (`Conv`) gets the sum of theirs.
+    count is meant: it is piecewise constant. A weight that several synapses share (`Conv`) gets the sum of theirs.
     `Sparse` needs its targets: where the updates are a filtered tree, pass the whole network as `params`.
 
     `update` takes the signal `counts`: for each layer each neuron's mean spike count over the minibatch, [neurons],

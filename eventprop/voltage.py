@@ -63,7 +63,7 @@ class VoltagePath(eqx.Module):
         return jnp.sum(jax.vmap(at)(fractions, weights), axis=0)
 
     def maximum(self) -> Float[Array, " neurons"]:
-        """The largest V in [0, t1] of each neuron, in closed form: at an event, the end, or where V' = 0 (I + bias = V).
+        """The largest V in [0, t1] of each neuron, in closed form: at an event, at the end, or where I + bias = V.
 
         A neuron that spikes has its threshold. Where V is largest at several moments, derivatives are those of the
         first; where it is largest at an input or at 0, a kink, they are those of V at that event.

@@ -1,4 +1,4 @@
-"""The table of gradients beside differences: right ones pass, wrong ones are named, and so is what makes them differ."""
+"""The table of gradients beside differences: right ones pass, wrong ones are named, and so is what to blame."""
 
 from typing import Any
 

@@ -50,7 +50,7 @@ def test_it_is_masked_and_names_what_it_needs(x64):
 
 
 def test_a_delay_is_learned_and_stops_at_zero(x64):
-    """A neuron that shall fire before it can: its delay shrinks to 0, and from there another target takes it back up."""
+    """A neuron that shall fire before it can: its delay shrinks to 0, and another target takes it back up."""
     spikes = ep.Spikes.from_events([2.0], [0])
 
     def error(model, target):

@@ -207,7 +207,7 @@ def test_all_projections_onto_a_population_are_acted_on(build):
 
 @pytest.mark.parametrize("build", [recurrent, general])
 def test_masks_over_a_network_of_any_topology(build):
-    """One projection frozen: its fellow is acted on. All of a population: it keeps its entry, and nobody waits for it."""
+    """One projection frozen: its fellow is acted on. All of a population: it keeps its entry, nobody waits for it."""
     whole = eqx.filter(build(), eqx.is_inexact_array)
     onto_first = [number for number, p in enumerate(whole.projections) if p.target == 0]
 
@@ -252,7 +252,7 @@ def test_homeostasis_of_sparse_and_shared_synapses(x64):
         drive = np.maximum(np.asarray(counts) - 3, 0) - np.maximum(2 - np.asarray(counts), 0)
         filtered = eqx.filter(whole, eqx.is_inexact_array)
         new, _ = remedy.update(filtered, optax.EmptyState(), whole, counts=(counts,))
-        back = jax.vjp(lambda w: connection.spread(w, jnp.arange(connection.sources)), connection.weight)[1]  # noqa: B023
+        back = jax.vjp(lambda w: connection.spread(w, jnp.arange(connection.sources)), connection.weight)[1]
         (expected,) = back(jnp.broadcast_to(drive, (connection.sources, connection.neurons)))
         np.testing.assert_allclose(new.layers[0][0].weight, expected, rtol=1e-12)
         if connection is sparse:
