@@ -142,7 +142,7 @@ def moments(weight: Float[Array, "neurons sources"], raster: Real[Array, "time s
 def moment_regulariser(
     weight: Float[Array, "neurons sources"], raster: Real[Array, "time sources"], *, variance: AnyScalar = 1.0
 ) -> Float[Array, ""]:
-    """R = sum_i m_1,i^2 + (m_2,i - variance)^2 + m_3,i^2 of the `moments`: drive of that variance, without bias or skew.
+    """R = sum_i m_1,i^2 + (m_2,i - variance)^2 + m_3,i^2 of the `moments`: a drive of that variance, no bias or skew.
 
     A term of the loss, differentiable in the weights, that reaches silent neurons too: they need input, not spikes.
     """

@@ -101,8 +101,8 @@ class FeedForward(AbstractNetwork):
 
     @property
     def neurons(self) -> tuple[AbstractNeuron, ...]:
-        """One population per layer (None for a layer that a mask took away)."""
-        return tuple(layer[1] if _is_whole(layer) else None for layer in self.layers)
+        """One population per layer."""
+        return tuple(layer[1] for layer in self.layers)
 
     @property
     def projections(self) -> tuple[Projection, ...]:
@@ -130,8 +130,8 @@ class Recurrent(AbstractNetwork):
 
     @property
     def neurons(self) -> tuple[AbstractNeuron, ...]:
-        """One population per layer (None for a layer that a mask took away)."""
-        return tuple(layer[1] if _is_whole(layer) else None for layer in self.layers)
+        """One population per layer."""
+        return tuple(layer[1] for layer in self.layers)
 
     @property
     def projections(self) -> tuple[Projection, ...]:

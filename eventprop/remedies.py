@@ -145,7 +145,8 @@ def _layers_of_network(leaves: list[Any], structure: Any) -> list[_Weights]:
     The network is asked where they are, holding the numbers of its leaves.
     """
     numbered = jax.tree.unflatten(structure, list(range(len(leaves))))
-    layers: list[_Weights] = [[] for _ in numbered.neurons]
+    # Of layers, some of which may be gone as a whole, there are as many as ever.
+    layers: list[_Weights] = [[] for _ in getattr(numbered, "layers", None) or numbered.neurons]
     for number, p in enumerate(numbered.projections):
         if isinstance(p, Projection) and isinstance(p.connection, AbstractConnection):
             layers[p.target].append((p.connection.weight, number))  # pyright: ignore[reportArgumentType]
