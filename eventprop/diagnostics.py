@@ -217,6 +217,7 @@ def _check_leaf(
     batch = [jnp.broadcast_to(x, (count, *x.shape)) for x in leaves]
     batch[number] = jnp.asarray(np.resize(points, (count, *value.shape)))
     values = np.asarray(evaluate(batch), np.float64)[: 2 * h.size].reshape(*h.shape, 2)
+    values = np.where(np.isfinite(values), values, np.nan)
     found = (values[..., 0] - values[..., 1]) / span
     # What the rounding of the loss alone can do is no error.
     rounding = 16 * np.finfo(value.dtype).eps * np.max(np.abs(values), axis=-1) / np.abs(span)

@@ -23,7 +23,7 @@ class Whole:
     epochs: int = 300
     batch_size: int = 20
     hidden: int = 30
-    learning_rate: float = 0.001
+    learning_rate: float = 0.01
     """Adam's."""
 
 

@@ -14,7 +14,7 @@ from benchmarks.experiments.baselines.yinyang.model import Frozen, Shallow, Whol
     ("config", "parameters", "accuracy"), [(Whole, 243, (0.7, 1)), (Frozen, 243, (0.6, 1)), (Shallow, 15, (0.5, 0.72))]
 )
 def test_what_learns_and_how_well(config, parameters, accuracy, key):
-    training = YinYangBaseline(dataclasses.replace(config(), epochs=4, learning_rate=0.01))
+    training = YinYangBaseline(dataclasses.replace(config(), epochs=4))
     before = training.init(key)
     assert sum(x.size for x in jax.tree.leaves(eqx.filter(before.network, eqx.is_inexact_array))) == parameters
     after, metrics = before, {}
