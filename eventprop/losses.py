@@ -55,7 +55,7 @@ def first_spike_cross_entropy(
 
     Beyond t_label = 30 tau1 the exponential is continued by its tangent, so that no time overflows.
 
-    Raises `ValueError` for other shapes, and for time constants that are not positive.
+    Raises `ValueError` for other shapes, and for time constants that are not positive (traced ones make the loss NaN).
     """
     times, label = _first_spikes(times), _label(label)
     numbers = {"tau0": tau0, "tau1": tau1, "alpha": alpha, "silent_time": silent_time}
@@ -67,6 +67,7 @@ def first_spike_cross_entropy(
     times = jnp.where(fired, times, silent_time)
     times = jnp.where(fired[label], times, lax.stop_gradient(times))
     target = times.at[label].get(mode="fill", fill_value=jnp.nan)
+    target = jnp.where((label >= 0) & (tau0 > 0) & (tau1 > 0), target, jnp.nan)
     cross_entropy = jax.nn.logsumexp((target - times) / tau0)
     exponent = target / tau1
     bounded = jnp.minimum(exponent, _LARGEST_EXPONENT)
@@ -161,7 +162,8 @@ def first_spike_prediction(times: _Times) -> Int[Array, ""]:
 def first_spike_accuracy(times: _Times, label: AnyIndex) -> Float[Array, ""]:
     """1 if the neuron of the right class fires first, else 0, also if all are silent. Average it over the trials."""
     times = _first_spikes(times)
-    return (first_spike_prediction(times) == _label(label)).astype(times.dtype)
+    label = _label(label)
+    return ((label >= 0) & (first_spike_prediction(times) == label)).astype(times.dtype)
 
 
 def _first_spikes(times: Any) -> Float[Array, "classes"]:

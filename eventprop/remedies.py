@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 from eventprop.connections.base import AbstractConnection
 from eventprop.connections.dense import Dense
 from eventprop.network import AbstractNetwork, Projection
-from eventprop.parameters import AnyScalar, is_concrete
+from eventprop.parameters import AnyScalar, check_not_negative, check_scalars, is_concrete
 
 
 def weight_bump(bump: AnyScalar, allowed: Sequence[AnyScalar]) -> optax.GradientTransformationExtraArgs:
@@ -46,6 +46,8 @@ def weight_bump(bump: AnyScalar, allowed: Sequence[AnyScalar]) -> optax.Gradient
     for ratio in allowed:
         if is_concrete(ratio) and not np.all((np.asarray(ratio) >= 0) & (np.asarray(ratio) <= 1)):
             raise ValueError(f"allowed must hold fractions of missing spikes, from 0 to 1, got {ratio}")
+    check_scalars(bump=bump)
+    check_not_negative("bump", bump, "it brings spikes back")
 
     def update(updates, state, params=None, *, silent: Sequence[Any], **extra):
         del extra
@@ -58,6 +60,8 @@ def weight_bump(bump: AnyScalar, allowed: Sequence[AnyScalar]) -> optax.Gradient
                     f"silent must hold one number per layer, got shape {np.shape(missing)}; take the mean over trials "
                     "and neurons"
                 )
+            if is_concrete(missing) and not 0 <= float(missing) <= 1:
+                raise ValueError(f"silent must hold fractions of missing spikes, from 0 to 1, got {missing}")
             too_silent = jnp.asarray(missing) > jnp.asarray(ratio)
             amount = jnp.where(too_silent & ~waiting, jnp.asarray(bump, dtype), 0)
             waiting |= too_silent
@@ -83,6 +87,8 @@ def spike_count_regulariser(
     e.g. `jnp.mean(trains.count(), axis=0)`. `low` and `high` hold one bound per layer. Raises `ValueError` if these
     and the layers differ in number, and for bounds out of order.
     """
+    check_scalars(strength=strength)
+    check_not_negative("strength", strength, "a negative one drives counts away from their bounds")
     for least, most in zip(low, high, strict=False):
         known = is_concrete(least) and is_concrete(most)
         if known and not np.all((np.asarray(least) >= 0) & (np.asarray(least) <= np.asarray(most))):

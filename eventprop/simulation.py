@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from eventprop.adjoint import Implicit
 from eventprop.failures import raise_unless_successful
 from eventprop.network import AbstractNetwork
-from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
+from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative, check_type
 from eventprop.results import RESULTS
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
 from eventprop.spikes import Spikes, SpikeTrains
@@ -67,10 +67,11 @@ def simulate(
     compiles itself, once for each set of shapes: numbers, Python's own among them, are arguments of the program. All
     is computed in the precision of the weights. Raises ValueError for shapes and types that do not fit.
     """
-    _check_types(network, spikes, solver)
-    weights = [as_float("the weight of a connection", p.connection.weight) for p in network.projections]
+    _check_types(network, spikes, solver, adjoint)
+    weights = [as_float(f"weight of layer {p.target}", p.connection.weight) for p in network.projections]
     dtype = jnp.result_type(*weights)
-    network = as_arrays("network", network, dtype)
+    numbers, targets = eqx.partition(network, _is_no_index)
+    network = eqx.combine(as_arrays("network", numbers, dtype), targets)
     _check_shapes(network, spikes, t1)
     spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)
     check_not_negative("t1", t1, "a trial goes from 0 to t1")
@@ -91,14 +92,15 @@ def _simulate(network, spikes, t1, ts, state, *, solver, adjoint, throw) -> Solu
     return raise_unless_successful(solution, result, found.lost) if throw else solution
 
 
-def _check_types(network: AbstractNetwork, spikes: Spikes, solver: AbstractSolver) -> None:
-    for name, value, kind in (
-        ("network", network, AbstractNetwork),
-        ("spikes", spikes, Spikes),
-        ("solver", solver, AbstractSolver),
-    ):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} must be of the type {kind.__name__}, but is {value!r}.")
+def _is_no_index(x: Any) -> bool:
+    return not (eqx.is_array(x) and jnp.issubdtype(x.dtype, jnp.integer))
+
+
+def _check_types(network: AbstractNetwork, spikes: Spikes, solver: AbstractSolver, adjoint: Implicit) -> None:
+    check_type("network", network, AbstractNetwork)
+    check_type("spikes", spikes, Spikes)
+    check_type("solver", solver, AbstractSolver)
+    check_type("adjoint", adjoint, Implicit)
     for p in network.projections:
         if not isinstance(p.connection.weight, jax.Array | np.ndarray):
             raise ValueError(
@@ -130,6 +132,7 @@ def _check_shapes(network: AbstractNetwork, spikes: Spikes, t1: Any) -> None:
 def _times_to_save(saveat: diffrax.SaveAt | None, dtype: Any) -> Float[Array, " times"] | None:
     if saveat is None:
         return None
+    check_type("saveat", saveat, diffrax.SaveAt)
     subs = saveat.subs
     only_ts = isinstance(subs, diffrax.SubSaveAt) and subs.ts is not None and not (subs.t0 or subs.t1 or subs.steps)
     if saveat.dense or not only_ts:

@@ -26,8 +26,16 @@ class AbstractConnection(eqx.Module):
     weight: eqx.AbstractVar[Array]
     delay: eqx.AbstractVar[Any]
     port: eqx.AbstractVar[int]
-    sources: eqx.AbstractVar[int]
-    neurons: eqx.AbstractVar[int]
+
+    @property
+    @abc.abstractmethod
+    def sources(self) -> int:
+        """Number of presynaptic neurons."""
+
+    @property
+    @abc.abstractmethod
+    def neurons(self) -> int:
+        """Number of postsynaptic neurons."""
 
     @abc.abstractmethod
     def spread(self, synapses: Float[Array, "..."], index: Int[Array, " events"]) -> Float[Array, "events neurons"]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.connections.base import AbstractConnection, check_delay, check_dimensions
 from eventprop.connections.weight_rows import rows
-from eventprop.parameters import Parameter, numeric
+from eventprop.parameters import Parameter, numeric, whole
 
 
 class Dense(AbstractConnection):
@@ -51,8 +51,9 @@ class Dense(AbstractConnection):
         It is asked for the shape (sources, neurons), as those of `jax.nn.initializers` expect, and what it draws is
         transposed.
         """
+        sources, neurons = whole("sources", sources, least=1), whole("neurons", neurons, least=1)
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
-        return cls(initialiser(key, (sources, neurons), dtype).T, delay, port)
+        return cls(initialiser(key, (sources, neurons), dtype).T, delay=delay, port=port)
 
     @property
     def sources(self) -> int:

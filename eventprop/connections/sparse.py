@@ -10,21 +10,22 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.connections.base import AbstractConnection, check_delay, check_dimensions
-from eventprop.parameters import Parameter, is_concrete, numeric
+from eventprop.parameters import Parameter, is_concrete, numeric, whole
 
 
 class Sparse(AbstractConnection):
     """A list of targets for every source: a spike of source i delivers weight[i, k] to neuron target[i, k].
 
-    Rows are presynaptic here, since an event reads one of them. Entries whose target is `neurons` (or more) are empty,
-    for sources with fewer targets than others. One delay per synapse has the shape of the weight.
+    Rows are presynaptic here, since an event reads one of them. Entries whose target is `size`, the number of
+    neurons, or more are empty, for sources with fewer targets than others. One delay per synapse has the shape of the
+    weight.
 
     Raises ValueError for other shapes, targets below 0, a target that stands twice in a row, and negative delays.
     """
 
     weight: Float[Array, "sources targets"] = eqx.field(converter=numeric("weight"))
     target: Int[Array, "sources targets"]
-    neurons: int = eqx.field(static=True)
+    size: int = eqx.field(static=True)
     delay: Parameter | None = eqx.field(converter=numeric("delay"), default=None)
     port: int = eqx.field(static=True, default=0)
 
@@ -38,7 +39,7 @@ class Sparse(AbstractConnection):
                 f"{np.shape(self.target)}."
             )
         if is_concrete(self.target):
-            _check_targets(np.asarray(self.target), self.neurons)
+            _check_targets(np.asarray(self.target), self.size)
         check_delay(self)
 
     @classmethod
@@ -54,6 +55,8 @@ class Sparse(AbstractConnection):
         **options: Any,
     ) -> "Sparse":
         """Every source gets `targets` different neurons, drawn at random; weights drawn by `initialiser`."""
+        sources, neurons = whole("sources", sources, least=1), whole("neurons", neurons, least=1)
+        targets = whole("targets", targets, least=1)
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
         draw, choose = jax.random.split(key)
 
@@ -67,6 +70,11 @@ class Sparse(AbstractConnection):
     def sources(self) -> int:
         """Number of presynaptic neurons."""
         return self.weight.shape[0]
+
+    @property
+    def neurons(self) -> int:
+        """Number of postsynaptic neurons."""
+        return self.size
 
     def check_shapes(self, name: str) -> None:
         """Raise ValueError for weights with leading axes."""

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from eventprop.closed_form import LinearNeuron, Membrane
 from eventprop.neurons.base import AbstractNeuron, ClosedForm, Event
-from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, numeric
+from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, check_type, numeric
 
 
 class LIFState(eqx.Module):
@@ -74,8 +74,8 @@ class LIF(AbstractNeuron, ClosedForm):
     refractory: `None` for none; `FiresOnce()` for neurons that fire at most once. (`jnp.inf` is a number like any
         other: it leads to the same spikes, at the price of a search for more of them.)
 
-    Raises ValueError for time constants that are not positive, a negative refractory period, a threshold or a reset
-    value out of order, per-neuron parameters of different lengths, or precisions other than float32 and float64.
+    Raises ValueError for time constants or a refractory period that are not positive, a threshold or a reset value out
+    of order, per-neuron parameters of different lengths, or precisions other than float32 and float64.
     """
 
     tau_mem: Parameter = eqx.field(converter=numeric("tau_mem"))
@@ -86,6 +86,9 @@ class LIF(AbstractNeuron, ClosedForm):
     bias: Parameter = eqx.field(converter=numeric("bias"), default=0.0)
 
     def __check_init__(self):
+        check_type("reset", self.reset, AbstractReset)
+        if isinstance(self.refractory, type):
+            raise ValueError(f"refractory must be a number, None or FiresOnce(), but is {self.refractory!r}.")
         check_positive("tau_mem", self.tau_mem)
         check_positive("tau_syn", self.tau_syn)
         check_same_length(

@@ -1,6 +1,7 @@
 """What arrives at a population: the spikes of all its sources after their delays, in the order of arrival."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ class Afferents(eqx.Module):
     charge: Float[Array, "rows neurons"]
 
 
-def no_flight(connection: AbstractConnection, dtype: object) -> InFlight | None:
+def no_flight(connection: AbstractConnection, dtype: Any) -> InFlight | None:
     """Nothing under way; None where nothing ever is."""
     if connection.delay is None:
         return None

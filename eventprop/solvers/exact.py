@@ -49,7 +49,8 @@ class Exact(AbstractSolver):
         for name in ("max_spikes", "max_events", "max_in_flight", "chunk"):
             value = getattr(self, name)
             bounds = value if isinstance(value, tuple) else (value,)
-            if value is not None and not all(isinstance(x, int) and x >= 1 for x in bounds):
+            optional = name in ("max_events", "max_in_flight") and value is None
+            if not optional and not all(isinstance(x, int) and x >= 1 for x in bounds):
                 raise ValueError(f"{name} sets the size of arrays: it must be a whole number from 1, but is {value}.")
 
     def run(

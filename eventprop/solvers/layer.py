@@ -7,14 +7,13 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
-from eventprop.closed_form import LinearNeuron
+from eventprop.closed_form import LinearNeuron, expand
 from eventprop.solvers.afferents import Afferents
 from eventprop.solvers.implicit import (
     begin_potential,
-    current_before,
-    potential_in_window,
     releases,
     spike_times,
+    state_in_window,
     windows,
 )
 from eventprop.solvers.trial import LayerTrial, layer_trial, rounding
@@ -57,7 +56,7 @@ def solve_layer(
             trial, max_spikes=max_spikes, max_events=max_events, chunk=chunk, adjoint=adjoint
         )
         lost = jnp.sum(jnp.maximum(fired - max_spikes, 0), dtype=jnp.int32)
-    potentials = None if ts is None else _state_at(trial, times, ts)[0] + neuron.bias
+    potentials = None if ts is None else _state_at(trial, times, ts)[0] + expand(neuron.bias, 2)
     v, i, held = (x[0] for x in _state_at(trial, times, trial.end[None]))
     v = _at_threshold_if_due(trial, neuron, v + neuron.bias, due)
     return Solved(None if max_spikes is None else times, occupied, potentials, (v, i, held), lost)
@@ -86,8 +85,8 @@ def _state_at(trial: LayerTrial, spikes: Array, ts: Array) -> tuple[Array, Array
         return jnp.take_along_axis(rows, number, axis=0)
 
     v_begin = select(begin_potential(trial, times.shape[0]))
-    v = potential_in_window(trial, select(windows(trial, times)), v_begin, at)
-    return v, current_before(trial, at), _remaining(select(releases(trial, times)), at)
+    v, i = state_in_window(trial, select(windows(trial, times)), v_begin, at)
+    return v, i, _remaining(select(releases(trial, times)), at)
 
 
 def _remaining(release: Array, at: Array) -> Array:

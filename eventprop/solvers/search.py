@@ -9,7 +9,6 @@ shift small (in float32, a potential free of all past resets would lose digits).
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -17,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from eventprop.closed_form import Membrane, expand
 from eventprop.crossing import crossing_time, decisive_moment
 from eventprop.loops import Lookup, anywhere, where_needed
+from eventprop.solvers.free import free_states
 from eventprop.solvers.trial import LayerTrial
 
 MOST_LOST = 1000
@@ -158,6 +158,8 @@ def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array
         return window, record, fired + found, turn + 1
 
     window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
+    if trial.refractory is None and trial.due is not None:  # a state from elsewhere may be held all the same
+        window = _released(trial, intervals, window)
     carry = next_crossing(window, (progress.times, progress.currents), progress.fired, jnp.zeros((), jnp.int32))
     if trial.once:
         window, record, fired, _ = fire(*carry)
@@ -175,52 +177,13 @@ def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges
     starts = jnp.concatenate([progress.t[None], times[:-1]])
     durations = times - starts
     propagators = membrane.propagator(durations)
-    (v, i), end = _free_states(propagators, charges, progress.v, progress.i)
+    (v, i), end = free_states(propagators, charges, progress.v, progress.i)
     moments, margin = decisive_moment(membrane, expand(trial.threshold, 2), v, i, durations, *propagators[:2])
     decisive = jnp.minimum(starts + moments, times)
     # A potential that falls from the start on crosses nothing, nor does one between coincident events. No spike where
     # the potential overflows either: the state at the end tells that it is not finite.
     margin = jnp.where((margin < jnp.inf) & (decisive > starts), margin, -jnp.inf)
     return Intervals(starts, times, v, i, decisive, margin), *end
-
-
-def _free_states(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
-    """(v, i) at the start of each interval, and at the end of the last one.
-
-    On accelerators by an associative scan, of depth log(events); on CPU one after the other, which takes a third of the
-    time there and compiles faster.
-    """
-    return (_one_after_the_other if jax.default_backend() == "cpu" else _side_by_side)(propagators, charges, v, i)
-
-
-def _one_after_the_other(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
-    def event(start, terms):
-        (leak, decay, response), charge = terms
-        v, i = start
-        end = leak * v + response * i, decay * i + charge
-        # Not `start`: XLA would copy every state once more, for the loop to be able to write over it.
-        return end, end
-
-    # A loop copies its stacks first: a few events are quicker without.
-    last, ends = lax.scan(event, (v, i), (propagators, charges), unroll=charges.shape[0] <= 8)
-    return _starts((v, i), ends), last
-
-
-def _side_by_side(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
-    def combine(left, right):
-        (leak_0, decay_0, response_0, v_0, i_0), (leak, decay, response, v, i) = left, right
-        response_0 = leak * response_0 + response * decay_0
-        return leak * leak_0, decay * decay_0, response_0, leak * v_0 + response * i_0 + v, decay * i_0 + i
-
-    first = *(jnp.broadcast_to(x, charges.shape) for x in propagators), jnp.zeros_like(charges), charges
-    leak, decay, response, v_added, i_added = lax.associative_scan(combine, first)
-    ends = leak * v[None] + response * i[None] + v_added, decay * i[None] + i_added
-    return _starts((v, i), ends), tuple(y[-1] for y in ends)
-
-
-def _starts(first: tuple[Array, Array], ends: tuple[Array, Array]) -> tuple[Array, ...]:
-    """Where each interval starts: the first one at the given state, the others where the one before them ends."""
-    return tuple(jnp.concatenate([x[None], y[:-1]]) for x, y in zip(first, ends, strict=True))
 
 
 def _next_crossing(

@@ -1,9 +1,6 @@
 """One population in one trial: everything that its closed-form solution depends on."""
 
-import dataclasses
-
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -46,21 +43,6 @@ class LayerTrial(eqx.Module):
     def charges(self, index: Int[Array, " events"]) -> Float[Array, "events neurons"]:
         """What events with these rows add to the currents."""
         return jnp.take(self.charge, index, axis=0, mode="clip")
-
-    def select(self, neuron: Int[Array, " selected"]) -> "LayerTrial":
-        """The same trial of some of the neurons, in this order."""
-
-        def pick(parameter):
-            return parameter.at[neuron].get(mode="promise_in_bounds") if parameter.ndim else parameter
-
-        def columns(x):
-            return x if x.shape[1] == 1 else x.at[:, neuron].get(mode="promise_in_bounds")
-
-        names = ("membrane", "threshold", "reset", "refractory", "v", "i", "hold", "due")
-        picked = {name: jax.tree.map(pick, getattr(self, name)) for name in names}
-        charge = self.charge.at[:, neuron].get(mode="promise_in_bounds")
-        times, present = columns(self.times), columns(self.present)
-        return dataclasses.replace(self, charge=charge, times=times, present=present, **picked)
 
 
 def layer_trial(

@@ -233,6 +233,26 @@ def test_everything_can_be_saved(thing):
     chex.assert_trees_all_equal(loaded, thing)
 
 
+def test_lists_of_traced_numbers():
+    """Nested ones used to be a TracerArrayConversionError."""
+    twice = jax.jit(lambda x: (ep.Dense([[x, 2.0], [3, x]]).weight, ep.Spikes([0.0, x], [0, 1]).times))(1.5)
+    chex.assert_trees_all_equal(twice, (jnp.array([[1.5, 2.0], [3.0, 1.5]]), jnp.array([0.0, 1.5])))
+
+
+@pytest.mark.parametrize("name", ["Latency", "Poisson", "to_raster", "RaiseTangential"])
+def test_errors_under_shard_map(name):
+    """At its defaults it refused them: "cond branches must have equal output types"."""
+    function, batch = {
+        "Latency": (lambda x: ep.Latency(0.0, 9.0)(x).times, jnp.array([[0.1, 0.2], [0.5, 0.4]])),
+        "Poisson": (lambda key: ep.Poisson(0.1, 2, 9.0, 9)(key=key).times, jax.random.split(jax.random.key(0), 2)),
+        "to_raster": (lambda times: ep.Spikes(times, [0, 1]).to_raster(2, 1.0, 4), jnp.array([[1.0, 2.0], [0.0, 3.0]])),
+        "RaiseTangential": (lambda slope: tangential(ep.RaiseTangential)(0.5, slope), jnp.array([0.6, 0.7])),
+    }[name]
+    mesh, along = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("trials",)), jax.sharding.PartitionSpec("trials")
+    sharded = jax.shard_map(jax.vmap(function), mesh=mesh, in_specs=along, out_specs=along)
+    chex.assert_trees_all_close(jax.jit(sharded)(batch), jax.vmap(function)(batch), rtol=1e-6)
+
+
 NETWORK = ep.FeedForward([(ep.Dense(WEIGHT), ep.LIF(20.0, 5.0))])
 SPIKES = ep.Spikes([1.0, 4.5], [0, 1])
 
@@ -248,7 +268,7 @@ def of_dtype(dtype: str, *shape: int):
 BAD = {
     "weight is bfloat16": lambda: ep.Dense(of_dtype("bfloat16", 2, 3)),
     "weight is float16": lambda: ep.Dense.init(2, 3, jax.nn.initializers.ones, key=jax.random.key(0), dtype="float16"),
-    r"network.layers\[0\]\[0\].weight is float16": lambda: simulated(
+    r"weight of layer 0 is float16": lambda: simulated(
         eqx.tree_at(lambda n: n.layers[0][0].weight, NETWORK, of_dtype("float16", 2, 2))
     ),
     "weight must be numbers in rows of one length": lambda: ep.Dense([[1.0, 2.0], [3.0]]),
@@ -280,9 +300,9 @@ BAD = {
     r"spikes must be those of one trial, \[events\], but have the shape \(3, 2\)": lambda: simulated(
         spikes=jax.tree.map(lambda x: jnp.stack([x] * 3), SPIKES)
     ),
-    "spikes must be of the type Spikes": lambda: simulated(spikes=jnp.ones(3)),
-    "network must be of the type AbstractNetwork": lambda: simulated(NETWORK.layers),
-    "solver must be of the type AbstractSolver, but is 'exact'": lambda: simulated(solver="exact"),
+    "spikes must be a Spikes": lambda: simulated(spikes=jnp.ones(3)),
+    "network must be an AbstractNetwork": lambda: simulated(NETWORK.layers),
+    "solver must be an AbstractSolver, but is 'exact'": lambda: simulated(solver="exact"),
     r"t1 must be one number, but has the shape \(3,\)": lambda: simulated(t1=jnp.ones(3)),
     "t1 must not be negative, got -1.0": lambda: simulated(t1=-1.0),
     "t1 must not be negative, got nan": lambda: simulated(t1=np.nan),
@@ -295,6 +315,28 @@ BAD = {
     r"state.neurons\[0\].v is bfloat16": lambda: simulated(
         state=ep.NetworkState((ep.LIFState(*[of_dtype("bfloat16", 2)] * 4),))
     ),
+    "reset must be an AbstractReset, but is <class": lambda: ep.LIF(20.0, 5.0, reset=ep.ResetBySubtraction),
+    r"refractory must be a number, None or FiresOnce\(\)": lambda: ep.LIF(20.0, 5.0, refractory=ep.FiresOnce),
+    "tangential must be an AbstractTangential": lambda: ep.Implicit(ep.ClipSlope),
+    r"adjoint must be an Implicit, but is ClipSlope": lambda: simulated(adjoint=ep.ClipSlope()),
+    "saveat must be a SaveAt": lambda: simulated(saveat=[1.0]),
+    r"weight of layer 0 has the shape \(2, 0\).* at least one": lambda: ep.FeedForward(
+        [(ep.Dense(jnp.ones((2, 0))), ep.LIF(20.0, 5.0))]
+    ),
+    r"weight of layer 1 has the shape \(0, 2\).* at least one": lambda: ep.FeedForward(
+        [(ep.Dense(WEIGHT), ep.LIF(20.0, 5.0)), (ep.Dense(jnp.ones((0, 2))), ep.LI(20.0, 5.0))]
+    ),
+    "neurons must be a whole number from 1, but is -2": lambda: ep.Dense.init(
+        3, -2, jax.nn.initializers.ones, key=jax.random.key(0)
+    ),
+    "index must number sources up to": lambda: ep.Spikes(np.ones(1), np.array([2**40])),
+    r"trials must have the same leading axes, got \[\(\), \(2,\)\]": lambda: ep.Spikes.stack(
+        [SPIKES, ep.Spikes.stack([SPIKES, SPIKES])]
+    ),
+    r"bump must be one number, but has the shape \(2,\)": lambda: ep.weight_bump(jnp.ones(2), (0.1,)),
+    "capacity must be a whole number, but is 2.5": lambda: ep.Spikes.from_events([1.0], [0], 2.5),
+    "steps must be a whole number, but is 2.5": lambda: SPIKES.to_raster(2, 1.0, 2.5),
+    "max_spikes sets the size of arrays: it must be a whole number from 1, but is None": lambda: ep.Exact(None),
     "max_spikes sets the size of arrays: it must be a whole number from 1, but is 2.5": lambda: ep.Exact(2.5),
     r"t_min must be one number, but has the shape \(2,\)": lambda: ep.Latency(jnp.ones(2), 3.0),
     "t_min must not be negative, got -1.0": lambda: ep.Latency(jnp.asarray(-1.0), 3.0),

@@ -97,9 +97,19 @@ def test_continuation_beyond_thirty_time_constants(x64):
 
 
 def test_unknown_label_and_batched_times_are_not_accepted():
-    assert np.isnan(value_and_gradient(jnp.ones(3), 3, RECIPES["paper"])[0])
+    """Label -1 used to be the last class, and the right one where all are silent."""
+    for label in (-1, 3):
+        assert np.isnan(value_and_gradient(jnp.ones(3), label, RECIPES["paper"])[0])
+    assert first_spike_accuracy(jnp.full(3, jnp.inf), -1) == 0
     with pytest.raises((ValueError, TypeError)):
         first_spike_cross_entropy(jnp.ones((2, 3)), 0, **RECIPES["paper"])
+
+
+@pytest.mark.parametrize("name", ["tau0", "tau1"])
+@pytest.mark.parametrize("value", [0.0, -2.0])
+def test_a_traced_time_constant_that_is_not_positive_makes_the_loss_nan(name, value):
+    """A negative tau0 used to train the label to fire last."""
+    assert np.isnan(value_and_gradient(jnp.arange(3.0), 1, RECIPES["paper"] | {name: value})[0])
 
 
 @pytest.mark.parametrize(

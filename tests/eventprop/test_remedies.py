@@ -109,6 +109,18 @@ def test_bounds_are_checked():
         weight_bump(1e-4, (1.5,))
     with pytest.raises(ValueError, match=r"got low = 2\.0, high = 1\.0"):
         spike_count_regulariser(0.1, (2.0,), (1.0,))
+    for value in (np.nan, -1.0):
+        with pytest.raises(ValueError, match="bump must not be negative"):
+            weight_bump(value, (0.1,))
+        with pytest.raises(ValueError, match="strength must not be negative"):
+            spike_count_regulariser(value, (1.0,), (2.0,))
+
+
+@pytest.mark.parametrize("silent", [np.nan, 2.0, -0.5])
+def test_fractions_of_silence_are_fractions(silent):
+    """NaN, the mean over no trial, used to count as a layer that is active enough."""
+    with pytest.raises(ValueError, match="silent must hold fractions"):
+        weight_bump(1e-4, (0.15,)).update((jnp.ones((2, 3)),), optax.EmptyState(), silent=(silent,))
 
 
 def network(tau=20.0):

@@ -197,3 +197,32 @@ def test_gradients_pass_through_a_spike_on_the_cut(x64):
     # The cut may move as well: where the trial is cut makes no difference to the spike's time in the whole.
     moving = jax.grad(lambda t1: t1 + chain(10.0, chain(t1).state, spikes=NO_INPUT).spikes[0].times[0, 0])
     np.testing.assert_allclose(moving(cut), 0.0, atol=1e-9)
+
+
+def test_a_state_that_is_held_without_a_refractory_period(x64):
+    """From a network with such a period to one without: who is held until h starts there, from the current then.
+
+    The search used to forget it, unlike the potentials, and found spikes below the threshold.
+    """
+    weight, times, index = jnp.array([[9.0, 4.0], [8.0, 7.0]]), jnp.array([1.0, 3.0, 6.0, 9.0]), jnp.array([0, 1, 1, 0])
+    network = ep.FeedForward([(ep.Dense(weight), ep.LIF(20.0, 5.0))])
+    v, i = jnp.array([0.4, -0.3]), jnp.array([0.5, 2.0])
+
+    def from_release(hold):
+        arrived = jnp.where(times < hold, jnp.exp(-(hold - times) / 5), 0)
+        current = i * jnp.exp(-hold / 5) + weight[:, index] @ arrived
+        silent = ep.Spikes(jnp.where(times < hold, jnp.inf, times - hold), index)
+        state, order = ep.NetworkState((ep.LIFState.free(v, current),)), jnp.argsort(silent.times)
+        later = ep.Spikes(silent.times[order], silent.index[order])
+        return hold + ep.simulate(network, later, 40.0, solver=ep.Exact(8), state=state).spikes[0].times
+
+    def held(hold):
+        state = ep.NetworkState((ep.LIFState(v, i, jnp.full(2, hold), jnp.full(2, float(hold > 0))),))
+        solver = ep.Exact(8, chunk=2)
+        return ep.simulate(network, ep.Spikes(times, index), 40.0 + hold, solver=solver, state=state).spikes[0].times
+
+    found, slope = jax.jit(lambda h: jax.jvp(held, (h,), (1.0,)))(7.0)
+    expected, expected_slope = jax.jit(lambda h: jax.jvp(from_release, (h,), (1.0,)))(7.0)
+    assert np.all(np.sum(np.isfinite(found), axis=1) > 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(slope, np.where(np.isfinite(found), expected_slope, 0), rtol=1e-9, atol=1e-12)
