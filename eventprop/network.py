@@ -12,11 +12,14 @@ from eventprop.neurons.base import AbstractNeuron
 
 
 class Projection(eqx.Module):
-    """The synapses from one population to another; `source` None: from the input of the network."""
+    """The synapses from one population to another; `source` None: from the input of the network.
+
+    connection: an `AbstractConnection`, or what a mask put in its place.
+    """
 
     source: int | None = eqx.field(static=True)
     target: int = eqx.field(static=True)
-    connection: AbstractConnection
+    connection: Any
 
 
 class AbstractNetwork(eqx.Module):
@@ -99,14 +102,15 @@ class FeedForward(AbstractNetwork):
     @property
     def neurons(self) -> tuple[AbstractNeuron, ...]:
         """One population per layer."""
-        return tuple(neuron for _, neuron in self.layers)
+        return tuple(layer[1] for layer in self.layers)
 
     @property
     def projections(self) -> tuple[Projection, ...]:
         """Each layer's connection, from the layer before."""
         return tuple(
-            Projection(number - 1 if number else None, number, connection)
-            for number, (connection, _) in enumerate(self.layers)
+            Projection(number - 1 if number else None, number, layer[0])
+            for number, layer in enumerate(self.layers)
+            if _is_whole(layer)
         )
 
 
@@ -134,6 +138,8 @@ class Recurrent(AbstractNetwork):
         """Layer by layer, the connection from below and then the lateral one."""
         found = []
         for number, layer in enumerate(self.layers):
+            if not _is_whole(layer):
+                continue
             found.append(Projection(number - 1 if number else None, number, layer[0]))
             found += [Projection(number, number, lateral) for lateral in layer[2:]]
         return tuple(found)
@@ -188,6 +194,11 @@ def _projection(number: int, given: Sequence[Any]) -> Projection:
     if len(given) != 3 or not isinstance(given[2], AbstractConnection):
         raise ValueError(f"projection {number} must be (source, target, connection), but is {given!r}.")
     return Projection(*given)
+
+
+def _is_whole(layer: Any) -> bool:
+    """Whether a layer is there: masks (`optax.masked`) put other things in its place."""
+    return isinstance(layer, tuple) and len(layer) > 1
 
 
 def _layer(number: int, layer: Any, most: int) -> tuple[Any, ...]:
