@@ -31,8 +31,8 @@ class Pieces(NamedTuple):
 
     def potential(self, elapsed: Float[Array, "pieces columns"]) -> Float[Array, "pieces neurons"]:
         """v after a time `elapsed` [pieces, columns] in each piece."""
-        membrane = self.membrane.align(2)
-        moved = membrane.leak(elapsed) * self.v + membrane.delayed_response(jnp.zeros_like(elapsed), elapsed) * self.i
+        leak, _, response = self.membrane.align(2).propagator(elapsed)
+        moved = leak * self.v + response * self.i
         return moved if self.free is None else jnp.where(self.free, moved, self.v)
 
 
@@ -53,7 +53,7 @@ def pieces(trial: LayerTrial, spikes: Float[Array, "slots neurons"] | None) -> P
     duration = jnp.concatenate([events.times, jnp.broadcast_to(trial.end, begin[:1].shape)]) - begin
     free = _free(trial, events)
     last = duration[:-1]
-    keep, gain = membrane.leak(last), membrane.delayed_response(jnp.zeros_like(last), last)
+    keep, _, gain = membrane.propagator(last)
     if free is not None:
         keep, gain = jnp.where(free[:-1], keep, 1), jnp.where(free[:-1], gain, 0)
     added = jnp.zeros_like(events.charge)
@@ -142,7 +142,7 @@ def integral(pieces: Pieces) -> Float[Array, "pieces neurons"]:
     """
     membrane, duration = pieces.membrane.align(2), pieces.duration
     of_v = -membrane.tau_mem * jnp.expm1(-duration / membrane.tau_mem)
-    response = membrane.delayed_response(jnp.zeros_like(duration), duration)
+    _, _, response = membrane.propagator(duration)
     of_i = -membrane.tau_syn * jnp.expm1(-duration / membrane.tau_syn) - membrane.tau_mem * response
     moved = of_v * pieces.v + of_i * pieces.i
     return moved if pieces.free is None else jnp.where(pieces.free, moved, pieces.v * duration)

@@ -115,7 +115,7 @@ def _free_states(trial: LayerTrial, begin: Array, at: Array, occupied: Occupied 
         row = jnp.where(occupied[0] < at.size, occupied[0] % slots, 2 * slots)
     if trial.refractory is not None and not trial.once:
         both = jnp.concatenate([begin, at])
-        if row is not None:
+        if row is not None and neuron is not None:
             row, neuron = jnp.concatenate([row, row + slots]), jnp.concatenate([neuron, neuron])
         both = _at_places(trial, both, row, neuron)
         return _rows(both, slice(slots)), _rows(both, slice(slots, None))
@@ -125,7 +125,7 @@ def _free_states(trial: LayerTrial, begin: Array, at: Array, occupied: Occupied 
         first = FreeState(trial.v[None], trial.i[None], jnp.zeros_like(before.events[:1]))
     else:
         both = jnp.concatenate([begin[:1], at])
-        if row is not None:
+        if row is not None and neuron is not None:
             everyone = jnp.arange(neurons, dtype=row.dtype)
             row, neuron = jnp.concatenate([0 * everyone, row + 1]), jnp.concatenate([everyone, neuron])
         both = _at_places(trial, both, row, neuron)
