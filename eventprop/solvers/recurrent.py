@@ -132,8 +132,11 @@ def _start(component: Component, bounds: Bounds) -> tuple[Clock, Log]:
     """Time 0, when those that are due fire."""
     trial, neurons = component.trial, component.neurons
     capacity = sum(bounds.max_events)
-    v, release = after_spike_at_start(trial)
     nobody = jnp.zeros_like(trial.v, bool)
+    due = nobody if trial.due is None else trial.due
+    # A window without length holds no spike: those that are due stay so.
+    now, later = due & (trial.end > 0), due & ~(trial.end > 0)
+    v, release = after_spike_at_start(eqx.tree_at(lambda x: x.due, trial, now, is_leaf=lambda x: x is None))
     log = Log(
         jnp.full_like(trial.v, jnp.inf, shape=capacity + bounds.in_flight),
         jnp.full_like(nobody, neurons * bounds.slots, jnp.int32, shape=capacity),
@@ -141,7 +144,7 @@ def _start(component: Component, bounds: Bounds) -> tuple[Clock, Log]:
         jnp.zeros_like(nobody, jnp.int32),
     )
     if trial.due is not None:
-        log = _written(log, trial.due, jnp.zeros_like(trial.v), bounds)
+        log = _written(log, now, jnp.zeros_like(trial.v), bounds)
     clock = Clock(
         t=jnp.zeros_like(trial.end),
         v=v,
@@ -150,7 +153,7 @@ def _start(component: Component, bounds: Bounds) -> tuple[Clock, Log]:
         oldest=jnp.zeros_like(log.count),
         taken=jnp.zeros_like(log.fired, shape=component.columns),
         absorbed=jnp.zeros_like(log.fired, shape=component.columns),
-        due=nobody,
+        due=later,
         done=~(trial.end > 0),
         lost=jnp.zeros_like(log.fired, shape=(len(component.sizes), 3)),
     )

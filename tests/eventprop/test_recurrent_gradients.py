@@ -10,7 +10,7 @@ import eventprop as ep
 from tests.eventprop.differences import central_differences
 
 NEURONS, INPUTS, EVENTS, SLOTS, T1 = 20, 5, 30, 20, 50.0
-STEPS = (3e-6, 3e-5)
+STEPS = (2e-7, 3e-6)
 
 
 def draw(kind: str, seed: int):

@@ -12,7 +12,7 @@ from tests.eventprop import network_reference
 from tests.eventprop.network_reference import Projection
 from tests.eventprop.reference import Neuron
 
-SIZES, INPUTS, EVENTS, SLOTS, UNDER_WAY, T1 = (5, 4), 3, 20, 40, 100, 40.0
+SIZES, INPUTS, EVENTS, SLOTS, UNDER_WAY, T1 = (5, 4), 3, 20, 60, 100, 40.0
 EDGES = ((None, 0), (None, 1), (0, 0), (0, 1), (1, 0), (1, 1))
 KINDS = {
     "none": lambda rng, pre, post: None,
@@ -97,7 +97,10 @@ def window(draw, network, t0, t1, state, ts):
     ],
 )
 def test_whole_and_cut(x64, case, seeds):
-    """Spikes, potentials and states are the reference's, also cut at random moments, at spikes and at arrivals."""
+    """Spikes, potentials and states are the reference's, also cut at random moments, at spikes and at arrivals.
+
+    Some moments are cut twice: a window without length changes nothing.
+    """
     for seed in range(seeds):
         rng, draw = np.random.default_rng(100 + seed), Draw(case, seed)
         ts = np.sort(rng.uniform(0, T1, 6))
@@ -107,7 +110,7 @@ def test_whole_and_cut(x64, case, seeds):
         found = [np.asarray(trains.times) for trains in whole.spikes]
         spikes = np.concatenate([x[np.isfinite(x)] for x in found])
         assert spikes.size > 20
-        cuts = [*rng.uniform(0, T1, 2), *rng.choice(spikes, 2), draw.times[12]]
+        cuts = [*rng.uniform(0, T1, 2), *rng.choice(spikes, 2), *[draw.times[12]] * 2, spikes[0], spikes[0]]
         parts, state, start = [[], []], rest, 0.0
         for end in [*sorted(cut for cut in cuts if cut > 0), T1]:
             part = window(draw, network, start, end, state, ts)
