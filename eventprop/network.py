@@ -157,8 +157,8 @@ def check_network(network: AbstractNetwork) -> None:
             raise ValueError(f"the projection {p.source} -> {p.target} names one of {count} populations that is none.")
         if 0 in (p.connection.sources, p.connection.neurons):
             raise ValueError(
-                f"the weight of layer {p.target} has the shape {p.connection.weight.shape}: it needs at least one neuron "
-                "and one source (which may be silent)."
+                f"the weight of layer {p.target} has the shape {p.connection.weight.shape}: it needs at least one "
+                "neuron and one source (which may be silent)."
             )
     for number, neuron in enumerate(network.neurons):
         into = [p.connection for _, p in network.into(number)]
