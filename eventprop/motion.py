@@ -48,19 +48,17 @@ class _Events(NamedTuple):
 def pieces(trial: LayerTrial, spikes: Float[Array, "slots neurons"] | None) -> Pieces:
     """All stretches of a trial whose spikes are known (`inf`: none; None: neurons without threshold)."""
     events = _events(trial, spikes)
-    membrane = trial.membrane.align(2)
     begin = jnp.concatenate([jnp.zeros_like(events.times[:1]), events.times])
     duration = jnp.concatenate([events.times, jnp.broadcast_to(trial.end, begin[:1].shape)]) - begin
     free = _free(trial, events)
-    last = duration[:-1]
-    keep, _, gain = membrane.propagator(last)
+    keep, decay, gain = trial.membrane.align(2).propagator(duration[:-1])
     if free is not None:
         keep, gain = jnp.where(free[:-1], keep, 1), jnp.where(free[:-1], gain, 0)
     added = jnp.zeros_like(events.charge)
     if events.spike is not None:
         keep, gain = jnp.where(events.spike, 0, keep), jnp.where(events.spike, 0, gain)
         added = jnp.where(events.spike, expand(trial.reset, 2), 0)
-    v, i = _states(trial, keep, gain, membrane.decay(last), added, events.charge)
+    v, i = _states(trial, keep, gain, decay, added, events.charge)
     return Pieces(trial.membrane, begin, duration, v, i, free)
 
 
@@ -142,7 +140,7 @@ def integral(pieces: Pieces) -> Float[Array, "pieces neurons"]:
     """
     membrane, duration = pieces.membrane.align(2), pieces.duration
     of_v = -membrane.tau_mem * jnp.expm1(-duration / membrane.tau_mem)
-    _, _, response = membrane.propagator(duration)
+    response = membrane.propagator(duration)[2]
     of_i = -membrane.tau_syn * jnp.expm1(-duration / membrane.tau_syn) - membrane.tau_mem * response
     moved = of_v * pieces.v + of_i * pieces.i
     return moved if pieces.free is None else jnp.where(pieces.free, moved, pieces.v * duration)
