@@ -23,7 +23,8 @@ class LayerTrial(eqx.Module):
     have been moved to `end`, with `present` telling which events count. A spike of source i adds the row charge[i] to
     the currents: rows of the transposed weight, since gathering columns takes ten times as long. `once`: a spike ends a
     neuron's trial. `due` (None: nobody): a neuron that starts at or above its threshold fires at 0, before any
-    input at that time.
+    input at that time. Times may have a column for each neuron, or one for all, where free states are asked for; the
+    search knows one axis for the layer.
     """
 
     membrane: Membrane
@@ -35,9 +36,9 @@ class LayerTrial(eqx.Module):
     hold: Float[Array, " neurons"]
     due: Bool[Array, " neurons"] | None
     charge: Float[Array, "sources neurons"]
-    times: Float[Array, " events"]
+    times: Float[Array, " events"] | Float[Array, "events columns"]
     index: Int[Array, " events"]
-    present: Float[Array, " events"]
+    present: Float[Array, " events"] | Float[Array, "events columns"]
     end: Float[Array, ""]
     once: bool = eqx.field(static=True)
 
@@ -58,8 +59,13 @@ class LayerTrial(eqx.Module):
 
         names = ("membrane", "threshold", "reset", "refractory", "v", "i", "hold", "due")
         picked = {name: jax.tree.map(pick, getattr(self, name)) for name in names}
+
+        def columns(x):
+            return x.at[:, neuron].get(mode="promise_in_bounds") if x.ndim == 2 and x.shape[1] > 1 else x
+
         charge = self.charge.at[:, neuron].get(mode="promise_in_bounds")
-        return dataclasses.replace(self, charge=charge, **picked)
+        times, present = columns(self.times), columns(self.present)
+        return dataclasses.replace(self, charge=charge, times=times, present=present, **picked)
 
 
 def layer_trial(
