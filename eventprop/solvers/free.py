@@ -102,10 +102,10 @@ def _by_sums(trial: LayerTrial, moments: Moments) -> FreeState:
     times, index, present = trial.times, trial.index, trial.present
     charges = trial.charges(index) * present
     last = times.shape[0] > moments.at.shape[1]
-    axis, membrane = (1 if last else 0), trial.membrane
+    axis = 1 if last else 0
     if last:
         times, charges = times.T, charges.T
-        membrane = jax.tree.map(lambda x: x[:, None] if x.ndim else x, membrane)
+    membrane = jax.tree.map(lambda x: jnp.expand_dims(x, axis) if x.ndim else x, trial.membrane)
 
     def sums(at):
         at = jnp.expand_dims(at, axis)

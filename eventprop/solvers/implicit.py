@@ -1,10 +1,14 @@
 """Spike times of one layer with their derivatives, and the state at any time between them.
 
-Between two resets the potential is a sum of kernels, one per input event:
+Between two resets the potential is that of the free motion, less what the resets took away:
 
-    v(t) = v_begin exp(-(t - begin)/tau_mem) + sum_k charge_k kernel(t, begin, t_k)
+    v(t) = v_free(t) - exp(-(t - begin)/tau_mem) (v_free(begin) - v_begin)
 
-so the derivative of a spike time needs one such sum per spike, and not a replay of the search.
+so the derivative of a spike time needs the free states at two moments (`free_before`), and not a replay of the
+search. A scan over the events carries the free sensitivities, and one over the spikes of a neuron the resets' share. In
+reverse mode their transposes are the adjoint network of Wunderlich & Pehle (2021): the scan over the events is the
+decay of lambda_V and lambda_I in Table 2, what the spikes scatter into it are its jumps, and lambda_I gathered at the
+input events is the gradient of Eq. 2. All costs grow as inputs plus spikes.
 """
 
 from typing import NamedTuple
