@@ -7,6 +7,19 @@ from eventprop.adjoint import Implicit as Implicit
 from eventprop.adjoint import RaiseTangential as RaiseTangential
 from eventprop.adjoint import ZeroGradient as ZeroGradient
 
+# Networks
+from eventprop.connections.base import AbstractConnection as AbstractConnection
+from eventprop.connections.conv import Conv as Conv
+from eventprop.connections.dense import Dense as Dense
+from eventprop.connections.sparse import Sparse as Sparse
+
+# Diagnostics
+from eventprop.diagnostics import BufferUse as BufferUse
+from eventprop.diagnostics import FlatSpike as FlatSpike
+from eventprop.diagnostics import GradientCheck as GradientCheck
+from eventprop.diagnostics import LeafCheck as LeafCheck
+from eventprop.diagnostics import check_gradients as check_gradients
+
 # Input
 from eventprop.encode import Latency as Latency
 from eventprop.encode import Poisson as Poisson
@@ -16,12 +29,19 @@ from eventprop.initialisers import Normal as Normal
 from eventprop.learning import signals as signals
 from eventprop.losses import first_spike_accuracy as first_spike_accuracy
 from eventprop.losses import first_spike_cross_entropy as first_spike_cross_entropy
+from eventprop.losses import first_spike_mse as first_spike_mse
 from eventprop.losses import first_spike_prediction as first_spike_prediction
-
-# Networks
-from eventprop.network import Dense as Dense
+from eventprop.losses import moment_regulariser as moment_regulariser
+from eventprop.losses import moments as moments
+from eventprop.losses import spike_count_prediction as spike_count_prediction
+from eventprop.losses import voltage_cross_entropy as voltage_cross_entropy
+from eventprop.network import AbstractNetwork as AbstractNetwork
 from eventprop.network import FeedForward as FeedForward
+from eventprop.network import Network as Network
+from eventprop.network import Projection as Projection
+from eventprop.network import Recurrent as Recurrent
 from eventprop.neurons.base import AbstractNeuron as AbstractNeuron
+from eventprop.neurons.base import ClosedForm as ClosedForm
 from eventprop.neurons.base import Event as Event
 from eventprop.neurons.li import LI as LI
 from eventprop.neurons.li import LIState as LIState
@@ -31,6 +51,7 @@ from eventprop.neurons.lif import FiresOnce as FiresOnce
 from eventprop.neurons.lif import LIFState as LIFState
 from eventprop.neurons.lif import ResetBySubtraction as ResetBySubtraction
 from eventprop.neurons.lif import ResetToValue as ResetToValue
+from eventprop.projections import keep_not_negative as keep_not_negative
 from eventprop.remedies import spike_count_regulariser as spike_count_regulariser
 from eventprop.remedies import weight_bump as weight_bump
 
@@ -38,8 +59,16 @@ from eventprop.remedies import weight_bump as weight_bump
 from eventprop.results import RESULTS as RESULTS
 from eventprop.simulation import Solution as Solution
 from eventprop.simulation import simulate as simulate
+from eventprop.solvers.afferents import InFlight as InFlight
 from eventprop.solvers.base import AbstractSolver as AbstractSolver
+from eventprop.solvers.base import NetworkState as NetworkState
 from eventprop.solvers.exact import Exact as Exact
 from eventprop.spikes import Spikes as Spikes
 from eventprop.spikes import SpikeTrains as SpikeTrains
 from eventprop.spikes import bucket as bucket
+
+# Membrane potentials
+from eventprop.voltage import VoltagePath as VoltagePath
+from eventprop.voltage import voltage_integral as voltage_integral
+from eventprop.voltage import voltage_maximum as voltage_maximum
+from eventprop.voltage import voltage_path as voltage_path

@@ -6,7 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from eventprop.parameters import Parameter, check_positive, numeric
+from eventprop.failures import error_if
+from eventprop.parameters import Parameter, check_positive, check_type, numeric
 
 
 class AbstractTangential(eqx.Module):
@@ -50,10 +51,9 @@ class RaiseTangential(AbstractTangential):
     minimum: Parameter = eqx.field(converter=numeric("minimum"), default=1e-3)
 
     def reciprocal(self, slope: Array, finite: Bool[Array, "..."]) -> Array:
-        flat = finite & (slope < self.minimum)
-        slope = eqx.error_if(
+        slope = error_if(
             slope,
-            jnp.any(flat),
+            finite & (slope < self.minimum),
             "A spike crosses its threshold almost tangentially (slope below RaiseTangential.minimum), so its "
             "derivative is unbounded. Remedies: `Implicit(ClipSlope())`, `Implicit(ZeroGradient())`, other weights.",
         )
@@ -71,3 +71,6 @@ class Implicit(eqx.Module):
     """
 
     tangential: AbstractTangential = ClipSlope()
+
+    def __check_init__(self):
+        check_type("tangential", self.tangential, AbstractTangential)

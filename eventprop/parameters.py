@@ -1,5 +1,6 @@
 """Numbers that users give: scalars, one value per neuron, times. Converted and checked in one place."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -47,11 +48,10 @@ def check_dtype(name: str, dtype: Any) -> None:
 
 
 def _from_list(name: str, value: Any) -> Any:
-    if any(isinstance(x, jax.Array) for x in value):
-        return jnp.stack([jnp.asarray(x) for x in value])
+    traced = any(isinstance(x, jax.Array) for x in jax.tree.leaves(value))
     try:
-        return np.asarray(value)
-    except ValueError as error:
+        return jnp.asarray(value) if traced else np.asarray(value)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers in rows of one length, but is {value}.") from error
 
 
@@ -69,6 +69,24 @@ def as_arrays(name: str, tree: Any, dtype: Any) -> Any:
         return jnp.asarray(value, dtype) if is_number else value
 
     return jax.tree_util.tree_map_with_path(convert, tree)
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """The size of an array, of any integer type. Raises ValueError for anything else, and for less than `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:  # a traced one, too
+        raise ValueError(f"{name} must be a whole number, but is {value!r}.") from error
+    if number < least:
+        raise ValueError(f"{name} must be a whole number from {least}, but is {number}.")
+    return number
+
+
+def check_type(name: str, value: Any, kind: type) -> None:
+    """Raise ValueError unless `value` is an instance of `kind`."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        raise ValueError(f"{name} must be {article} {kind.__name__}, but is {value!r}.")
 
 
 def check_positive(name: str, value: Any, remedy: str = "", minus: Any = 0) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Array, Float
 
+from eventprop.parameters import check_type
 from eventprop.spikes import Spikes, SpikeTrains
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ _Values = Array | np.ndarray
 
 def raster(spikes: Spikes | SpikeTrains, ax: "Axes | None" = None) -> "Axes":
     """One tick per spike: time to the right, sources upwards. One trial."""
+    if not isinstance(spikes, Spikes | SpikeTrains):
+        raise ValueError(f"spikes must be Spikes or SpikeTrains, but are {spikes!r}.")
     if isinstance(spikes, SpikeTrains):
         spikes, _ = spikes.merge()
     times, index = spikes.to_events()
@@ -36,6 +39,14 @@ def voltages(
     `threshold` adds a dashed line. `spikes` adds a tick per spike in the colour of its neuron, at the threshold if
     given, else at the top.
     """
+    values = np.asarray(values)
+    if spikes is not None:
+        check_type("spikes", spikes, SpikeTrains)
+        if spikes.times.shape[:-1] != values.shape[1:]:
+            raise ValueError(
+                f"spikes must be the trains of the {values.shape[1:]} neurons of values, but are {spikes.times.shape}, "
+                "[neurons, slots]."
+            )
     ax = _axes(ax)
     lines = ax.plot(times, values)
     height = float(np.max(values)) if threshold is None else threshold

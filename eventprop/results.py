@@ -12,13 +12,14 @@ class RESULTS(eqx.Enumeration):
 
     successful = ""
     spikes_lost = (
-        "A neuron fired more often than the solver's `max_spikes`, or a layer more often than its `max_events`; raise "
-        "that bound."
+        "A neuron fired more often than the solver's `max_spikes`, a layer more often than its `max_events`, or more "
+        "spikes were under way than its `max_in_flight`; raise that bound."
     )
     invalid_parameters = (
         "tau_mem, tau_syn and refractory of every neuron must be positive, and its reset must lie below the "
         "threshold, as must the potential of a neuron that starts in its refractory period, which is not negative."
     )
+    negative_delay = "Delays must not be negative or NaN; project them after every update (`keep_not_negative`)."
     unknown_source = "spikes.index must name sources of the network's first layer: 0 to weight.shape[1] - 1."
     unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
     invalid_time = "t1 and saveat.ts must not be negative or NaN."

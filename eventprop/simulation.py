@@ -11,39 +11,39 @@ from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
 from eventprop.failures import raise_unless_successful
-from eventprop.network import FeedForward
-from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
+from eventprop.network import AbstractNetwork
+from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative, check_type
 from eventprop.results import RESULTS
-from eventprop.solvers.base import AbstractSolver, Trajectory, resting_state
+from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
 from eventprop.spikes import Spikes, SpikeTrains
 
 
 class Solution(eqx.Module):
     """What `simulate` returns.
 
-    - `spikes`: the spike trains of each layer (None for layers that do not spike);
-    - `ys`: membrane potentials of each layer [len(saveat.ts), neurons], if `saveat` asked for them;
-    - `state`: the state of each layer at `t1`, from which another trial can go on;
+    - `spikes`: the spike trains of each population, a layer or whatever else (None for those that do not spike);
+    - `ys`: membrane potentials of each population [len(saveat.ts), neurons], if `saveat` asked for them;
+    - `state`: the state of each population at `t1`, and what is in flight then, from which another trial can go on;
     - `stats`: "spikes_lost", the number of spikes that found no place in the solver's bounds;
     - `result`: `RESULTS.successful`, or why not.
     """
 
     spikes: tuple[SpikeTrains | None, ...]
     ys: tuple[Float[Array, "times _"], ...] | None
-    state: tuple[Any, ...]
+    state: NetworkState
     stats: dict[str, Int[Array, ""]]
     result: RESULTS
 
 
 def simulate(
-    network: FeedForward,
+    network: AbstractNetwork,
     spikes: Spikes,
     t1: AnyScalar,
     *,
     solver: AbstractSolver,
     adjoint: Implicit = Implicit(),
     saveat: diffrax.SaveAt | None = None,
-    state: tuple[Any, ...] | None = None,
+    state: NetworkState | None = None,
     throw: bool = True,
 ) -> Solution:
     """Run one trial of a spiking network from time 0 to `t1`. Use `jax.vmap` for a batch of trials.
@@ -53,8 +53,8 @@ def simulate(
     - `solver`: `Exact(...)`.
     - `adjoint`: how gradients pass through spikes.
     - `saveat`: `diffrax.SaveAt(ts=...)` for membrane potentials at these times (just after a spike at that time).
-    - `state`: states to start from, one per layer as in `Solution.state`; by default all neurons rest, below their
-      thresholds. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the
+    - `state`: where to start, as in `Solution.state`; by default all neurons rest, below their thresholds, and nothing
+      is in flight. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the
       threshold; within its refractory period it must be below.
     - `throw`: raise if spikes were lost, an input is not a sorted list of times or a number is not finite. With False
       the caller has to look at `Solution.result`; spikes that were lost are missing downstream.
@@ -67,13 +67,11 @@ def simulate(
     compiles itself, once for each set of shapes: numbers, Python's own among them, are arguments of the program. All
     is computed in the precision of the weights. Raises ValueError for shapes and types that do not fit.
     """
-    _check_types(network, spikes, solver)
-    weights = [
-        as_float(f"network.layers[{number}][0].weight", connection.weight)
-        for number, (connection, _) in enumerate(network.layers)
-    ]
+    _check_types(network, spikes, solver, adjoint)
+    weights = [as_float(f"weight of layer {p.target}", p.connection.weight) for p in network.projections]
     dtype = jnp.result_type(*weights)
-    network = as_arrays("network", network, dtype)
+    numbers, targets = eqx.partition(network, _is_no_index)
+    network = eqx.combine(as_arrays("network", numbers, dtype), targets)
     _check_shapes(network, spikes, t1)
     spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)
     check_not_negative("t1", t1, "a trial goes from 0 to t1")
@@ -94,23 +92,24 @@ def _simulate(network, spikes, t1, ts, state, *, solver, adjoint, throw) -> Solu
     return raise_unless_successful(solution, result, found.lost) if throw else solution
 
 
-def _check_types(network: FeedForward, spikes: Spikes, solver: AbstractSolver) -> None:
-    for name, value, kind in (
-        ("network", network, FeedForward),
-        ("spikes", spikes, Spikes),
-        ("solver", solver, AbstractSolver),
-    ):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} must be of the type {kind.__name__}, but is {value!r}.")
-    for number, (connection, _) in enumerate(network.layers):
-        if not isinstance(connection.weight, jax.Array | np.ndarray):
+def _is_no_index(x: Any) -> bool:
+    return not (eqx.is_array(x) and jnp.issubdtype(x.dtype, jnp.integer))
+
+
+def _check_types(network: AbstractNetwork, spikes: Spikes, solver: AbstractSolver, adjoint: Implicit) -> None:
+    check_type("network", network, AbstractNetwork)
+    check_type("spikes", spikes, Spikes)
+    check_type("solver", solver, AbstractSolver)
+    check_type("adjoint", adjoint, Implicit)
+    for p in network.projections:
+        if not isinstance(p.connection.weight, jax.Array | np.ndarray):
             raise ValueError(
-                f"the weight of layer {number} is {connection.weight!r}: combine the parts of a network that was "
+                f"the weight of layer {p.target} is {p.connection.weight!r}: combine the parts of a network that was "
                 "partitioned (equinox.combine) before it is simulated."
             )
 
 
-def _check_shapes(network: FeedForward, spikes: Spikes, t1: Any) -> None:
+def _check_shapes(network: AbstractNetwork, spikes: Spikes, t1: Any) -> None:
     if spikes.times.ndim != 1:
         raise ValueError(
             f"spikes must be those of one trial, [events], but have the shape {spikes.times.shape}: "
@@ -118,16 +117,13 @@ def _check_shapes(network: FeedForward, spikes: Spikes, t1: Any) -> None:
         )
     if jnp.ndim(t1) != 0:
         raise ValueError(f"t1 must be one number, but has the shape {jnp.shape(t1)}; use jax.vmap for several.")
-    for number, (connection, neuron) in enumerate(network.layers):
-        if connection.weight.ndim != 2:
-            raise ValueError(
-                f"the weight of layer {number} must be [neurons, sources], but has the shape "
-                f"{connection.weight.shape}; use jax.vmap for a batch of networks."
-            )
+    for p in network.projections:
+        p.connection.check_shapes(f"layer {p.target}")
+    for number, (neuron, size) in enumerate(zip(network.neurons, network.sizes, strict=True)):
         for path, parameter in jax.tree_util.tree_leaves_with_path(neuron):
-            if jnp.ndim(parameter) > 1 or jnp.shape(parameter) not in ((), (connection.neurons,)):
+            if jnp.ndim(parameter) > 1 or jnp.shape(parameter) not in ((), (size,)):
                 raise ValueError(
-                    f"layer {number} has {connection.neurons} neurons, but its {type(neuron).__name__}"
+                    f"layer {number} has {size} neurons, but its {type(neuron).__name__}"
                     f"{jax.tree_util.keystr(path)} has the shape {jnp.shape(parameter)}: give one number or one per "
                     "neuron, and use jax.vmap for a batch of networks."
                 )
@@ -136,6 +132,7 @@ def _check_shapes(network: FeedForward, spikes: Spikes, t1: Any) -> None:
 def _times_to_save(saveat: diffrax.SaveAt | None, dtype: Any) -> Float[Array, " times"] | None:
     if saveat is None:
         return None
+    check_type("saveat", saveat, diffrax.SaveAt)
     subs = saveat.subs
     only_ts = isinstance(subs, diffrax.SubSaveAt) and subs.ts is not None and not (subs.t0 or subs.t1 or subs.steps)
     if saveat.dense or not only_ts:
@@ -149,49 +146,56 @@ def _times_to_save(saveat: diffrax.SaveAt | None, dtype: Any) -> Float[Array, " 
     return ts
 
 
-def _initial_state(network: FeedForward, state: tuple[Any, ...] | None, dtype: Any) -> tuple[Any, ...] | None:
+def _initial_state(network: AbstractNetwork, state: NetworkState | None, dtype: Any) -> NetworkState | None:
     if state is None:
         return None
     resting = resting_state(network, dtype)
+    if isinstance(state, NetworkState) and state.in_flight == ():
+        state = NetworkState(state.neurons, resting.in_flight)
     if jax.tree.structure(state) != jax.tree.structure(resting):
-        raise ValueError(f"state must be a tuple of one neuron state per layer, like {resting}, but is {state}.")
-    for given, rest in zip(jax.tree.leaves(state), jax.tree.leaves(resting), strict=True):
+        raise ValueError(f"state must be a NetworkState like that of this network at rest, {resting}, but is {state}.")
+    for given, rest in zip(jax.tree.leaves(state.neurons), jax.tree.leaves(resting.neurons), strict=True):
         if np.shape(given) != np.shape(rest):
             raise ValueError(f"state has an array of shape {np.shape(given)} where the network needs {np.shape(rest)}.")
+    for given, rest in zip(state.in_flight, resting.in_flight, strict=True):
+        if given is not None and rest is not None and np.shape(given.times)[1:] != np.shape(rest.times)[1:]:
+            raise ValueError(
+                f"what is in flight has times of the shape {np.shape(given.times)}, but must have "
+                f"{np.shape(rest.times)[1]} column(s)."
+            )
     return as_arrays("state", state, dtype)
 
 
 def _judge(
-    network: FeedForward, spikes: Spikes, t1: Array, ts: Array | None, state: tuple[Any, ...] | None, found: Trajectory
+    network: AbstractNetwork, spikes: Spikes, t1: Array, ts: Array | None, state: NetworkState | None, found: Trajectory
 ) -> RESULTS:
     """What became of a trial; what was wrong with its input comes first. (NaN fails every comparison below.)"""
-    times, sources = spikes.times, network.layers[0][0].sources
+    times = spikes.times
     previous = jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
     start = resting_state(network, times.dtype) if state is None else state
-    valid = [neuron.valid(y) for (_, neuron), y in zip(network.layers, start, strict=True)]
+    valid = [neuron.valid(y) for neuron, y in zip(network.neurons, start.neurons, strict=True)]
     if state is None:  # at rest nobody is about to fire
         valid += [
-            jnp.all(event.guard(y) < 0)
-            for (_, neuron), y in zip(network.layers, start, strict=True)
+            jnp.all(event.guard(0.0, y, None) < 0)
+            for neuron, y in zip(network.neurons, start.neurons, strict=True)
             for event in neuron.events
             if event.emits
         ]
+    weights = [jnp.all(jnp.isfinite(p.connection.weight)) for p in network.projections]
+    ends = [neuron.valid(y) for neuron, y in zip(network.neurons, found.state.neurons, strict=True)]
+    delays = [jnp.asarray(p.connection.delay) for p in network.projections if p.connection.delay is not None]
+    flying = [flight.times for flight in start.in_flight if flight is not None]
     conditions = [
         (jnp.all(found.lost == 0), RESULTS.spikes_lost),
-        (_is_finite(network, found.state), RESULTS.non_finite),
+        (jnp.all(jnp.stack([*weights, *ends])), RESULTS.non_finite),
         (jnp.all(jnp.stack(valid)), RESULTS.invalid_parameters),
-        (jnp.all((spikes.index >= 0) & (spikes.index < sources)), RESULTS.unknown_source),
+        (jnp.all(jnp.stack([jnp.all(delay >= 0) for delay in delays] or [True])), RESULTS.negative_delay),
+        (jnp.all((spikes.index >= 0) & (spikes.index < network.inputs)), RESULTS.unknown_source),
         (jnp.all(times >= previous), RESULTS.unsorted_times),
+        (jnp.all(jnp.stack([jnp.all(times >= 0) for times in flying] or [True])), RESULTS.unsorted_times),
         ((t1 >= 0) & (True if ts is None else jnp.all(ts >= 0)), RESULTS.invalid_time),
     ]
     result = RESULTS.successful
     for well, problem in conditions:
         result = RESULTS.where(well, result, problem)
     return result
-
-
-def _is_finite(network: FeedForward, state: tuple[Any, ...]) -> Array:
-    """Whether weights and final potentials are finite. (Infinite refractory periods are fine.)"""
-    arrays = [connection.weight for connection, _ in network.layers]
-    arrays += [x for y in state for x in (y.v, y.i)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))

@@ -14,7 +14,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from eventprop.parameters import is_concrete, numeric
+from eventprop.failures import error_if
+from eventprop.parameters import AnyScalar, as_float, check_scalars, check_type, is_concrete, numeric, whole
 
 
 def bucket(events: int) -> int:
@@ -39,6 +40,7 @@ def _indices(value: Any) -> Any:
         return value
     if value.size and not jnp.issubdtype(value.dtype, jnp.integer):
         raise ValueError(f"Spikes: index must hold integers, got {value.dtype}; convert it with .astype(int)")
+    _check_sources(value)
     return jnp.asarray(value, None if jnp.issubdtype(value.dtype, jnp.integer) else jnp.int32)
 
 
@@ -81,6 +83,7 @@ class Spikes(eqx.Module):
             raise ValueError(f"index must hold integers, got {index.dtype}; convert it with index.astype(int)")
         if np.any(index < 0):
             raise ValueError(f"index must not be negative, got {index.min()}; number the sources from 0")
+        _check_sources(index)
         _check_times("times", times)
         return _padded(times, index, capacity)
 
@@ -101,7 +104,7 @@ class Spikes(eqx.Module):
         return _padded(times[order], index[order], capacity)
 
     @staticmethod
-    def from_raster(raster: ArrayLike | Sequence, dt: float, capacity: int | None = None) -> "Spikes":
+    def from_raster(raster: ArrayLike | Sequence, dt: AnyScalar, capacity: int | None = None) -> "Spikes":
         """Events from counts per time bin: `raster[step, neuron]` events at the bin's centre, (step + 1/2) dt.
 
         Raises `ValueError` for counts that are negative or fractional, and for a `dt` that is not positive.
@@ -115,19 +118,27 @@ class Spikes(eqx.Module):
             raise ValueError(f"raster must hold spike counts (0, 1, 2, ...), got {counts[~good][0]}; round or clip it")
         steps, neurons = np.nonzero(counts)
         repeats = counts[steps, neurons].astype(int)
-        return _padded(np.repeat((steps + 0.5) * dt, repeats), np.repeat(neurons, repeats), capacity)
+        times = np.repeat((steps + 0.5) * float(dt), repeats)
+        _check_times("raster * dt", times)
+        return _padded(times, np.repeat(neurons, repeats), capacity)
 
     @staticmethod
     def stack(trials: Sequence["Spikes"]) -> "Spikes":
         """A batch for `jax.vmap`: the trials padded to the largest capacity among them, with a new leading axis."""
+        trials = list(trials)
         if not trials:
             raise ValueError("trials must hold at least one Spikes, got an empty list")
+        for trial in trials:
+            check_type("each of trials", trial, Spikes)
+        axes = {trial.times.shape[:-1] for trial in trials}
+        if len(axes) > 1:
+            raise ValueError(f"trials must have the same leading axes, got {sorted(axes)}; stack single trials")
         capacity = max(trial.times.shape[-1] for trial in trials)
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(trial.pad(capacity) for trial in trials))
 
     def pad(self, capacity: int) -> "Spikes":
         """The same events with room for `capacity` of them. Raises `ValueError` if there is less room than now."""
-        extra = capacity - self.times.shape[-1]
+        extra = whole("capacity", capacity) - self.times.shape[-1]
         if extra < 0:
             raise ValueError(f"capacity must be at least the present one, {self.times.shape[-1]}, got {capacity}")
         width = [(0, 0)] * (self.times.ndim - 1) + [(0, extra)]
@@ -144,20 +155,25 @@ class Spikes(eqx.Module):
             raise ValueError(f"to_events takes one trial, got a batch of shape {times.shape}; select a trial first")
         return times[times != np.inf], index[times != np.inf]
 
-    def to_raster(self, neurons: int, dt: float, steps: int) -> Int[Array, "*batch steps neurons"]:
+    def to_raster(self, neurons: int, dt: AnyScalar, steps: int) -> Int[Array, "*batch steps neurons"]:
         """Counts per time bin: entry [step, neuron] counts the events with step dt <= time < (step + 1) dt.
 
-        An event later than `steps` bins or from a source beyond `neurons` is an error, never dropped.
+        An event later than `steps` bins or from a source beyond `neurons` is an error, never dropped, as is one before
+        time 0 and a traced `dt` that is not positive.
         """
         _check_dt(dt)
+        neurons, steps = whole("neurons", neurons), whole("steps", steps)
         if self.times.ndim > 1:
             return jax.vmap(lambda trial: trial.to_raster(neurons, dt, steps))(self)
         present = _present(self.times)
-        outside = present & ~((self.times < steps * dt) & (self.index < neurons))
-        step = jnp.where(present, jnp.floor(self.times / dt), 0).astype(jnp.int32)
-        step = eqx.error_if(step, outside, "Spikes.to_raster: a spike lies outside the raster; raise steps or neurons")
-        # A time just below the end may round up to the bin after the last one.
-        step = jnp.minimum(step, steps - 1)
+        width = jnp.asarray(dt, self.times.dtype)
+        inside = (self.times >= 0) & (self.times < steps * width) & (self.index >= 0) & (self.index < neurons)
+        # The quotient is rounded, across a bin's edge where the time is close to one.
+        step = jnp.where(present & inside, jnp.floor(self.times / width), 0)
+        step = step - (self.times < step * width) + (self.times >= (step + 1) * width)
+        message = "Spikes.to_raster: a spike lies outside the raster; raise steps or neurons, or correct the spikes"
+        step = error_if(step.astype(jnp.int32), present & ~inside, message)
+        step = error_if(step, ~((width > 0) & (width < jnp.inf)), "Spikes.to_raster: dt must be a positive time step")
         counts = jnp.zeros((steps, neurons), jnp.int32)
         return counts.at[step, self.index].add(present.astype(jnp.int32), mode="drop")
 
@@ -202,10 +218,7 @@ class SpikeTrains(eqx.Module):
             return jax.vmap(lambda trains, occupied: trains.merge(capacity, occupied))(self, occupied)
         neurons, slots = self.times.shape
         total = neurons * slots
-        capacity = total if capacity is None else capacity
-        if capacity < 1:
-            raise ValueError(f"capacity must be positive, got {capacity}")
-        capacity = min(capacity, total)
+        capacity = total if capacity is None else min(whole("capacity", capacity, least=1), total)
         fixed = lax.stop_gradient(self.times)
         occupied = occupied_slots(fixed, capacity) if occupied is None else occupied
         order, lost = _merge_order(fixed, *occupied, capacity)
@@ -279,14 +292,22 @@ def _check_times(name: str, times: np.ndarray) -> None:
         raise ValueError(f"{name}[{at}] = {times[at]} comes after {times[at - 1]}; sort the events by time")
 
 
-def _check_dt(dt: float) -> None:
-    if is_concrete(dt) and not np.all(np.asarray(dt) > 0):
+def _check_dt(dt: AnyScalar) -> None:
+    check_scalars(dt=as_float("dt", dt))
+    if is_concrete(dt) and not 0 < float(dt) < np.inf:
         raise ValueError(f"dt must be a positive time step, got {dt}")
+
+
+def _check_sources(index: Any) -> None:
+    """Raise ValueError for what JAX's whole numbers would wrap to other sources."""
+    most = jnp.iinfo(jnp.int32).max
+    if isinstance(index, np.ndarray) and index.size and index.max() > most:
+        raise ValueError(f"index must number sources up to {most}, got {index.max()}; number the sources from 0")
 
 
 def _padded(times: np.ndarray, index: np.ndarray, capacity: int | None) -> Spikes:
     """Checked events as `Spikes` in JAX's default precision."""
-    capacity = bucket(times.size) if capacity is None else capacity
+    capacity = bucket(times.size) if capacity is None else whole("capacity", capacity)
     if times.size > capacity:
         raise ValueError(f"capacity = {capacity} is too small for {times.size} events; leave it out or raise it")
     extra = (0, capacity - times.size)

@@ -7,24 +7,28 @@ from typing import Any, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, PyTree
 
+from eventprop.closed_form import LinearNeuron
+
 
 class Event(NamedTuple):
     """Something that happens to single neurons when a guard of their state rises through zero.
 
-    guard(y) -> [neurons]: crosses zero from below at the event;
-    jump(y) -> y: the state after it (applied to the neurons concerned);
+    guard(t, y, args) -> [neurons]: crosses zero from below at the event, and stays below where it cannot happen;
+    jump(t, y, args) -> y: the state after it (applied to the neurons concerned);
     emits: whether it sends a spike to the neurons downstream.
     """
 
-    guard: Callable[[Any], Float[Array, " neurons"]]
-    jump: Callable[[Any], Any]
+    guard: Callable[[Any, Any, Any], Float[Array, " neurons"]]
+    jump: Callable[[Any, Any, Any], Any]
     emits: bool
 
 
 class AbstractNeuron(eqx.Module):
-    """A population of identical or heterogeneous point neurons: a flow, events that interrupt it, and input.
+    """A population of identical or heterogeneous point neurons: a vector field, events that interrupt it, and input.
 
-    Parameters are scalars or one value per neuron; the state is a pytree of arrays [neurons].
+    Parameters are scalars or one value per neuron; the state is a pytree of arrays [neurons]. The vector field is the
+    definition: `diffrax.ODETerm(neuron.vector_field)` is what happens between events. Phases of a neuron (refractory or
+    not) are part of its state, and change in jumps, so that the field is smooth between events.
     """
 
     @abc.abstractmethod
@@ -32,8 +36,8 @@ class AbstractNeuron(eqx.Module):
         """The resting state of `neurons` neurons."""
 
     @abc.abstractmethod
-    def flow(self, t: Any, y: Any, args: Any) -> Any:
-        """dy/dt between events: a diffrax vector field."""
+    def vector_field(self, t: Any, y: Any, args: Any) -> Any:
+        """dy/dt between events."""
 
     @property
     @abc.abstractmethod
@@ -41,9 +45,29 @@ class AbstractNeuron(eqx.Module):
         """The events that the state itself brings about."""
 
     @abc.abstractmethod
+    def receive(self, y: Any, port: int, charge: Float[Array, " neurons"]) -> Any:
+        """The state after a presynaptic spike has delivered `charge` at receptor `port`."""
+
+    @abc.abstractmethod
+    def voltage(self, y: Any) -> Float[Array, " neurons"]:
+        """The membrane potential."""
+
+    @abc.abstractmethod
     def valid(self, y: Any) -> Bool[Array, ""]:
         """Whether parameters are in range and `y` is a state to start from (what only values can tell)."""
 
+
+class ClosedForm(eqx.Module):
+    """What neurons offer on top whose motion between events is that of a `LinearNeuron`, which `Exact` can solve."""
+
     @abc.abstractmethod
-    def receive(self, y: Any, port: int, charge: Float[Array, " neurons"]) -> Any:
-        """The state after a presynaptic spike has delivered `charge` at receptor `port`."""
+    def closed_form(self, dtype: Any) -> LinearNeuron:
+        """The parameters of that motion."""
+
+    @abc.abstractmethod
+    def coordinates(self, y: Any) -> tuple[Array, Array, Array]:
+        """(V, I, time for which V is still held) [neurons] of a state."""
+
+    @abc.abstractmethod
+    def from_coordinates(self, v: Array, i: Array, held: Array) -> Any:
+        """The state with these coordinates."""

@@ -6,7 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from eventprop.neurons.base import AbstractNeuron, Event
+from eventprop.closed_form import LinearNeuron, Membrane
+from eventprop.neurons.base import AbstractNeuron, ClosedForm, Event
 from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, numeric
 
 
@@ -17,7 +18,7 @@ class LIState(eqx.Module):
     i: Float[Array, " neurons"]
 
 
-class LI(AbstractNeuron):
+class LI(AbstractNeuron, ClosedForm):
     """Leaky integrators: the LIF membrane without threshold.
 
         tau_mem V' = -V + I + bias,    tau_syn I' = -I,    a presynaptic spike: I += w.
@@ -38,7 +39,7 @@ class LI(AbstractNeuron):
         """All potentials and currents zero."""
         return LIState(jnp.zeros(neurons, dtype), jnp.zeros(neurons, dtype))
 
-    def flow(self, t: Any, y: LIState, args: Any) -> LIState:
+    def vector_field(self, t: Any, y: LIState, args: Any) -> LIState:
         """The free dynamics."""
         return LIState((y.i + self.bias - y.v) / self.tau_mem, -y.i / self.tau_syn)
 
@@ -47,10 +48,28 @@ class LI(AbstractNeuron):
         """None: an integrator only listens."""
         return ()
 
-    def valid(self, y: LIState) -> Bool[Array, ""]:
-        """Time constants are positive."""
-        return all_positive(self.tau_mem, self.tau_syn)
-
     def receive(self, y: LIState, port: int, charge: Float[Array, " neurons"]) -> LIState:
         """I += charge (one receptor, port 0)."""
         return LIState(y.v, y.i + charge)
+
+    def voltage(self, y: LIState) -> Float[Array, " neurons"]:
+        """V."""
+        return y.v
+
+    def valid(self, y: LIState) -> Bool[Array, ""]:
+        """Time constants are positive, potentials and currents finite."""
+        return all_positive(self.tau_mem, self.tau_syn) & jnp.all(jnp.isfinite(y.v) & jnp.isfinite(y.i))
+
+    def closed_form(self, dtype: Any) -> LinearNeuron:
+        """The same numbers in one precision."""
+        tau_mem, tau_syn, bias = (jnp.asarray(x, dtype) for x in (self.tau_mem, self.tau_syn, self.bias))
+        return LinearNeuron(Membrane(tau_mem, tau_syn), bias)
+
+    def coordinates(self, y: LIState) -> tuple[Array, Array, Array]:
+        """V and I; nothing is held."""
+        return y.v, y.i, jnp.zeros_like(y.v)
+
+    def from_coordinates(self, v: Array, i: Array, held: Array) -> LIState:
+        """V and I."""
+        del held
+        return LIState(v, i)

@@ -7,16 +7,27 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from eventprop.neurons.base import AbstractNeuron, Event
-from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, numeric
+from eventprop.closed_form import LinearNeuron, Membrane
+from eventprop.neurons.base import AbstractNeuron, ClosedForm, Event
+from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, check_type, numeric
 
 
 class LIFState(eqx.Module):
-    """State of LIF neurons: membrane potential v, synaptic current i, and what is left of the refractory period."""
+    """State of LIF neurons: membrane potential v, synaptic current i, and the phase.
+
+    `held` is 1 in the refractory period, of which the time `refractory` is left, and 0 else. (Neurons that fire once
+    have no clock: held for good, with `refractory` 0.)
+    """
 
     v: Float[Array, " neurons"]
     i: Float[Array, " neurons"]
     refractory: Float[Array, " neurons"]
+    held: Float[Array, " neurons"]
+
+    @classmethod
+    def free(cls, v: Float[Array, " neurons"], i: Float[Array, " neurons"]) -> "LIFState":
+        """Nobody is refractory."""
+        return cls(v, i, jnp.zeros_like(v), jnp.zeros_like(v))
 
 
 class AbstractReset(eqx.Module):
@@ -50,7 +61,7 @@ class FiresOnce(eqx.Module):
     """
 
 
-class LIF(AbstractNeuron):
+class LIF(AbstractNeuron, ClosedForm):
     """Current-based leaky integrate-and-fire neurons (Wunderlich & Pehle 2021, Table 1).
 
         tau_mem V' = -V + I + bias,    tau_syn I' = -I,
@@ -63,8 +74,8 @@ class LIF(AbstractNeuron):
     refractory: `None` for none; `FiresOnce()` for neurons that fire at most once. (`jnp.inf` is a number like any
         other: it leads to the same spikes, at the price of a search for more of them.)
 
-    Raises ValueError for time constants that are not positive, a negative refractory period, a threshold or a reset
-    value out of order, per-neuron parameters of different lengths, or precisions other than float32 and float64.
+    Raises ValueError for time constants or a refractory period that are not positive, a threshold or a reset value out
+    of order, per-neuron parameters of different lengths, or precisions other than float32 and float64.
     """
 
     tau_mem: Parameter = eqx.field(converter=numeric("tau_mem"))
@@ -75,6 +86,9 @@ class LIF(AbstractNeuron):
     bias: Parameter = eqx.field(converter=numeric("bias"), default=0.0)
 
     def __check_init__(self):
+        check_type("reset", self.reset, AbstractReset)
+        if isinstance(self.refractory, type):
+            raise ValueError(f"refractory must be a number, None or FiresOnce(), but is {self.refractory!r}.")
         check_positive("tau_mem", self.tau_mem)
         check_positive("tau_syn", self.tau_syn)
         check_same_length(
@@ -93,49 +107,74 @@ class LIF(AbstractNeuron):
         else:
             check_positive("threshold", self.threshold, "a reset by subtraction needs a threshold above rest (0)")
 
-    @property
-    def period(self) -> Parameter:
-        """The refractory period as a number: 0 for none, inf for neurons that fire once."""
-        if isinstance(self.refractory, FiresOnce):
-            return jnp.inf
-        return 0.0 if self.refractory is None else self.refractory
-
     def init(self, neurons: int, dtype: Any = None) -> LIFState:
         """All potentials and currents zero, nobody refractory."""
         zeros = jnp.zeros(neurons, dtype)
-        return LIFState(zeros, zeros, zeros)
+        return LIFState(zeros, zeros, zeros, zeros)
 
-    def flow(self, t: Any, y: LIFState, args: Any) -> LIFState:
-        """The free dynamics; a refractory membrane is clamped while its clock runs down."""
-        clamped = y.refractory > 0
-        dv = jnp.where(clamped, 0, (y.i + self.bias - y.v) / self.tau_mem)
-        return LIFState(dv, -y.i / self.tau_syn, jnp.where(clamped, -jnp.ones_like(y.v), 0))
+    def vector_field(self, t: Any, y: LIFState, args: Any) -> LIFState:
+        """The free dynamics; a refractory membrane is held while its clock runs down."""
+        dv = (1 - y.held) * (y.i + self.bias - y.v) / self.tau_mem
+        ticking = jnp.zeros_like(y.held) if isinstance(self.refractory, FiresOnce) else -y.held
+        return LIFState(dv, -y.i / self.tau_syn, ticking, jnp.zeros_like(y.held))
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """The spike, and the end of the refractory period (the flow changes there, so it is an event too)."""
-        spike = Event(lambda y: y.v - self.threshold, self._fire, emits=True)
-        if self.refractory is None:
+        """The spike, and the end of the refractory period (the field changes there, so it is an event too)."""
+        spike = Event(lambda t, y, args: y.v - self.threshold, self._fire, emits=True)
+        if self.refractory is None or isinstance(self.refractory, FiresOnce):
             return (spike,)
-        recovery = Event(lambda y: -y.refractory, lambda y: LIFState(y.v, y.i, jnp.zeros_like(y.v)), emits=False)
-        return (spike, recovery)
+        # Below zero where nobody is held: a clock that stands at 0 is not about to ring.
+        release = Event(lambda t, y, args: y.held - 1 - y.refractory, self._release, emits=False)
+        return (spike, release)
 
-    def valid(self, y: LIFState) -> Bool[Array, ""]:
-        """Times are positive, resets lie below the threshold, and so do potentials in the refractory period."""
-        threshold = jnp.asarray(self.threshold, y.v.dtype)
-        below = threshold - self.reset(threshold, threshold)
-        positive = all_positive(self.tau_mem, self.tau_syn, below)
-        if self.refractory is not None:
-            positive &= all_positive(self.period)
-        held_below = (y.refractory == 0) & (y.v >= threshold) | (y.refractory >= 0) & (y.v < threshold)
-        return positive & jnp.all(held_below)
+    def _fire(self, t: Any, y: LIFState, args: Any) -> LIFState:
+        v = self.reset(y.v, jnp.asarray(self.threshold, y.v.dtype))
+        if self.refractory is None:
+            return LIFState(v, y.i, y.refractory, y.held)
+        left = 0.0 if isinstance(self.refractory, FiresOnce) else self.refractory
+        return LIFState(v, y.i, jnp.broadcast_to(jnp.asarray(left, v.dtype), v.shape), jnp.ones_like(v))
+
+    def _release(self, t: Any, y: LIFState, args: Any) -> LIFState:
+        return LIFState(y.v, y.i, jnp.zeros_like(y.refractory), jnp.zeros_like(y.held))
 
     def receive(self, y: LIFState, port: int, charge: Float[Array, " neurons"]) -> LIFState:
         """I += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""
-        return LIFState(y.v, y.i + charge, y.refractory)
+        return LIFState(y.v, y.i + charge, y.refractory, y.held)
 
-    def _fire(self, y: LIFState) -> LIFState:
+    def voltage(self, y: LIFState) -> Float[Array, " neurons"]:
+        """V."""
+        return y.v
+
+    def valid(self, y: LIFState) -> Bool[Array, ""]:
+        """Times are positive, all is finite, resets and potentials in the refractory period lie below the threshold."""
         threshold = jnp.asarray(self.threshold, y.v.dtype)
-        return LIFState(
-            self.reset(y.v, threshold), y.i, jnp.broadcast_to(jnp.asarray(self.period, y.v.dtype), y.v.shape)
+        positive = all_positive(self.tau_mem, self.tau_syn, threshold - self.reset(threshold, threshold))
+        if not (self.refractory is None or isinstance(self.refractory, FiresOnce)):
+            positive &= all_positive(self.refractory)
+        free = (y.held == 0) & (y.refractory == 0)
+        held = (y.held == 1) & (y.refractory >= 0) & (y.v < threshold)
+        return positive & jnp.all((held | free) & jnp.isfinite(y.v) & jnp.isfinite(y.i))
+
+    def closed_form(self, dtype: Any) -> LinearNeuron:
+        """The same numbers in one precision."""
+        tau_mem, tau_syn, bias, threshold = (
+            jnp.asarray(x, dtype) for x in (self.tau_mem, self.tau_syn, self.bias, self.threshold)
         )
+        once = isinstance(self.refractory, FiresOnce)
+        period = jnp.inf if once else self.refractory
+        refractory = None if period is None else jnp.asarray(period, dtype)
+        reset = self.reset(threshold, threshold)
+        return LinearNeuron(Membrane(tau_mem, tau_syn), bias, threshold, reset, refractory, once)
+
+    def coordinates(self, y: LIFState) -> tuple[Array, Array, Array]:
+        """V, I, and what is left of the refractory period."""
+        if isinstance(self.refractory, FiresOnce):
+            return y.v, y.i, jnp.where(y.held > 0, jnp.inf, jnp.zeros_like(y.refractory))
+        return y.v, y.i, y.refractory
+
+    def from_coordinates(self, v: Array, i: Array, held: Array) -> LIFState:
+        """The state, with its phase."""
+        phase = (held > 0).astype(v.dtype)
+        clock = jnp.zeros_like(held) if isinstance(self.refractory, FiresOnce) else held
+        return LIFState(v, i, clock, phase)

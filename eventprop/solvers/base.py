@@ -7,20 +7,32 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
-from eventprop.network import FeedForward
+from eventprop.network import AbstractNetwork
+from eventprop.solvers.afferents import InFlight, no_flight
 from eventprop.spikes import Spikes, SpikeTrains
 
 
-class Trajectory(NamedTuple):
-    """What a solver found, one entry per layer.
+class NetworkState(eqx.Module):
+    """Where a network stands: the state of each population, and what is under way on each projection.
 
-    `lost` counts the spikes of each layer that found no place in the bounds `max_spikes` and `max_events`.
+    `in_flight` has one entry per projection, None for those without delay. Left out, nothing is under way.
+    """
+
+    neurons: tuple[Any, ...]
+    in_flight: tuple[InFlight | None, ...] = ()
+
+
+class Trajectory(NamedTuple):
+    """What a solver found, one entry per population.
+
+    `lost` counts the spikes of each population that found no place in the bounds `max_spikes`, `max_events` and
+    `max_in_flight`.
     """
 
     spikes: tuple[SpikeTrains | None, ...]
     ys: tuple[Float[Array, "times _"], ...] | None
-    state: tuple[Any, ...]
-    lost: Int[Array, "layers 2"]
+    state: NetworkState
+    lost: Int[Array, "populations 3"]
 
 
 class AbstractSolver(eqx.Module):
@@ -29,13 +41,13 @@ class AbstractSolver(eqx.Module):
     @abc.abstractmethod
     def run(
         self,
-        network: FeedForward,
+        network: AbstractNetwork,
         spikes: Spikes,
         t1: Float[Array, ""],
         *,
         adjoint: Implicit,
         ts: Float[Array, " times"] | None,
-        state: tuple[Any, ...] | None,
+        state: NetworkState | None,
     ) -> Trajectory:
         """The trial from 0 to `t1`, starting in `state`, with membrane potentials at the times `ts`.
 
@@ -43,6 +55,7 @@ class AbstractSolver(eqx.Module):
         """
 
 
-def resting_state(network: FeedForward, dtype: Any) -> tuple[Any, ...]:
-    """One resting state per layer."""
-    return tuple(neuron.init(connection.neurons, dtype) for connection, neuron in network.layers)
+def resting_state(network: AbstractNetwork, dtype: Any) -> NetworkState:
+    """Every population at rest, nothing in flight."""
+    neurons = tuple(neuron.init(size, dtype) for neuron, size in zip(network.neurons, network.sizes, strict=True))
+    return NetworkState(neurons, tuple(no_flight(p.connection, dtype) for p in network.projections))

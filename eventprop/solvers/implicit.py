@@ -1,13 +1,16 @@
 """Spike times of one layer with their derivatives, and the state at any time between them.
 
-Between two resets the potential is a sum of kernels, one per input event:
+Between two resets the potential is that of the free motion, less what the resets took away:
 
-    v(t) = v_begin exp(-(t - begin)/tau_mem) + sum_k charge_k kernel(t, begin, t_k)
+    v(t) = v_free(t) - exp(-(t - begin)/tau_mem) (v_free(begin) - v_begin)
 
-so the derivative of a spike time needs one such sum per spike, and not a replay of the search.
+so the derivative of a spike time needs the free states at two moments (`free_before`), and not a replay of the
+search. A scan over the events carries the free sensitivities, and one over the spikes of a neuron the resets' share. In
+reverse mode their transposes are the adjoint network of Wunderlich & Pehle (2021): the scan over the events is the
+decay of lambda_V and lambda_I in Table 2, what the spikes scatter into it are its jumps, and lambda_I gathered at the
+input events is the gradient of Eq. 2. All costs grow as inputs plus spikes.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,12 +21,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.adjoint import Implicit
 from eventprop.closed_form import expand
+from eventprop.solvers.free import FreeState, Moments, free_before, worth_all
 from eventprop.solvers.search import search
 from eventprop.solvers.trial import LayerTrial
 from eventprop.spikes import Occupied, occupied_slots
-
-_GROUP = 2**18
-"""Most terms (event, time, neuron) of one trial that are kept for the backward pass; more are recomputed."""
 
 
 class SpikeTimes(NamedTuple):
@@ -63,7 +64,7 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
     finite = jnp.isfinite(spikes.times)
     at = jnp.where(finite, spikes.times, trial.end)
     begin = windows(trial, at)
-    d_excess, d_current = _at_fixed_times(trial, tangent, begin, at, spikes.occupied)
+    d_excess, d_current, i_begin, leak = _at_fixed_times(trial, tangent, begin, at, spikes.occupied)
 
     scale = expand(trial.threshold - trial.reset, 2)
     slope = (spikes.currents - expand(trial.threshold, 2)) / scale
@@ -72,20 +73,18 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
 
     # How a spike follows the begin of its window, where the membrane rises with `rise`.
     membrane = trial.membrane.align(2)
-    rise = (_current_at_begin(trial, begin, spikes.currents) - begin_potential(trial, max_spikes)) / membrane.tau_mem
-    coupling = jnp.where(finite, rise * membrane.leak(jnp.where(finite, at - begin, 0)) * per_slope, 0)
+    if trial.refractory is None and trial.due is None:
+        i_begin = jnp.concatenate([trial.i[None], spikes.currents[:-1]])
+    rise = (i_begin - begin_potential(trial, max_spikes)) / membrane.tau_mem
+    coupling = jnp.where(finite, rise * leak * per_slope, 0)
     d_refractory = jnp.zeros_like(trial.hold)
     if trial.refractory is not None:
         d_refractory = d_refractory + _or_zeros(tangent.refractory, trial.refractory)
 
-    # dt_s = own_s + coupling_s dbegin_s. (Not by lax.scan: before jax 0.10.1 its transpose fails inside of a JVP rule.)
+    # dt_s = own_s + coupling_s dbegin_s.
     d_first = _or_zeros(tangent.hold, trial.hold)[None]
     d_begin = jnp.concatenate([d_first, jnp.broadcast_to(d_refractory, (max_spikes - 1, trial.neurons))])
-
-    def combine(left, right):
-        return left[0] * right[0], right[0] * left[1] + right[1]
-
-    _, d_times = lax.associative_scan(combine, (coupling, own + coupling * d_begin))
+    d_times = _linear_recurrence(coupling, own + coupling * d_begin)
     d_currents = jnp.where(finite, d_current - spikes.currents / membrane.tau_syn * d_times, 0)
     whole = jax.tree.map(lambda _: None, (spikes.fired, spikes.occupied, spikes.due))  # have no tangent
     return spikes, SpikeTimes(d_times, d_currents, *whole)
@@ -93,44 +92,83 @@ def _spike_times_jvp(primals, tangents, *, max_spikes: int, max_events: int | No
 
 def _at_fixed_times(
     trial: LayerTrial, tangent: LayerTrial, begin: Array, at: Array, occupied: Occupied | None
-) -> tuple[Array, Array]:
-    """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins."""
+) -> tuple[Array, Array, Array, Array]:
+    """Changes of (v - threshold) and of the current just before the spikes, at fixed times of spikes and begins.
+
+    Then the current at the begin of each window, and what is left at the spike of a potential then.
+    """
     perturbed = eqx.filter(trial, jax.tree.map(lambda t: t is not None, tangent, is_leaf=lambda t: t is None))
 
     def excess_and_current(perturbed):
         whole = eqx.combine(perturbed, trial)
-        moments = begin, begin_potential(whole, at.shape[0]), at
-        if occupied is None:
-            return _excess_and_current(whole, *moments)
-        return _of_occupied_slots(whole, *moments, occupied[0])
+        before_begin, before = _free_states(whole, begin, at, occupied)
+        v, leak = _potential(whole, begin, begin_potential(whole, at.shape[0]), at, before_begin, before)
+        return (v - expand(whole.threshold, 2), before.i), (before_begin.i, leak)
 
     # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
-    return jax.jvp(excess_and_current, (perturbed,), (tangent,))[1]
+    _, changes, others = jax.jvp(excess_and_current, (perturbed,), (tangent,), has_aux=True)
+    return *changes, *others
 
 
-def _excess_and_current(trial: LayerTrial, begin: Array, v_begin: Array, at: Array) -> tuple[Array, Array]:
-    excess = potential_in_window(trial, begin, v_begin, at) - expand(trial.threshold, 2)
-    return excess, current_before(trial, at)
-
-
-def _of_occupied_slots(
-    trial: LayerTrial, begin: Array, v_begin: Array, at: Array, position: Array
-) -> tuple[Array, Array]:
-    """The same where there are spikes, each as a neuron of its own; most slots of a wide layer are empty."""
+def _free_states(trial: LayerTrial, begin: Array, at: Array, occupied: Occupied | None) -> tuple[FreeState, FreeState]:
+    """Free states before the begins of the windows and before the spikes; where there is none, anything finite."""
     slots, neurons = at.shape
-    neuron = jnp.minimum(position // slots, neurons - 1)
-    place = jnp.where(position < at.size, position % slots * neurons + neuron, at.size)
-    selected = (x.reshape(-1).at[place].get(mode="clip")[None] for x in (begin, v_begin, at))
-    found = _excess_and_current(trial.select(neuron), *selected)
-    excess, current = (jnp.zeros(at.size, at.dtype).at[place].set(x[0], mode="drop") for x in found)
-    return excess.reshape(at.shape), current.reshape(at.shape)
+    row = neuron = None
+    if occupied is not None and not worth_all(trial, slots, occupied[0].size):
+        neuron = jnp.minimum(occupied[0] // slots, neurons - 1)
+        row = jnp.where(occupied[0] < at.size, occupied[0] % slots, 2 * slots)
+    if trial.refractory is not None and not trial.once:
+        both = jnp.concatenate([begin, at])
+        if row is not None and neuron is not None:
+            row, neuron = jnp.concatenate([row, row + slots]), jnp.concatenate([neuron, neuron])
+        both = _at_places(trial, both, row, neuron)
+        return _rows(both, slice(slots)), _rows(both, slice(slots, None))
+    # A window begins with the last spike, the first one when what held the neuron at 0 lets it go.
+    if trial.due is None:  # which is at once
+        before = _at_places(trial, at, row, neuron)
+        first = FreeState(trial.v[None], trial.i[None], jnp.zeros_like(before.events[:1]))
+    else:
+        both = jnp.concatenate([begin[:1], at])
+        if row is not None and neuron is not None:
+            everyone = jnp.arange(neurons, dtype=row.dtype)
+            row, neuron = jnp.concatenate([0 * everyone, row + 1]), jnp.concatenate([everyone, neuron])
+        both = _at_places(trial, both, row, neuron)
+        first, before = _rows(both, slice(1)), _rows(both, slice(1, None))
+    return FreeState(*(jnp.concatenate([x, y[:-1]]) for x, y in zip(first, before, strict=True))), before
 
 
-def _current_at_begin(trial: LayerTrial, begin: Array, currents: Array) -> Array:
-    """Synaptic currents at the begin of each window. Without refractory period these are the last spikes'."""
-    if trial.refractory is None:
-        return jnp.concatenate([trial.i[None], currents[:-1]])
-    return current_before(trial, begin)
+def _at_places(trial: LayerTrial, at: Array, row: Array | None, neuron: Array | None) -> FreeState:
+    """Free states before the moments `at` [rows, neurons]: at all places, or at these and zero elsewhere.
+
+    Each place is computed as if it were a neuron of its own; most slots of a wide layer are empty.
+    """
+    if row is None or neuron is None:
+        return free_before(trial, Moments(at))
+    place = row * at.shape[1] + neuron
+    moments = at.reshape(-1).at[place].get(mode="clip")
+    found = free_before(trial, Moments(moments[None], neuron))
+    spread = (jnp.zeros_like(x, shape=at.size).at[place].set(x[0], mode="drop") for x in found)
+    return FreeState(*(x.reshape(at.shape) for x in spread))
+
+
+def _rows(state: FreeState, rows: slice) -> FreeState:
+    return FreeState(*(x[rows] for x in state))
+
+
+def _linear_recurrence(factor: Array, term: Array) -> Array:
+    """x_s = factor_s x_{s-1} + term_s from x_{-1} = 0, along the first axis."""
+
+    def step(x, terms):
+        x = terms[0] * x + terms[1]
+        return x, x
+
+    if jax.default_backend() == "cpu":
+        return lax.scan(step, jnp.zeros_like(term[0]), (factor, term), unroll=min(factor.shape[0], 4))[1]
+
+    def combine(left, right):
+        return left[0] * right[0], right[0] * left[1] + right[1]
+
+    return lax.associative_scan(combine, (factor, term))[1]
 
 
 def _or_zeros(tangent: Array | None, primal: Array) -> Array:
@@ -155,59 +193,28 @@ def begin_potential(trial: LayerTrial, number: int) -> Array:
     return jnp.concatenate([trial.v[None], reset])
 
 
-def potential_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Array) -> Array:
-    """v just before the times `at` [times, neurons] of membranes that were at `v_begin` until `begin`.
+def state_in_window(trial: LayerTrial, begin: Array, v_begin: Array, at: Array) -> tuple[Array, Array]:
+    """(v, i) just before the times `at` [times, neurons] of membranes that were at `v_begin` until `begin`.
 
-    What arrived before `begin` acts through the current that is left of it then, the rest by its response since.
     Where something smooth only starts, as the free motion does at `begin`, its derivatives there are those to its
     right; an event at `at` comes after it.
     """
-    elapsed = jnp.where(at >= begin, at - begin, 0)
-
-    def kernel(membrane, event, begin, at, elapsed):
-        # At a tie the event counts as the later one, with the derivative of an event after the begin.
-        free = event >= begin
-        return membrane.delayed_response(
-            jnp.where(free, 0, _positive(begin - event)), jnp.where(free, _positive(at - event), elapsed)
-        )
-
-    membrane, seen = trial.membrane.align(2), (begin, at, elapsed)
-    initial = v_begin * membrane.leak(elapsed) + membrane.delayed_response(begin, elapsed) * trial.i[None]
-    return _sum_over_events(trial, kernel, seen, initial)
+    both = free_before(trial, Moments(jnp.concatenate([begin, at])))
+    before_begin, before = (FreeState(*x) for x in zip(*(jnp.split(x, 2) for x in both), strict=True))
+    return _potential(trial, begin, v_begin, at, before_begin, before)[0], before.i
 
 
-def current_before(trial: LayerTrial, at: Array) -> Array:
-    """i just before the times `at` [times, neurons]."""
+def _potential(
+    trial: LayerTrial, begin: Array, v_begin: Array, at: Array, before_begin: FreeState, before: FreeState
+) -> tuple[Array, Array]:
+    """v before the times `at`, and what is left then of a potential at `begin`.
 
-    def kernel(membrane, event, at):
-        return jnp.where(event < at, membrane.decay(_positive(at - event)), 0)
+    The true and the free potential differ by an exponential that decays from `begin` on.
 
-    return _sum_over_events(trial, kernel, (at,), trial.membrane.align(2).decay(at) * trial.i[None])
-
-
-def _sum_over_events(trial: LayerTrial, kernel: Callable[..., Array], seen: tuple[Array, ...], initial: Array) -> Array:
-    """initial + sum_k charge_k kernel(membrane, t_k, *seen), with `seen` and `initial` [times, neurons].
-
-    In groups of events: as one expression over all (event, time, neuron) it would not fit into memory for wide layers.
-    The longer axis comes last, where XLA's loops have their vector registers: events for a few neurons, else neurons.
+    With no event since `begin` it is written without that difference, in which digits are lost if a neuron fires often.
     """
-    events = trial.times.shape[0]
-    group = max(1, min(_GROUP // initial.size, events))
-    padding = -events % group
-    axis = -1 if group > initial.size else 0
-    membrane, seen = jax.tree.map(lambda x: jnp.expand_dims(x, axis) if x.ndim else x, (trial.membrane.align(2), seen))
-
-    def add(total, part):
-        times, index, present = part
-        charges = trial.charges(index) * present[:, None]
-        times, charges = (times[None, None], charges.T[None]) if axis else (times[:, None, None], charges[:, None])
-        return total + jnp.sum(kernel(membrane, times, *seen) * charges, axis=axis), None
-
-    if group == events:
-        return add(initial, (trial.times, trial.index, trial.present))[0]
-    groups = (jnp.pad(x, (0, padding)).reshape(-1, group) for x in (trial.times, trial.index, trial.present))
-    return lax.scan(jax.checkpoint(add), initial, tuple(groups))[0]
-
-
-def _positive(x: Array) -> Array:
-    return jnp.where(x > 0, x, 0)
+    elapsed = jnp.where(at >= begin, at - begin, 0)
+    leak, _, response = trial.membrane.align(2).propagator(elapsed)
+    undisturbed = (before.events == before_begin.events) | (at < begin)
+    moved = v_begin * leak + before_begin.i * response
+    return jnp.where(undisturbed, moved, before.v - leak * (before_begin.v - v_begin)), leak

@@ -9,7 +9,6 @@ shift small (in float32, a potential free of all past resets would lose digits).
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -17,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from eventprop.closed_form import Membrane, expand
 from eventprop.crossing import crossing_time, decisive_moment
 from eventprop.loops import Lookup, anywhere, where_needed
+from eventprop.solvers.free import free_states
 from eventprop.solvers.trial import LayerTrial
 
 MOST_LOST = 1000
@@ -24,12 +24,14 @@ MOST_LOST = 1000
 
 
 class Progress(NamedTuple):
-    """The layer at time t. `hold`: when the refractory period ends (at most t: over); `fired`: spikes so far.
+    """The layer at time t, one for all neurons or one for each.
+
+    `hold`: when the refractory period ends (at most t: over); `fired`: spikes so far.
 
     The last slot takes the spikes that find no other one.
     """
 
-    t: Float[Array, ""]
+    t: Float[Array, " columns"]
     v: Float[Array, " neurons"]
     i: Float[Array, " neurons"]
     hold: Float[Array, " neurons"]
@@ -57,8 +59,8 @@ class Intervals(NamedTuple):
     the threshold.
     """
 
-    starts: Float[Array, " intervals"]
-    ends: Float[Array, " intervals"]
+    starts: Float[Array, "intervals columns"]
+    ends: Float[Array, "intervals columns"]
     v: Float[Array, "intervals neurons"]
     i: Float[Array, "intervals neurons"]
     decisive: Float[Array, "intervals neurons"]
@@ -74,11 +76,11 @@ def search(
     """
     times, index, present = _in_chunks(trial, chunk)
     size = times.shape[1]
-    used = (jnp.sum(trial.present > 0) + size) // size
+    used = (jnp.max(jnp.sum(trial.present > 0, axis=0), initial=0) + size) // size
 
-    v, hold = _after_spike_at_start(trial)
+    v, hold = after_spike_at_start(trial)
     start = Progress(
-        t=jnp.zeros_like(trial.end),
+        t=jnp.zeros_like(trial.end, shape=trial.times.shape[1:]),
         v=v,
         i=trial.i,
         hold=jnp.minimum(hold, trial.end),
@@ -94,7 +96,7 @@ def search(
 
     def advance(carry):
         number, progress = carry
-        charges = trial.charges(index[number]) * present[number][:, None]
+        charges = trial.charges(index[number]) * present[number]
         return number + 1, _advance(trial, progress, times[number], charges, alone)
 
     if alone:
@@ -104,7 +106,7 @@ def search(
     return _in_window(trial, progress)
 
 
-def _after_spike_at_start(trial: LayerTrial) -> tuple[Array, Array]:
+def after_spike_at_start(trial: LayerTrial) -> tuple[Array, Array]:
     """The potentials once those that are due have fired at 0, and when the refractory periods end."""
     if trial.due is None:
         return trial.v, trial.hold
@@ -126,102 +128,70 @@ def _in_window(trial: LayerTrial, progress: Progress) -> tuple[Array, Array, Arr
 
 
 def _in_chunks(trial: LayerTrial, chunk: int) -> tuple[Array, Array, Array]:
-    """Events as [chunks, events in a chunk], closed by an event without charge at the end of the trial."""
-    events = trial.times.shape[0]
+    """Events as [chunks, events in a chunk, columns], closed by an event without charge at the end of the trial."""
+    events, columns = trial.times.shape
     size = min(chunk, events + 1)
     padding = -(events + 1) % size + 1
-    times = jnp.concatenate([trial.times, jnp.broadcast_to(trial.end, (padding,))])
-    index, present = (jnp.pad(x, (0, padding)) for x in (trial.index, trial.present))
-    return times.reshape(-1, size), index.reshape(-1, size), present.reshape(-1, size)
+    times = jnp.concatenate([trial.times, jnp.broadcast_to(trial.end, (padding, columns))])
+    index, present = jnp.pad(trial.index, (0, padding)), jnp.pad(trial.present, ((0, padding), (0, 0)))
+    return times.reshape(-1, size, columns), index.reshape(-1, size), present.reshape(-1, size, columns)
 
 
 def _advance(trial: LayerTrial, progress: Progress, times: Array, charges: Array, alone: bool) -> Progress:
     """Move the layer past the events of one chunk. `alone`: there is no other chunk."""
-    intervals, v_end, i_end = _free_intervals(trial, progress, times, charges)
+    intervals, v_end, i_end = free_intervals(trial, progress.t, progress.v, progress.i, times, charges)
     last_slot = progress.times.shape[0] - 1
 
-    def next_crossing(window, record, fired, turn):
+    def look(window, record, fired, turn):
         if trial.refractory is not None:
-            window = _released(trial, intervals, window)
-        found, interval = _next_crossing(trial, intervals, window)
+            window = released(trial, intervals, window)
+        found, interval = next_crossing(trial, intervals, window)
         return found & (fired < last_slot + MOST_LOST), interval, window, record, fired, turn
 
     def fire(found, interval, window, record, fired, turn):
-        time, current = _spike(trial, intervals, window, interval, found)
+        time, current = spike_in_interval(trial, intervals, window, interval, found)
         # In the only chunk, all neurons that fire in a turn do so for the same time: one row, not a column for each.
         slot = jnp.minimum(turn if alone else fired, last_slot)
         record = tuple(_written(old, slot, found, new) for old, new in zip(record, (time, current), strict=True))
-        after = _after_spike(trial, window, time, current)
+        after = after_spike(trial, window, time, current)
         window = Window(*(jnp.where(found, new, old) for new, old in zip(after, window, strict=True)))
         return window, record, fired + found, turn + 1
 
     window = Window(jnp.maximum(progress.hold, progress.t), progress.v, progress.i, jnp.zeros_like(progress.v))
-    carry = next_crossing(window, (progress.times, progress.currents), progress.fired, jnp.zeros((), jnp.int32))
+    if trial.refractory is None and trial.due is not None:  # a state from elsewhere may be held all the same
+        window = released(trial, intervals, window)
+    carry = look(window, (progress.times, progress.currents), progress.fired, jnp.zeros((), jnp.int32))
     if trial.once:
         window, record, fired, _ = fire(*carry)
     else:
-        carry = lax.while_loop(lambda carry: anywhere(carry[0]), lambda carry: next_crossing(*fire(*carry)), carry)
+        carry = lax.while_loop(lambda carry: anywhere(carry[0]), lambda carry: look(*fire(*carry)), carry)
         _, _, window, record, fired, _ = carry
     free = v_end - window.excess * trial.membrane.leak(jnp.maximum(times[-1] - window.begin, 0))
     v = jnp.where(window.begin > times[-1], window.v, free)
     return Progress(times[-1], v, i_end, window.begin, fired, *record)
 
 
-def _free_intervals(trial: LayerTrial, progress: Progress, times: Array, charges: Array):
-    """States without any spike of the layer in this chunk, and what decides about a crossing in each interval."""
+def free_intervals(
+    trial: LayerTrial, t: Array, v: Array, i: Array, times: Array, charges: Array
+) -> tuple[Intervals, Array, Array]:
+    """States without any spike of the layer in this chunk, and what decides about a crossing in each interval.
+
+    A chunk of events goes on from (v, i) at time t. The last two results are the state at its end.
+    """
     membrane = trial.membrane.align(2)
-    starts = jnp.concatenate([progress.t[None], times[:-1]])
-    durations = (times - starts)[:, None]
+    starts = jnp.concatenate([t[None], times[:-1]])
+    durations = times - starts
     propagators = membrane.propagator(durations)
-    (v, i), end = _free_states(propagators, charges, progress.v, progress.i)
+    (v, i), end = free_states(propagators, charges, v, i)
     moments, margin = decisive_moment(membrane, expand(trial.threshold, 2), v, i, durations, *propagators[:2])
-    decisive = jnp.minimum(starts[:, None] + moments, times[:, None])
+    decisive = jnp.minimum(starts + moments, times)
     # A potential that falls from the start on crosses nothing, nor does one between coincident events. No spike where
     # the potential overflows either: the state at the end tells that it is not finite.
-    margin = jnp.where((margin < jnp.inf) & (decisive > starts[:, None]), margin, -jnp.inf)
+    margin = jnp.where((margin < jnp.inf) & (decisive > starts), margin, -jnp.inf)
     return Intervals(starts, times, v, i, decisive, margin), *end
 
 
-def _free_states(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
-    """(v, i) at the start of each interval, and at the end of the last one.
-
-    On accelerators by an associative scan, of depth log(events); on CPU one after the other, which takes a third of the
-    time there and compiles faster.
-    """
-    return (_one_after_the_other if jax.default_backend() == "cpu" else _side_by_side)(propagators, charges, v, i)
-
-
-def _one_after_the_other(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
-    def event(start, terms):
-        (leak, decay, response), charge = terms
-        v, i = start
-        end = leak * v + response * i, decay * i + charge
-        # Not `start`: XLA would copy every state once more, for the loop to be able to write over it.
-        return end, end
-
-    # A loop copies its stacks first: a few events are quicker without.
-    last, ends = lax.scan(event, (v, i), (propagators, charges), unroll=charges.shape[0] <= 8)
-    return _starts((v, i), ends), last
-
-
-def _side_by_side(propagators: tuple[Array, Array, Array], charges: Array, v: Array, i: Array):
-    def combine(left, right):
-        (leak_0, decay_0, response_0, v_0, i_0), (leak, decay, response, v, i) = left, right
-        response_0 = leak * response_0 + response * decay_0
-        return leak * leak_0, decay * decay_0, response_0, leak * v_0 + response * i_0 + v, decay * i_0 + i
-
-    first = *(jnp.broadcast_to(x, charges.shape) for x in propagators), jnp.zeros_like(charges), charges
-    leak, decay, response, v_added, i_added = lax.associative_scan(combine, first)
-    ends = leak * v[None] + response * i[None] + v_added, decay * i[None] + i_added
-    return _starts((v, i), ends), tuple(y[-1] for y in ends)
-
-
-def _starts(first: tuple[Array, Array], ends: tuple[Array, Array]) -> tuple[Array, ...]:
-    """Where each interval starts: the first one at the given state, the others where the one before them ends."""
-    return tuple(jnp.concatenate([x[None], y[:-1]]) for x, y in zip(first, ends, strict=True))
-
-
-def _next_crossing(
+def next_crossing(
     trial: LayerTrial, intervals: Intervals, window: Window
 ) -> tuple[Bool[Array, " neurons"], Int[Array, " neurons"]]:
     """Whether each neuron fires again in this chunk, and in which interval.
@@ -237,7 +207,7 @@ def _next_crossing(
     return interval < size, jnp.minimum(interval, size - 1)
 
 
-def _spike(
+def spike_in_interval(
     trial: LayerTrial, intervals: Intervals, window: Window, interval: Array, found: Array
 ) -> tuple[Array, Array]:
     """The time of the crossing in this interval, and the current then, of the neurons for which one was found."""
@@ -245,7 +215,9 @@ def _spike(
     place = interval * neurons + jnp.arange(neurons, dtype=jnp.int32)
     free = (Lookup(x.reshape(-1), place) for x in (intervals.v, intervals.i, intervals.decisive))
     silent = jnp.full_like(window.v, jnp.inf), jnp.zeros_like(window.i)
-    return _crossing(found, silent, trial.membrane, trial.threshold, window, intervals.starts[interval], *free)
+    return _crossing(
+        found, silent, trial.membrane, trial.threshold, window, *at_interval(interval, intervals.starts), *free
+    )
 
 
 @where_needed
@@ -286,7 +258,7 @@ def _written(record: Array, slot: Array, found: Array, values: Array) -> Array:
     return jnp.where(here, values[None], record)
 
 
-def _after_spike(trial: LayerTrial, window: Window, time: Array, current: Array) -> Window:
+def after_spike(trial: LayerTrial, window: Window, time: Array, current: Array) -> Window:
     """Where the next search begins: at the spike, or at the end of the refractory period."""
     reset = jnp.broadcast_to(trial.reset, time.shape)
     if trial.refractory is not None:
@@ -295,15 +267,16 @@ def _after_spike(trial: LayerTrial, window: Window, time: Array, current: Array)
     return Window(time, reset, current, excess)
 
 
-def _released(trial: LayerTrial, intervals: Intervals, window: Window) -> Window:
+def released(trial: LayerTrial, intervals: Intervals, window: Window) -> Window:
     """The current and the excess at the begin of the window, which may lie beyond the chunk."""
     last = intervals.starts.shape[0] - 1
-    passed = jnp.sum(intervals.ends[:, None] <= window.begin[None], axis=0, dtype=jnp.int32)
-    start, v, i = _at_interval(jnp.minimum(passed, last), intervals.starts, intervals.v, intervals.i)
+    passed = jnp.sum(intervals.ends <= window.begin[None], axis=0, dtype=jnp.int32)
+    start, v, i = at_interval(jnp.minimum(passed, last), intervals.starts, intervals.v, intervals.i)
     leak, decay, response = trial.membrane.propagator(jnp.maximum(window.begin - start, 0))
     return Window(window.begin, window.v, i * decay, v * leak + i * response - window.v)
 
 
-def _at_interval(interval: Array, starts: Array, *values: Array) -> tuple[Array, ...]:
+def at_interval(interval: Array, *values: Array) -> tuple[Array, ...]:
+    """The values [intervals, columns] of each neuron's interval."""
     neurons = jnp.arange(interval.shape[0], dtype=jnp.int32)
-    return starts[interval], *(x.at[interval, neurons].get(mode="promise_in_bounds") for x in values)
+    return tuple(x.at[interval, neurons if x.shape[1] > 1 else 0].get(mode="promise_in_bounds") for x in values)

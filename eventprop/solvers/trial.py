@@ -1,4 +1,4 @@
-"""One layer in one trial: everything that its closed-form solution depends on."""
+"""One population in one trial: everything that its closed-form solution depends on."""
 
 import dataclasses
 
@@ -8,22 +8,19 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from eventprop.closed_form import Membrane
+from eventprop.closed_form import LinearNeuron, Membrane
 from eventprop.loops import vary_alike
-from eventprop.network import Dense
-from eventprop.neurons.li import LI, LIState
-from eventprop.neurons.lif import LIF, FiresOnce, LIFState
-from eventprop.solvers.weight_rows import rows
+from eventprop.solvers.afferents import Afferents
 
 
 class LayerTrial(eqx.Module):
-    """The initial value problem of one layer of LIF or LI neurons.
+    """The initial value problem of a population whose input is known.
 
     Potentials are relative to the bias (v = V - bias). Every time is finite: padding and whatever comes after `end`
-    have been moved to `end`, with `present` telling which events count. A spike of source i adds the row charge[i] to
-    the currents: rows of the transposed weight, since gathering columns takes ten times as long. `once`: a spike ends a
-    neuron's trial. `due` (None: nobody): a neuron that starts at or above its threshold fires at 0, before any
-    input at that time.
+    have been moved to `end`, with `present` telling which events count. Times have one column for all neurons or one
+    for each. An event adds the row charge[index] to the currents: rows of the transposed weight, since gathering
+    columns takes ten times as long. `once`: a spike ends a neuron's trial. `due` (None: nobody): a neuron that starts
+    at or above its threshold fires at 0, before any input at that time.
     """
 
     membrane: Membrane
@@ -34,10 +31,10 @@ class LayerTrial(eqx.Module):
     i: Float[Array, " neurons"]
     hold: Float[Array, " neurons"]
     due: Bool[Array, " neurons"] | None
-    charge: Float[Array, "sources neurons"]
-    times: Float[Array, " events"]
+    charge: Float[Array, "rows neurons"]
+    times: Float[Array, "events columns"]
     index: Int[Array, " events"]
-    present: Float[Array, " events"]
+    present: Float[Array, "events columns"]
     end: Float[Array, ""]
     once: bool = eqx.field(static=True)
 
@@ -47,7 +44,7 @@ class LayerTrial(eqx.Module):
         return self.v.shape[0]
 
     def charges(self, index: Int[Array, " events"]) -> Float[Array, "events neurons"]:
-        """What a spike of each of these sources adds to the currents."""
+        """What events with these rows add to the currents."""
         return jnp.take(self.charge, index, axis=0, mode="clip")
 
     def select(self, neuron: Int[Array, " selected"]) -> "LayerTrial":
@@ -56,59 +53,55 @@ class LayerTrial(eqx.Module):
         def pick(parameter):
             return parameter.at[neuron].get(mode="promise_in_bounds") if parameter.ndim else parameter
 
+        def columns(x):
+            return x if x.shape[1] == 1 else x.at[:, neuron].get(mode="promise_in_bounds")
+
         names = ("membrane", "threshold", "reset", "refractory", "v", "i", "hold", "due")
         picked = {name: jax.tree.map(pick, getattr(self, name)) for name in names}
         charge = self.charge.at[:, neuron].get(mode="promise_in_bounds")
-        return dataclasses.replace(self, charge=charge, **picked)
+        times, present = columns(self.times), columns(self.present)
+        return dataclasses.replace(self, charge=charge, times=times, present=present, **picked)
 
 
 def layer_trial(
-    connection: Dense,
-    neuron: LIF | LI,
-    state: LIFState | LIState,
-    times: Array,
-    index: Array,
+    neuron: LinearNeuron,
+    coordinates: tuple[Array, Array, Array],
+    afferents: Afferents,
     t1: Array,
     *,
     at_rest: bool,
 ) -> LayerTrial:
-    """Put a layer, its state at time 0 and its input together. Inputs at `t1` or later have no effect.
+    """Put a population, its coordinates (V, I, time held) at 0 and its input together.
 
-    A potential above the threshold by more than rounding explains counts as at the threshold. `at_rest`: none is near.
+    Inputs at `t1` or later have no effect. A potential above the threshold by more than rounding explains counts as at
+    the threshold. `at_rest`: none is near.
     """
-    dtype = times.dtype
-    membrane = Membrane(jnp.asarray(neuron.tau_mem, dtype), jnp.asarray(neuron.tau_syn, dtype))
-    bias = jnp.asarray(neuron.bias, dtype)
-    end = _finite_end(times, t1, membrane)
-    present = times < end
-    v, due = state.v - bias, None
-    if isinstance(neuron, LIF):
-        threshold = jnp.asarray(neuron.threshold, dtype)
-        reset = neuron.reset(threshold, threshold) - bias
-        refractory = None if neuron.refractory is None else jnp.asarray(neuron.period, dtype)
+    potential, current, held = coordinates
+    v, due = potential - neuron.bias, None
+    threshold, reset = jnp.asarray(jnp.inf, v.dtype), jnp.asarray(0, v.dtype)
+    if neuron.threshold is not None and neuron.reset is not None:
+        threshold, reset = neuron.threshold - neuron.bias, neuron.reset - neuron.bias
         if not at_rest:
             # Only the potential itself tells: less the bias it may be rounded across the threshold.
-            due = state.v >= threshold
-            above = v - (threshold - bias)
-            v = jnp.where(above > rounding(threshold - bias, reset, bias), threshold - bias, v)
-        threshold = threshold - bias
-    else:
-        threshold, reset, refractory = jnp.asarray(jnp.inf, dtype), jnp.asarray(0, dtype), None
+            due = potential >= neuron.threshold
+            v = jnp.where(v - threshold > rounding(threshold, reset, neuron.bias), threshold, v)
+    end = _finite_end(afferents.times, t1, neuron.membrane)
+    present = afferents.times < end
     trial = LayerTrial(
-        membrane=membrane,
+        membrane=neuron.membrane,
         threshold=threshold,
         reset=reset,
-        refractory=refractory,
+        refractory=neuron.refractory,
         v=v,
-        i=state.i,
-        hold=state.refractory if isinstance(state, LIFState) else jnp.zeros_like(state.v),
+        i=current,
+        hold=held,
         due=due,
-        charge=rows(connection.weight),
-        times=jnp.where(present, times, end),
-        index=index,
-        present=present.astype(dtype),
+        charge=afferents.charge,
+        times=jnp.where(present, afferents.times, end),
+        index=afferents.index,
+        present=present.astype(v.dtype),
         end=end,
-        once=isinstance(neuron, LIF) and isinstance(neuron.refractory, FiresOnce),
+        once=neuron.once,
     )
     return vary_alike(trial)
 

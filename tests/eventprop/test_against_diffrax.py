@@ -1,4 +1,4 @@
-"""The neurons described to diffrax (flow, events, receive), integrated from event to event: what Exact solves."""
+"""The neurons described to diffrax (field, events, receive), integrated from event to event: what Exact solves."""
 
 import diffrax
 import equinox as eqx
@@ -17,15 +17,17 @@ SLOTS, T1 = 24, 50.0
 def advance(neuron, y, t0, t1):
     """Integrate one neuron until its first event or t1: (time, state, which event, or the number of events if none)."""
     # An event that has just happened must not happen again: only guards that start below zero are armed.
-    armed = [event.guard(y)[0] < 0 for event in neuron.events]
+    armed = [event.guard(0.0, y, None)[0] < 0 for event in neuron.events]
 
     def guard(t, y, args, **kwargs):
-        values = [jnp.where(a, event.guard(y)[0], -1.0) for a, event in zip(armed, neuron.events, strict=True)]
+        values = [
+            jnp.where(a, event.guard(0.0, y, None)[0], -1.0) for a, event in zip(armed, neuron.events, strict=True)
+        ]
         return jnp.max(jnp.stack(values))
 
     steps = jnp.ceil((t1 - t0) / 0.25)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(neuron.flow),
+        diffrax.ODETerm(neuron.vector_field),
         diffrax.Dopri8(),
         t0,
         t1,
@@ -36,7 +38,9 @@ def advance(neuron, y, t0, t1):
     )
     y = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
     happened = solution.result == diffrax.RESULTS.event_occurred
-    values = jnp.stack([jnp.where(a, e.guard(y)[0], -jnp.inf) for a, e in zip(armed, neuron.events, strict=True)])
+    values = jnp.stack(
+        [jnp.where(a, e.guard(0.0, y, None)[0], -jnp.inf) for a, e in zip(armed, neuron.events, strict=True)]
+    )
     return solution.ts[-1], y, jnp.where(happened, jnp.argmax(values), len(neuron.events))
 
 
@@ -51,10 +55,10 @@ def integrate(neuron, times, charges):
             later, y, event = advance(neuron, y, jnp.asarray(t), jnp.asarray(stop - 1e-13 * (left > 0)))
             t = stop if left > 0 else float(later)
             if left > 0 and stop < until:
-                y = neuron.events[1].jump(y)
+                y = neuron.events[1].jump(t, y, None)
             elif event < len(neuron.events):
                 spikes += [t] * neuron.events[event].emits
-                y = neuron.events[event].jump(y)
+                y = neuron.events[event].jump(t, y, None)
         y = neuron.receive(y, 0, jnp.full(1, charge))
     return np.array(spikes)
 
@@ -88,7 +92,7 @@ def test_membrane_potential_of_an_integrator(x64):
     y, t, potentials = neuron.init(1), 0.0, []
     events, samples = {3.0: 1.5, 11.0: -2.0}, (7.0, 15.0, 40.0)
     for until in sorted([*events, *samples]):
-        flow = diffrax.ODETerm(neuron.flow)
+        flow = diffrax.ODETerm(neuron.vector_field)
         y = diffrax.diffeqsolve(flow, diffrax.Dopri8(), t, until, 0.25, y, max_steps=1000).ys
         y, t = jax.tree.map(lambda leaf: leaf[-1], y), until
         if until in events:

@@ -46,9 +46,11 @@ def run(neuron: ep.AbstractNeuron, *, t1=40.0, times=(1.0, 4.5), v=0.0, t=12.0, 
     state = eqx.tree_at(lambda s: s.v, state, jnp.full(2, v, jnp.result_type(float)))
     saveat = diffrax.SaveAt(ts=jnp.stack([jnp.asarray(t, float), jnp.asarray(30.0)]))
     network = ep.FeedForward([(ep.Dense(weight), neuron)])
-    solution = ep.simulate(network, spikes, t1, solver=SOLVER, saveat=saveat, state=(state,), throw=False, **options)
+    solution = ep.simulate(
+        network, spikes, t1, solver=SOLVER, saveat=saveat, state=ep.NetworkState((state,)), throw=False, **options
+    )
     (trains,), (potentials,) = solution.spikes, solution.ys
-    return None if trains is None else finite(trains.times), potentials, solution.state[0].v
+    return None if trains is None else finite(trains.times), potentials, solution.state.neurons[0].v
 
 
 def tangential(policy: type[ep.AbstractTangential]) -> Callable[..., Any]:
@@ -231,6 +233,26 @@ def test_everything_can_be_saved(thing):
     chex.assert_trees_all_equal(loaded, thing)
 
 
+def test_lists_of_traced_numbers():
+    """Nested ones used to be a TracerArrayConversionError."""
+    twice = jax.jit(lambda x: (ep.Dense([[x, 2.0], [3, x]]).weight, ep.Spikes([0.0, x], [0, 1]).times))(1.5)
+    chex.assert_trees_all_equal(twice, (jnp.array([[1.5, 2.0], [3.0, 1.5]]), jnp.array([0.0, 1.5])))
+
+
+@pytest.mark.parametrize("name", ["Latency", "Poisson", "to_raster", "RaiseTangential"])
+def test_errors_under_shard_map(name):
+    """At its defaults it refused them: "cond branches must have equal output types"."""
+    function, batch = {
+        "Latency": (lambda x: ep.Latency(0.0, 9.0)(x).times, jnp.array([[0.1, 0.2], [0.5, 0.4]])),
+        "Poisson": (lambda key: ep.Poisson(0.1, 2, 9.0, 9)(key=key).times, jax.random.split(jax.random.key(0), 2)),
+        "to_raster": (lambda times: ep.Spikes(times, [0, 1]).to_raster(2, 1.0, 4), jnp.array([[1.0, 2.0], [0.0, 3.0]])),
+        "RaiseTangential": (lambda slope: tangential(ep.RaiseTangential)(0.5, slope), jnp.array([0.6, 0.7])),
+    }[name]
+    mesh, along = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("trials",)), jax.sharding.PartitionSpec("trials")
+    sharded = jax.shard_map(jax.vmap(function), mesh=mesh, in_specs=along, out_specs=along)
+    chex.assert_trees_all_close(jax.jit(sharded)(batch), jax.vmap(function)(batch), rtol=1e-6)
+
+
 NETWORK = ep.FeedForward([(ep.Dense(WEIGHT), ep.LIF(20.0, 5.0))])
 SPIKES = ep.Spikes([1.0, 4.5], [0, 1])
 
@@ -246,7 +268,7 @@ def of_dtype(dtype: str, *shape: int):
 BAD = {
     "weight is bfloat16": lambda: ep.Dense(of_dtype("bfloat16", 2, 3)),
     "weight is float16": lambda: ep.Dense.init(2, 3, jax.nn.initializers.ones, key=jax.random.key(0), dtype="float16"),
-    r"network.layers\[0\]\[0\].weight is float16": lambda: simulated(
+    r"weight of layer 0 is float16": lambda: simulated(
         eqx.tree_at(lambda n: n.layers[0][0].weight, NETWORK, of_dtype("float16", 2, 2))
     ),
     "weight must be numbers in rows of one length": lambda: ep.Dense([[1.0, 2.0], [3.0]]),
@@ -259,8 +281,8 @@ BAD = {
     r"LIF.tau_mem has the shape \(4, 2\)": lambda: simulated(
         eqx.tree_at(lambda n: n.layers[0][1].tau_mem, NETWORK, jnp.ones((4, 2)))
     ),
-    r"layer 0 must be a pair \(Dense, neuron\)": lambda: ep.FeedForward([ep.Dense(WEIGHT)]),
-    r"layer 1 must be a pair \(Dense, neuron\)": lambda: ep.FeedForward(
+    r"layer 0 must be \(connection, neuron\)": lambda: ep.FeedForward([ep.Dense(WEIGHT)]),
+    r"layer 1 must be \(connection, neuron\)": lambda: ep.FeedForward(
         [(ep.Dense(WEIGHT), ep.LIF(20.0, 5.0)), (jnp.ones((2, 2)), ep.LIF(20.0, 5.0))]
     ),
     "tau_mem is float16": lambda: ep.LIF(of_dtype("float16", 2), 5.0),
@@ -278,9 +300,9 @@ BAD = {
     r"spikes must be those of one trial, \[events\], but have the shape \(3, 2\)": lambda: simulated(
         spikes=jax.tree.map(lambda x: jnp.stack([x] * 3), SPIKES)
     ),
-    "spikes must be of the type Spikes": lambda: simulated(spikes=jnp.ones(3)),
-    "network must be of the type FeedForward": lambda: simulated(NETWORK.layers),
-    "solver must be of the type AbstractSolver, but is 'exact'": lambda: simulated(solver="exact"),
+    "spikes must be a Spikes": lambda: simulated(spikes=jnp.ones(3)),
+    "network must be an AbstractNetwork": lambda: simulated(NETWORK.layers),
+    "solver must be an AbstractSolver, but is 'exact'": lambda: simulated(solver="exact"),
     r"t1 must be one number, but has the shape \(3,\)": lambda: simulated(t1=jnp.ones(3)),
     "t1 must not be negative, got -1.0": lambda: simulated(t1=-1.0),
     "t1 must not be negative, got nan": lambda: simulated(t1=np.nan),
@@ -289,8 +311,32 @@ BAD = {
         saveat=diffrax.SaveAt(ts=jnp.ones((1, 2)))
     ),
     "saveat.ts must not be negative": lambda: simulated(saveat=diffrax.SaveAt(ts=[-1.0, 2.0])),
-    "state must be a tuple of one neuron state per layer": lambda: simulated(state=(1.0,)),
-    r"state\[0\].v is bfloat16": lambda: simulated(state=(ep.LIFState(*[of_dtype("bfloat16", 2)] * 3),)),
+    "state must be a NetworkState": lambda: simulated(state=(1.0,)),
+    r"state.neurons\[0\].v is bfloat16": lambda: simulated(
+        state=ep.NetworkState((ep.LIFState(*[of_dtype("bfloat16", 2)] * 4),))
+    ),
+    "reset must be an AbstractReset, but is <class": lambda: ep.LIF(20.0, 5.0, reset=ep.ResetBySubtraction),
+    r"refractory must be a number, None or FiresOnce\(\)": lambda: ep.LIF(20.0, 5.0, refractory=ep.FiresOnce),
+    "tangential must be an AbstractTangential": lambda: ep.Implicit(ep.ClipSlope),
+    r"adjoint must be an Implicit, but is ClipSlope": lambda: simulated(adjoint=ep.ClipSlope()),
+    "saveat must be a SaveAt": lambda: simulated(saveat=[1.0]),
+    r"weight of layer 0 has the shape \(2, 0\).* at least one": lambda: ep.FeedForward(
+        [(ep.Dense(jnp.ones((2, 0))), ep.LIF(20.0, 5.0))]
+    ),
+    r"weight of layer 1 has the shape \(0, 2\).* at least one": lambda: ep.FeedForward(
+        [(ep.Dense(WEIGHT), ep.LIF(20.0, 5.0)), (ep.Dense(jnp.ones((0, 2))), ep.LI(20.0, 5.0))]
+    ),
+    "neurons must be a whole number from 1, but is -2": lambda: ep.Dense.init(
+        3, -2, jax.nn.initializers.ones, key=jax.random.key(0)
+    ),
+    "index must number sources up to": lambda: ep.Spikes(np.ones(1), np.array([2**40])),
+    r"trials must have the same leading axes, got \[\(\), \(2,\)\]": lambda: ep.Spikes.stack(
+        [SPIKES, ep.Spikes.stack([SPIKES, SPIKES])]
+    ),
+    r"bump must be one number, but has the shape \(2,\)": lambda: ep.weight_bump(jnp.ones(2), (0.1,)),
+    "capacity must be a whole number, but is 2.5": lambda: ep.Spikes.from_events([1.0], [0], 2.5),
+    "steps must be a whole number, but is 2.5": lambda: SPIKES.to_raster(2, 1.0, 2.5),
+    "max_spikes sets the size of arrays: it must be a whole number from 1, but is None": lambda: ep.Exact(None),
     "max_spikes sets the size of arrays: it must be a whole number from 1, but is 2.5": lambda: ep.Exact(2.5),
     r"t_min must be one number, but has the shape \(2,\)": lambda: ep.Latency(jnp.ones(2), 3.0),
     "t_min must not be negative, got -1.0": lambda: ep.Latency(jnp.asarray(-1.0), 3.0),

@@ -66,11 +66,18 @@ def test_latency_refuses_features(bad):
         ((-1.0, 40.0), "t_min must not be negative"),
         ((10.0, 10.0), "t_max - t_min must be positive"),
         ((10.0, 40.0, -5.0), "t_bias must not be negative"),
+        ((10.0, np.inf), "t_max must be finite"),
     ],
 )
 def test_latency_refuses_times(arguments, message):
     with pytest.raises(ValueError, match=message):
         Latency(*arguments)
+
+
+@pytest.mark.parametrize("times", [(-1.0, 40.0, 0.0), (10.0, 5.0, 0.0), (0.0, np.inf, 0.0), (0.0, 40.0, -1.0)])
+def test_latency_refuses_traced_times(times):
+    with pytest.raises(RuntimeError, match="0 <= t_min < t_max < inf and t_bias >= 0"):
+        jax.block_until_ready(eqx.filter_jit(lambda times: Latency(*times)(jnp.array([0.5])))(jnp.array(times)))
 
 
 @jax.jit
@@ -100,8 +107,29 @@ def test_poisson_of_no_rate(key):
     assert not np.isfinite(draw(jnp.array(0.0), jax.random.split(key, 4)).times).any()
 
 
+def test_poisson_has_no_gradient_where_nothing_fires(x64, key):
+    """A time is E / (sources rate), with E a sum of exponential gaps: its derivative by the rate is -time / rate."""
+
+    def total(rate):
+        times = Poisson(rate, sources=3, t_max=50.0, capacity=96)(key=key).times
+        return jnp.sum(jnp.where(times < jnp.inf, times, 0))
+
+    value_and_slope = jax.jit(jax.value_and_grad(total))
+    assert value_and_slope(0.0) == (0, 0)
+    value, slope = value_and_slope(0.2)
+    np.testing.assert_allclose(slope, -value / 0.2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rate, t_max", [(np.nan, 50.0), (-0.1, 50.0), (0.2, np.nan), (0.2, -1.0)])
+def test_poisson_refuses_traced_numbers(key, rate, t_max):
+    """NaN used to be no spikes at all."""
+    with pytest.raises(RuntimeError, match="rate must be finite and not negative, t_max positive"):
+        encoder = eqx.filter_jit(lambda rate, t_max: Poisson(rate, 3, t_max, 96)(key=key))
+        jax.block_until_ready(encoder(jnp.asarray(rate), jnp.asarray(t_max)))
+
+
 def test_poisson_overflow_is_an_error(key):
-    with pytest.raises(RuntimeError, match="more events than `capacity`"):
+    with pytest.raises(RuntimeError, match="more events than `capacity`, 8"):
         jax.block_until_ready(eqx.filter_jit(Poisson(0.2, sources=3, t_max=50.0, capacity=8))(key=key))
 
 

@@ -56,7 +56,7 @@ def test_every_spike_is_found(x64, inputs, trials, reset, refractory):
         assert solution.result == ep.RESULTS.successful and solution.stats["spikes_lost"] == 0
         assert_spikes(solution.spikes[0].times, layer)
         assert_potentials(solution.ys[0], TIMES, layer)
-        assert_final_state(solution.state[0], trial, layer)
+        assert_final_state(solution.state.neurons[0], trial, layer)
     if inputs == 5:  # several spikes between two inputs do occur
         assert any(
             np.histogram(neuron.spikes, [0.0, *trial.times, 60.0])[0].max() >= 3
@@ -193,7 +193,7 @@ def test_two_layers_and_a_readout(x64):
         for depth in (0, 1, 2):
             assert_potentials(solution.ys[depth][n], ts, network[depth])
             final = [neuron.state(60.0)[0] for neuron in network[depth]]
-            np.testing.assert_allclose(solution.state[depth].v[n], final, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(solution.state.neurons[depth].v[n], final, rtol=0, atol=1e-9)
 
 
 def test_coincident_inputs_act_together(x64):
@@ -211,7 +211,7 @@ def test_padding_is_no_input(x64, count):
     layer = trial.reference()
     assert_spikes(solution.spikes[0].times, layer)
     assert_potentials(solution.ys[0], TIMES, layer)
-    assert_final_state(solution.state[0], trial, layer)
+    assert_final_state(solution.state.neurons[0], trial, layer)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["subtraction", "value"])
@@ -228,7 +228,7 @@ def test_two_windows_make_one_trial(x64, reset):
             lambda t: (t.times, t.index, t.t1), trial, (times, np.roll(trial.index, -late), 60.0 - middle)
         )
         continued = continue_from(jax.tree.map(jnp.asarray, second), first.state)
-        state = first.state[0]
+        state = first.state.neurons[0]
         assert np.sum((state.refractory > 0) & (state.refractory < np.inf)) > 0
         joined = np.sort(np.concatenate([first.spikes[0].times, continued.spikes[0].times + middle], axis=1), axis=1)
         np.testing.assert_allclose(joined[:, :SLOTS], whole.spikes[0].times, rtol=0, atol=1e-10)

@@ -62,14 +62,14 @@ def solve(parameters, case) -> ep.Solution:
         names = ("tau_mem", "tau_syn", "threshold", "bias")
         lif = ep.LIF(**{name: layer[name] for name in names}, reset=reset, refractory=layer.get("refractory"))
         layers.append((ep.Dense(layer["weights"].T), lif))
-        state.append(ep.LIFState(layer["v"], layer["i"], jnp.zeros_like(layer["v"])))
+        state.append(ep.LIFState.free(layer["v"], layer["i"]))
     return ep.simulate(
         ep.FeedForward(layers),
         ep.Spikes(parameters["times"], case.index),
         T1,
         solver=ep.Exact(max_spikes=SLOTS),
         saveat=diffrax.SaveAt(ts=SAMPLES),
-        state=tuple(state),
+        state=ep.NetworkState(tuple(state)),
         throw=False,  # compiles faster; see `loss`
     )
 

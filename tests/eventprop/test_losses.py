@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import scipy.special
 
-from eventprop.losses import first_spike_accuracy, first_spike_cross_entropy, first_spike_prediction
+from eventprop.losses import (
+    first_spike_accuracy,
+    first_spike_cross_entropy,
+    first_spike_mse,
+    first_spike_prediction,
+    moment_regulariser,
+    moments,
+    spike_count_prediction,
+    voltage_cross_entropy,
+)
 
 RECIPES = {
     "paper": {"tau0": 2.0, "tau1": 10.0, "alpha": 0.01, "silent_time": 60.0},
@@ -88,9 +97,19 @@ def test_continuation_beyond_thirty_time_constants(x64):
 
 
 def test_unknown_label_and_batched_times_are_not_accepted():
-    assert np.isnan(value_and_gradient(jnp.ones(3), 3, RECIPES["paper"])[0])
+    """Label -1 used to be the last class, and the right one where all are silent."""
+    for label in (-1, 3):
+        assert np.isnan(value_and_gradient(jnp.ones(3), label, RECIPES["paper"])[0])
+    assert first_spike_accuracy(jnp.full(3, jnp.inf), -1) == 0
     with pytest.raises((ValueError, TypeError)):
         first_spike_cross_entropy(jnp.ones((2, 3)), 0, **RECIPES["paper"])
+
+
+@pytest.mark.parametrize("name", ["tau0", "tau1"])
+@pytest.mark.parametrize("value", [0.0, -2.0])
+def test_a_traced_time_constant_that_is_not_positive_makes_the_loss_nan(name, value):
+    """A negative tau0 used to train the label to fire last."""
+    assert np.isnan(value_and_gradient(jnp.arange(3.0), 1, RECIPES["paper"] | {name: value})[0])
 
 
 @pytest.mark.parametrize(
@@ -102,3 +121,54 @@ def test_prediction(times, prediction):
     assert int(first_spike_prediction(times)) == prediction
     accuracies = [float(first_spike_accuracy(times, label)) for label in range(3)]
     assert accuracies == [float(label == prediction) for label in range(3)]
+
+
+def test_published_value_of_first_spikes(x64):
+    """Softmax of (.7, .9, 1.5) with tau = .2 at class 0, and the error that only differences of times enter."""
+    times = jnp.array([0.7, 0.9, 1.5])
+    options = {"tau0": 0.2, "tau1": 1.0, "alpha": 0.0, "silent_time": 9.0}
+    np.testing.assert_allclose(first_spike_cross_entropy(times, 0, **options), 0.32656264, atol=5e-9)
+    options = {"delta": 0.3, "silent_time": 9.0}
+    np.testing.assert_allclose(first_spike_mse(times, 0, **options), 0.5 * (0.1**2 + 0.5**2), rtol=1e-12)
+    np.testing.assert_allclose(first_spike_mse(times + 3, 0, **options), 0.5 * (0.1**2 + 0.5**2), rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(first_spike_mse)(times, 0, **options), [-0.4, -0.1, 0.5], rtol=1e-12)
+
+
+@pytest.mark.parametrize("times, gradient", [([0.7, 0.9, np.inf], [0.1, -0.1, 0.0]), ([np.inf, 1.0, 2.0], [0.0] * 3)])
+def test_silent_neurons_of_the_squared_error(precision, times, gradient):
+    found = jax.grad(first_spike_mse)(jnp.array(times, precision), 0, delta=0.3, silent_time=1.0)
+    np.testing.assert_allclose(found, gradient, atol=1e-6)
+
+
+def test_cross_entropy_of_voltages(precision):
+    """Against SciPy, with the gradient softmax - onehot; large ones do not overflow; unknown labels are NaN."""
+    voltages = jnp.array([0.3, 1.2, -0.4], precision)
+    tolerance = 1e-6 if precision == np.float32 else 1e-12
+    value, gradient = jax.jit(jax.value_and_grad(voltage_cross_entropy))(voltages, 2)
+    np.testing.assert_allclose(value, -scipy.special.log_softmax([0.3, 1.2, -0.4])[2], rtol=tolerance)
+    np.testing.assert_allclose(gradient, scipy.special.softmax([0.3, 1.2, -0.4]) - [0, 0, 1], rtol=10 * tolerance)
+    assert voltage_cross_entropy(jnp.array([1e4, 0.0], precision), 0) == 0
+    assert np.isnan(voltage_cross_entropy(voltages, 3))
+    with pytest.raises((ValueError, TypeError)):
+        voltage_cross_entropy(voltages[None], 0)
+
+
+def test_moments_of_what_arrives(precision):
+    """Published values; gradients in the weights against the formulas by hand; shapes."""
+    weight = jnp.array([[0.5, -0.2, 0.3], [1.0, 0.4, -0.6]], precision)
+    raster = jnp.array([[1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]])
+    tolerance = 1e-6 if precision == np.float32 else 1e-12
+    np.testing.assert_allclose(moments(weight, raster), [[0.45, 0.6], [0.275, 0.7], [0.189, 0.828]], rtol=tolerance)
+    value, gradient = jax.value_and_grad(moment_regulariser)(weight, raster)
+    np.testing.assert_allclose(value, 1.89943, rtol=10 * tolerance)
+    x = np.asarray(raster) @ np.array(weight, float).T
+    m1, m2, m3 = (np.mean(x**k, axis=0) for k in (1, 2, 3))
+    slope = (2 * m1 + 4 * (m2 - 1) * x + 6 * m3 * x**2) / 4
+    np.testing.assert_allclose(gradient, slope.T @ np.asarray(raster), rtol=20 * tolerance)
+    with pytest.raises((ValueError, TypeError)):
+        moments(weight, raster.T)
+
+
+@pytest.mark.parametrize("counts, prediction", [([0, 3, 1], 1), ([2, 2, 0], 0), ([0, 0, 0], -1)])
+def test_prediction_by_counts(counts, prediction):
+    assert int(spike_count_prediction(jnp.array(counts))) == prediction

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import eventprop as ep
-from eventprop.solvers.weight_rows import rows
+from eventprop.connections.weight_rows import rows
 
 # One input at 2 with weight w: V = w (e^-s/20 - e^-s/5) 5 / 15, so with x = e^-s/20: V = w (x - x^4) / 3.
 SPIKES = ep.Spikes.from_events([2.0], [1])
@@ -79,7 +79,7 @@ def test_an_infinite_period_is_one_among_other_numbers(x64):
     swept = jax.jit(jax.vmap(lambda period: run(weight, refractory=period).spikes[0].times[0]))(periods)
     assert np.all(np.isfinite(swept[:2, :2])) and np.isinf(swept[2, 1])
     assert swept[0, 1] < swept[1, 1]
-    assert run(weight, refractory=ep.FiresOnce()).state[0].refractory == jnp.inf
+    assert run(weight, refractory=ep.FiresOnce()).state.neurons[0].held == 1
 
 
 def test_rows_of_the_weights(x64, rng):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax.numpy as jnp
+import jaxtyping
 import matplotlib
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_voltages(ax):
     np.testing.assert_array_equal(threshold.get_ydata(), 1.0)
     np.testing.assert_array_equal(ticks.get_xydata(), [[0.5, 1.0]])
     assert ticks.get_color() == first.get_color() and none.get_xdata().size == 0
+
+
+def test_plots_refuse_what_they_cannot_show(ax):
+    with pytest.raises((ValueError, jaxtyping.TypeCheckError), match="spikes"):
+        plot.raster([1.0, 2.0], ax)
+    trains = SpikeTrains(jnp.ones((3, 1)))
+    with pytest.raises(ValueError, match=r"spikes must be the trains of the \(2,\) neurons of values"):
+        plot.voltages(np.arange(3.0), np.ones((3, 2)), spikes=trains, ax=ax)
 
 
 def test_axes_are_made_when_none_are_given():

@@ -109,6 +109,18 @@ def test_bounds_are_checked():
         weight_bump(1e-4, (1.5,))
     with pytest.raises(ValueError, match=r"got low = 2\.0, high = 1\.0"):
         spike_count_regulariser(0.1, (2.0,), (1.0,))
+    for value in (np.nan, -1.0):
+        with pytest.raises(ValueError, match="bump must not be negative"):
+            weight_bump(value, (0.1,))
+        with pytest.raises(ValueError, match="strength must not be negative"):
+            spike_count_regulariser(value, (1.0,), (2.0,))
+
+
+@pytest.mark.parametrize("silent", [np.nan, 2.0, -0.5])
+def test_fractions_of_silence_are_fractions(silent):
+    """NaN, the mean over no trial, used to count as a layer that is active enough."""
+    with pytest.raises(ValueError, match="silent must hold fractions"):
+        weight_bump(1e-4, (0.15,)).update((jnp.ones((2, 3)),), optax.EmptyState(), silent=(silent,))
 
 
 def network(tau=20.0):
@@ -172,3 +184,90 @@ def test_layers_above_wait_for_those_below_that_learn():
     new, _ = remedy.update(network(), optax.EmptyState(), **signals)
     np.testing.assert_array_equal(new.layers[0][0].weight, expected[0])
     np.testing.assert_array_equal(new.layers[1][0].weight, 0.0)
+
+
+def recurrent():
+    """Two populations, the first with a lateral connection; delays per source and per synapse."""
+    lif = ep.LIF(jnp.full(3, 20.0), 5.0)
+    first = ep.Dense(jnp.zeros((3, 4)), delay=jnp.ones(4))
+    lateral = ep.Dense(jnp.zeros((3, 3)), delay=jnp.ones((3, 3)))
+    return ep.Recurrent([(first, lif, lateral), (ep.Dense(jnp.zeros((2, 3)), jnp.ones((2, 3))), ep.LIF(20.0, 5.0))])
+
+
+def general():
+    """The same as a graph, its projections in another order, with one that skips a population."""
+    (first, lif, lateral), (second, out) = recurrent().layers
+    skip = ep.Dense(jnp.zeros((2, 4)))
+    return ep.Network([lif, out], [(0, 1, second), (0, 0, lateral), (None, 0, first), (None, 1, skip)])
+
+
+@pytest.mark.parametrize("build", [recurrent, general])
+def test_all_projections_onto_a_population_are_acted_on(build):
+    """And nothing else: neither delays, which have the shape of weights, nor parameters of neurons."""
+    updates = eqx.filter(build(), eqx.is_inexact_array)
+    remedy, signals, _ = REMEDIES["homeostasis"]
+    new, _ = remedy.update(updates, optax.EmptyState(), **signals)
+    for p in new.projections:
+        np.testing.assert_allclose(p.connection.weight, -0.1 if p.target == 0 else 0.5, rtol=1e-6)
+        assert p.connection.delay is None or np.all(np.asarray(p.connection.delay) == 1)
+    np.testing.assert_array_equal(new.neurons[0].tau_mem, 20.0)
+    remedy, signals, _ = REMEDIES["bump"]
+    new, _ = remedy.update(updates, optax.EmptyState(), **signals)
+    for p in new.projections:
+        np.testing.assert_allclose(p.connection.weight, 0.5 if p.target == 0 else 0.0)
+
+
+@pytest.mark.parametrize("build", [recurrent, general])
+def test_masks_over_a_network_of_any_topology(build):
+    """One projection frozen: its fellow is acted on. All of a population: it keeps its entry, nobody waits for it."""
+    whole = eqx.filter(build(), eqx.is_inexact_array)
+    onto_first = [number for number, p in enumerate(whole.projections) if p.target == 0]
+
+    def without(*numbers):
+        return eqx.tree_at(
+            lambda n: [n.projections[k].connection.weight for k in numbers], whole, [None] * len(numbers)
+        )
+
+    remedy, signals, _ = REMEDIES["bump"]
+    new, _ = remedy.update(without(onto_first[0]), optax.EmptyState(), **signals)
+    assert new.projections[onto_first[0]].connection.weight is None
+    np.testing.assert_allclose(new.projections[onto_first[1]].connection.weight, 0.5)
+    new, _ = remedy.update(without(*onto_first), optax.EmptyState(), **signals)
+    for p in new.projections:
+        assert p.target == 1 or p.connection.weight is None
+        assert p.target == 0 or np.all(np.asarray(p.connection.weight) == 0.5)
+    mask = eqx.tree_at(lambda n: n.projections[onto_first[0]].connection, jax.tree.map(lambda _: True, whole), False)
+    over = optax.masked(remedy, mask)
+    new, _ = over.update(whole, over.init(whole), **signals)
+    np.testing.assert_allclose([np.mean(new.projections[k].connection.weight) for k in onto_first], [0.0, 0.5])
+
+
+def test_a_whole_layer_of_a_recurrent_network_is_masked():
+    whole = eqx.filter(recurrent(), eqx.is_inexact_array)
+    remedy, signals, _ = REMEDIES["homeostasis"]
+    mask = eqx.tree_at(lambda n: n.layers[0], jax.tree.map(lambda _: True, whole), False)
+    over = optax.masked(remedy, mask)
+    new, _ = over.update(whole, over.init(whole), **signals)
+    np.testing.assert_array_equal(new.layers[0][0].weight, 0.0)
+    np.testing.assert_allclose(new.layers[1][0].weight, 0.5, rtol=1e-6)
+
+
+def test_homeostasis_of_sparse_and_shared_synapses(x64):
+    """Each synapse gets its neuron's share: by the dense matrix of the connection, summed where a weight is shared."""
+    remedy = spike_count_regulariser(1.0, (2.0,), (3.0,))
+    target = jnp.array([[0, 2], [1, 3], [3, 0]])  # 3 stands for no synapse
+    sparse = ep.Sparse(jnp.zeros((3, 2)), target, 3)
+    conv = ep.Conv(jnp.zeros((2, 1, 2)), (4,), padding=1)
+    for connection in (sparse, conv):
+        whole = ep.FeedForward([(connection, ep.LIF(20.0, 5.0))])
+        counts = jnp.arange(connection.neurons) / 2.0
+        drive = np.maximum(np.asarray(counts) - 3, 0) - np.maximum(2 - np.asarray(counts), 0)
+        filtered = eqx.filter(whole, eqx.is_inexact_array)
+        new, _ = remedy.update(filtered, optax.EmptyState(), whole, counts=(counts,))
+        back = jax.vjp(lambda w: connection.spread(w, jnp.arange(connection.sources)), connection.weight)[1]
+        (expected,) = back(jnp.broadcast_to(drive, (connection.sources, connection.neurons)))
+        np.testing.assert_allclose(new.layers[0][0].weight, expected, rtol=1e-12)
+        if connection is sparse:
+            np.testing.assert_allclose(expected, [[drive[0], drive[2]], [drive[1], 0], [0, drive[0]]])
+            with pytest.raises(ValueError, match="the Sparse of projection 0 does not know its synapses"):
+                remedy.update(filtered, optax.EmptyState(), counts=(counts,))

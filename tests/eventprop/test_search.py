@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from eventprop.loops import BLOCK, Lookup, _sum_before, anywhere, where_needed
-from eventprop.solvers import search
+from eventprop.solvers import free
 
 
 def test_free_states_side_by_side_are_those_one_after_the_other(x64, rng):
     propagators = tuple(jnp.asarray(x) for x in rng.uniform(0, 1, (3, 17, 1)))
     charges, v, i = (jnp.asarray(rng.normal(size=shape)) for shape in ((17, 5), (5,), (5,)))
-    expected = search._one_after_the_other(propagators, charges, v, i)
-    for states in zip(*map(jax.tree.leaves, (search._side_by_side(propagators, charges, v, i), expected)), strict=True):
+    expected = free.one_after_the_other(propagators, charges, v, i)
+    for states in zip(*map(jax.tree.leaves, (free.side_by_side(propagators, charges, v, i), expected)), strict=True):
         np.testing.assert_allclose(*states, rtol=1e-13)
 
 

@@ -73,6 +73,7 @@ def test_from_no_events():
         ([[1.0]], [[0]], None, r"shapes \(1, 1\)"),
         ([1.0], [-1], None, "index must not be negative, got -1"),
         ([1.0], [0.5], None, "index must hold integers, got float64"),
+        ([1.0], [2**40], None, "index must number sources up to 2147483647, got 1099511627776"),
         ([1.0, 2.0], [0, 0], 1, "capacity = 1 is too small for 2 events"),
     ],
 )
@@ -166,14 +167,38 @@ def test_to_raster_drops_nothing():
         jax.block_until_ready(eqx.filter_jit(spikes.to_raster)(1, 1.0, 3))
 
 
+def test_to_raster_takes_edges_at_their_word(precision):
+    """step dt <= time < (step + 1) dt: the quotient time / dt is rounded, and used to lie in the bin beside."""
+    for dt in np.array([0.1, 0.001, 0.3, 1 / 3, 7.0], precision):
+        edges = np.arange(400, dtype=precision) * dt
+        below = np.nextafter(edges[1:], np.zeros(1, precision))
+        for times, counts in ((edges, np.ones(400)), (below, np.append(np.ones(399), 0))):
+            raster = Spikes(times, np.zeros(times.size, int)).to_raster(1, dt, 400)
+            np.testing.assert_array_equal(raster[:, 0], counts)
+
+
+@pytest.mark.parametrize("times, index", [([-1.0, 1.0], [0, 1]), ([1.0, 2.0], [-1, 1]), ([np.nan, 1.0], [0, 1])])
+def test_to_raster_counts_nothing_from_the_end(times, index):
+    """A negative time or index used to be one from the end, as in Python."""
+    with pytest.raises(RuntimeError, match="outside the raster"):
+        jax.block_until_ready(eqx.filter_jit(Spikes.to_raster)(Spikes(times, index), 2, 1.0, 3))
+
+
+@pytest.mark.parametrize("dt", [0.0, -1.0, np.nan, np.inf])
+def test_to_raster_refuses_traced_dt(dt):
+    with pytest.raises(RuntimeError, match="dt must be a positive time step"):
+        jax.block_until_ready(eqx.filter_jit(Spikes.from_events([], []).to_raster)(2, jnp.asarray(dt), 3))
+
+
 @pytest.mark.parametrize("raster", [[[0.5]], [[-1]], [[np.nan]], [[np.inf]]])
 def test_from_raster_refuses_what_is_no_count(raster):
     with pytest.raises(ValueError, match="raster must hold spike counts"):
         Spikes.from_raster(raster, 1.0)
 
 
-@pytest.mark.parametrize("dt", [0.0, -1.0, np.nan])
+@pytest.mark.parametrize("dt", [0.0, -1.0, np.nan, np.inf])
 def test_raster_refuses_dt(dt):
+    """An infinite one used to lose all spikes."""
     with pytest.raises(ValueError, match="dt must be a positive"):
         Spikes.from_raster([[1]], dt)
     with pytest.raises(ValueError, match="dt must be a positive"):
@@ -228,7 +253,7 @@ def test_merge_takes_minus_zero_as_zero(precision):
 
 
 def test_merge_refuses_capacity():
-    with pytest.raises(ValueError, match="capacity must be positive, got 0"):
+    with pytest.raises(ValueError, match="capacity must be a whole number from 1, but is 0"):
         SpikeTrains(jnp.ones((2, 2))).merge(0)
 
 

@@ -27,7 +27,7 @@ def spike_times(common):
     times, added, v, i, tau_mem, tau_syn = jnp.split(common, [4, 8, 9, 10, 11])
     neuron = ep.LIF(TAU_MEM + tau_mem, TAU_SYN + tau_syn, refractory=REFRACTORY)
     network = ep.FeedForward([(ep.Dense(WEIGHT + added[None]), neuron)])
-    state = (ep.LIFState(V + v, I + i, jnp.zeros(4)),)
+    state = ep.NetworkState((ep.LIFState.free(V + v, I + i),))
     spikes = ep.Spikes(times, jnp.arange(4))
     solution = ep.simulate(network, spikes, END, solver=ep.Exact(12), state=state, throw=False)
     return solution.spikes[0].times[:, :SLOTS]
@@ -137,7 +137,7 @@ def test_samples_at_the_start_at_an_input_and_at_the_end(x64):
     def potential(ts, t1, start):
         network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), 0.5)), ep.LI(10.0, 10.0))])
         saveat, events = diffrax.SaveAt(ts=ts), ep.Spikes(jnp.array([4.0]), jnp.array([0]))
-        state = (ep.LIState(*start),)
+        state = ep.NetworkState((ep.LIState(*start),))
         return ep.simulate(network, events, t1, solver=ep.Exact(1), saveat=saveat, state=state).ys[0][:, 0]
 
     ts, end, start = jnp.array([0.0, 4.0, 9.0]), jnp.asarray(9.0), (jnp.full(1, 0.3), jnp.full(1, 0.7))
@@ -156,7 +156,7 @@ def test_state_at_the_end_of_a_refractory_period_and_at_a_saved_spike(x64):
         network = ep.FeedForward([(ep.Dense(jnp.ones((1, 1))), lif)])
         events, saveat = ep.Spikes(jnp.array([jnp.inf]), jnp.array([0])), diffrax.SaveAt(ts=ts)
         solution = ep.simulate(network, events, t1, solver=ep.Exact(2), saveat=saveat)
-        return solution.state[0].v[0], solution.ys[0][0, 0], solution.spikes[0].times[0, 0]
+        return solution.state.neurons[0].v[0], solution.ys[0][0, 0], solution.spikes[0].times[0, 0]
 
     bias = jnp.asarray(1.5)
     spike = run(jnp.asarray(20.0 * np.log(3.0) + 9.0), bias, jnp.zeros(1))[2]

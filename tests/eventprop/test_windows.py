@@ -143,7 +143,7 @@ def test_windows_that_end_within_six_numbers_of_a_spike(precision):
             ends = np.nextafter(ends, precision.type(np.sign(steps) * np.inf))
         before = run(weights, jnp.asarray(ends))
         after = go_on(weights, jnp.asarray(20.0 - ends), before.state)
-        at_threshold = np.asarray(before.state[0].v[:, 0] >= 1.0)
+        at_threshold = np.asarray(before.state.neurons[0].v[:, 0] >= 1.0)
         assert np.all(after.spikes[0].times[at_threshold, 0, 0] == 0.0)
         refused += np.sum(at_threshold)
         for layer in (0, 1):
@@ -159,11 +159,11 @@ def test_windows_that_end_within_six_numbers_of_a_spike(precision):
 @pytest.mark.parametrize("v", [1.0, 1.0 + 1e-7, 1.5, 7.0])
 def test_a_potential_at_or_above_the_threshold_fires_at_once(precision, v):
     """Once, and with the reset of a neuron at its threshold: nothing is left of what exceeds it."""
-    state = (ep.LIFState(jnp.full(1, v), jnp.zeros(1), jnp.zeros(1)),) * 2
+    state = ep.NetworkState((ep.LIFState.free(jnp.full(1, v), jnp.zeros(1)),) * 2)
     solution = chain(20.0, state, spikes=NO_INPUT)
     for layer in solution.spikes:
         assert layer.times[0, 0] == 0.0
-    assert np.all(solution.spikes[0].times[0, 1:] == np.inf) and solution.state[0].v == 0.0
+    assert np.all(solution.spikes[0].times[0, 1:] == np.inf) and solution.state.neurons[0].v == 0.0
     # The second one fires before the spike of the first one reaches it, and once more through that spike.
     assert solution.spikes[1].count()[0] > 1
 
@@ -172,7 +172,7 @@ def test_a_potential_at_or_above_the_threshold_fires_at_once(precision, v):
 def test_a_spike_at_0_is_followed_by_the_refractory_period(x64, refractory):
     lif = ep.LIF(20.0, 5.0, refractory=refractory, bias=1.5)
     network = ep.FeedForward([(ep.Dense(jnp.ones((3, 1))), lif)])
-    state = (ep.LIFState(jnp.array([1.0, 0.0, 0.5]), jnp.zeros(3), jnp.zeros(3)),)
+    state = ep.NetworkState((ep.LIFState.free(jnp.array([1.0, 0.0, 0.5]), jnp.zeros(3)),))
     times = ep.simulate(network, NO_INPUT, 60.0, solver=ep.Exact(3), state=state).spikes[0].times
     rise = 20.0 * np.log(1.5 / 0.5)
     starts = np.array([0.0, rise, 20.0 * np.log(1.0 / 0.5)])
@@ -197,3 +197,32 @@ def test_gradients_pass_through_a_spike_on_the_cut(x64):
     # The cut may move as well: where the trial is cut makes no difference to the spike's time in the whole.
     moving = jax.grad(lambda t1: t1 + chain(10.0, chain(t1).state, spikes=NO_INPUT).spikes[0].times[0, 0])
     np.testing.assert_allclose(moving(cut), 0.0, atol=1e-9)
+
+
+def test_a_state_that_is_held_without_a_refractory_period(x64):
+    """From a network with such a period to one without: who is held until h starts there, from the current then.
+
+    The search used to forget it, unlike the potentials, and found spikes below the threshold.
+    """
+    weight, times, index = jnp.array([[9.0, 4.0], [8.0, 7.0]]), jnp.array([1.0, 3.0, 6.0, 9.0]), jnp.array([0, 1, 1, 0])
+    network = ep.FeedForward([(ep.Dense(weight), ep.LIF(20.0, 5.0))])
+    v, i = jnp.array([0.4, -0.3]), jnp.array([0.5, 2.0])
+
+    def from_release(hold):
+        arrived = jnp.where(times < hold, jnp.exp(-(hold - times) / 5), 0)
+        current = i * jnp.exp(-hold / 5) + weight[:, index] @ arrived
+        silent = ep.Spikes(jnp.where(times < hold, jnp.inf, times - hold), index)
+        state, order = ep.NetworkState((ep.LIFState.free(v, current),)), jnp.argsort(silent.times)
+        later = ep.Spikes(silent.times[order], silent.index[order])
+        return hold + ep.simulate(network, later, 40.0, solver=ep.Exact(8), state=state).spikes[0].times
+
+    def held(hold):
+        state = ep.NetworkState((ep.LIFState(v, i, jnp.full(2, hold), (jnp.full(2, hold) > 0).astype(float)),))
+        solver = ep.Exact(8, chunk=2)
+        return ep.simulate(network, ep.Spikes(times, index), 40.0 + hold, solver=solver, state=state).spikes[0].times
+
+    found, slope = jax.jit(lambda h: jax.jvp(held, (h,), (1.0,)))(7.0)
+    expected, expected_slope = jax.jit(lambda h: jax.jvp(from_release, (h,), (1.0,)))(7.0)
+    assert np.all(np.sum(np.isfinite(found), axis=1) > 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(slope, np.where(np.isfinite(found), expected_slope, 0), rtol=1e-9, atol=1e-12)

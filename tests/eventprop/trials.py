@@ -35,8 +35,8 @@ class Trial(eqx.Module):
         reset = ep.ResetBySubtraction() if self.reset is None else ep.ResetToValue(self.reset)
         return ep.LIF(self.tau_mem, self.tau_syn, self.threshold, reset, self.refractory, self.bias)
 
-    def state(self) -> tuple[ep.LIFState]:
-        return (ep.LIFState(self.v, self.i, jax.numpy.zeros_like(self.v)),)
+    def state(self) -> ep.NetworkState:
+        return ep.NetworkState((ep.LIFState.free(self.v, self.i),))
 
     def simulate(self, max_spikes: int, ts=None, throw: bool = True) -> ep.Solution:
         network = ep.FeedForward([(ep.Dense(self.weights.T), self.lif())])

@@ -61,11 +61,23 @@ SMALL = {
     "mnist1d-mlp": ("learning_rate", {"epochs": 1}),
     "mnist1d-tcn": ("learning_rate", {"epochs": 1}),
     "mnist1d-gru": ("learning_rate", {"epochs": 1}),
+    "yinyang-ann": ("learning_rate", {"epochs": 1}),
+    "yinyang-frozen": ("learning_rate", {"epochs": 1}),
+    "yinyang-shallow": ("learning_rate", {"epochs": 1}),
 }
 """A field to sweep over, and settings that make a small program."""
 PER_VALUE = {"sal-alignment"}
 """Those whose field has to be a number: one program per value."""
-VARIANTS = ("sal-symmnet-", "gle-mnist1d-", "gle-le-", "mnist1d-", "sal-plasticity", "sal-weight", "gle-lagnet")
+VARIANTS = (
+    "sal-symmnet-",
+    "gle-mnist1d-",
+    "gle-le-",
+    "mnist1d-",
+    "sal-plasticity",
+    "sal-weight",
+    "gle-lagnet",
+    "yinyang-",
+)
 """Prefixes of programs that differ little from another one: of these, only the first is run, too."""
 RUN = [name for name in SMALL if not name.startswith(VARIANTS)] + [
     next(name for name in SMALL if name.startswith(variant)) for variant in VARIANTS[:4]

@@ -29,29 +29,28 @@ SILENT = "0.6"
 GRID = 121
 BATCH = 256
 
-Weights = tuple[Float[Array, "hidden 5"], Float[Array, "3 hidden"]]
 Response = tuple[Float[np.ndarray, "samples hidden slots"], Float[np.ndarray, "samples 3"]]
 
 
 def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequence[Published]) -> None:
     """Writes `training.png` into a run's directory. Spikes and decisions are those of the run's first seed."""
     training, run = YinYangTraining(config), Run.open(directory)
-    before = training.init(seed_keys(run.record["seeds"][0], 1)[0]).weights
-    after = tuple(connection.weight[0] for connection, _ in fit.network.layers)
+    before = training.init(seed_keys(run.record["seeds"][0], 1)[0]).network
+    after = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, fit.network)
     test = yinyang.load().test
     chosen = np.array([np.argmax(test.labels == label) for label in range(3)])
 
     figure = Figure(figsize=(13.0, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, width_ratios=(1.6, 1.0))  # pyright: ignore[reportGeneralTypeIssues]
-    _draw_spikes(left, [respond(training, weights, test.features[chosen]) for weights in (before, after)])
+    _draw_spikes(left, [respond(training, network, test.features[chosen]) for network in (before, after)])
     upper, lower = right.subplots(2, 1, height_ratios=(1.4, 1.0))
     _draw_decisions(upper, training, after, test)
     _draw_curve(lower, fit.history, published)
     figure.savefig(directory / "training.png", dpi=130)
 
 
-def respond(training: YinYangTraining, weights: Weights, features: Float[np.ndarray, "samples 4"]) -> Response:
+def respond(training: YinYangTraining, network: ep.FeedForward, features: Float[np.ndarray, "samples 4"]) -> Response:
     """All hidden spikes and the first output spikes for each sample (ms; inf: none)."""
     config, parts = training.config, []
     # Apart from the simulation: the encoder calls back to check its input, and programs that do are compiled anew in
@@ -61,16 +60,14 @@ def respond(training: YinYangTraining, weights: Weights, features: Float[np.ndar
         batch = features[start : start + BATCH]
         # All batches are of one size, so that one program does for samples and maps.
         padded = np.pad(batch, ((0, BATCH - len(batch)), (0, 0)))
-        response = _respond(training, weights, encode(jnp.asarray(padded, dtype=float)))
+        response = _respond(training, network, encode(jnp.asarray(padded, dtype=float)))
         parts.append([np.asarray(times)[: len(batch)] for times in response])
     hidden, output = zip(*parts, strict=True)
     return np.concatenate(hidden), np.concatenate(output)
 
 
 @eqx.filter_jit
-def _respond(training: YinYangTraining, weights: Weights, spikes: ep.Spikes) -> tuple[Array, Array]:
-    network = training.network(weights)
-
+def _respond(training: YinYangTraining, network: ep.FeedForward, spikes: ep.Spikes) -> tuple[Array, Array]:
     def trial(spikes):
         solution = training.simulate(network, spikes)
         hidden, output = (layer for layer in solution.spikes if layer is not None)
@@ -105,13 +102,13 @@ def _draw_spikes(figure: SubFigure, responses: Sequence[Response]) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize="small")
 
 
-def _draw_decisions(axes: Axes, training: YinYangTraining, weights: Weights, test: Split) -> None:
+def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.FeedForward, test: Split) -> None:
     """The class of every point of the disc in colour, the true borders as lines, misjudged test samples as crosses."""
     side = np.linspace(0.0, 2 * yinyang.R_BIG, GRID)
     x, y = np.meshgrid(side, side)
     truth = np.asarray(yinyang.classify(x, y))
     points = np.stack([x, y, 1 - x, 1 - y], axis=-1)[truth >= 0]
-    _, output = respond(training, weights, np.concatenate([points, test.features]))
+    _, output = respond(training, network, np.concatenate([points, test.features]))
     decisions = _decide(output)
     decisions, judged = decisions[: len(points)], decisions[len(points) :]
 

@@ -1,8 +1,8 @@
-"""Yin-Yang with first spikes and exact gradients (Wunderlich & Pehle 2021, Fig. 3): the paper's and a later recipe."""
+"""Yin-Yang with first spikes and exact gradients (Wunderlich & Pehle 2021, Fig. 3): the paper's and later recipes."""
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -56,6 +56,12 @@ class YinYang:
     """Bound on the spikes of a hidden neuron. Outputs fire once: only their first spikes enter the loss."""
     max_events: int = 256
     """Bound on the spikes of the hidden layer."""
+    delays: Literal["none", "axonal", "synaptic"] = "none"
+    """Which delays are learned with the weights: none, one per source, or one per synapse."""
+    longest_delay: float = 5.0
+    """Delays begin uniformly distributed from 0 to here."""
+    delay_rate: float = 10.0
+    """Learning rate of the delays, in units of that of the weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +92,24 @@ class YinYangPaper(YinYang):
     max_events: int = 512
 
 
+@dataclasses.dataclass(frozen=True)
+class YinYangDelays(YinYang):
+    """Yin-Yang, 5-30-3, first-spike loss, with delays that learn."""
+
+    hidden: int = 30
+    epochs: int = 300
+    batch_size: int = 40
+    learning_rate: float = 2e-3
+    decay: float = 0.9974
+    """0.95 every 20 epochs."""
+    max_events: int = 64
+    delays: Literal["none", "axonal", "synaptic"] = "synaptic"
+
+
 class State(eqx.Module):
     """What changes in training. `lost` counts spikes beyond the bounds, over the whole training."""
 
-    weights: tuple[Float[Array, "hidden 5"], Float[Array, "3 hidden"]]
+    network: ep.FeedForward
     optimiser: Any
     key: PRNGKeyArray
     lost: Int[Array, ""]
@@ -128,17 +148,28 @@ class YinYangTraining(Training):
     def init(self, key: PRNGKeyArray) -> State:
         hidden_key, output_key, key = jax.random.split(key, 3)
         c = self.config
-        hidden = ep.Dense.init(5, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), key=hidden_key)
-        output = ep.Dense.init(c.hidden, 3, ep.Normal(c.output_mean, c.output_std), key=output_key)
-        weights = (hidden.weight, output.weight)
-        return State(weights, self._optimiser().init(weights), key, jnp.zeros((), jnp.int32))
+        hidden = self._connection(5, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), hidden_key)
+        output = self._connection(c.hidden, 3, ep.Normal(c.output_mean, c.output_std), output_key)
+        neuron = ep.LIF(c.tau_mem, c.tau_syn)
+        once = ep.LIF(c.tau_mem, c.tau_syn, refractory=ep.FiresOnce())  # of outputs, first spikes count
+        network = ep.FeedForward([(hidden, neuron), (output, once)])
+        return State(
+            network, self._optimiser().init(eqx.filter(network, _is_learned(network))), key, jnp.zeros((), jnp.int32)
+        )
+
+    def _connection(self, sources: int, neurons: int, initialiser: ep.Normal, key: PRNGKeyArray) -> ep.Dense:
+        shapes = {"none": None, "axonal": (sources,), "synaptic": (neurons, sources)}
+        shape, delay = shapes[self.config.delays], None
+        if shape is not None:
+            delay = jax.random.uniform(jax.random.fold_in(key, 1), shape, maxval=self.config.longest_delay)
+        return ep.Dense.init(sources, neurons, initialiser, key=key, delay=delay)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         del number
         key, shuffle = jax.random.split(state.key)
         batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
-        state, outcomes = scan_state(self._step, State(state.weights, state.optimiser, key, state.lost), batches)
-        train_outcome, validation = _mean(outcomes), self._judge(state.weights, self.validation_set)
+        state, outcomes = scan_state(self._step, State(state.network, state.optimiser, key, state.lost), batches)
+        train_outcome, validation = _mean(outcomes), self._judge(state.network, self.validation_set)
         return state, {
             "train_loss": train_outcome.loss,
             "train_accuracy": train_outcome.accuracy,
@@ -149,16 +180,10 @@ class YinYangTraining(Training):
         }
 
     def finish(self, state: State) -> tuple[Metrics, ep.FeedForward, ep.RESULTS]:
-        test = self._judge(state.weights, self.test_set)
+        test = self._judge(state.network, self.test_set)
         lost = (state.lost + test.lost) > 0
         result = ep.RESULTS.where(lost, ep.RESULTS.spikes_lost, ep.RESULTS.successful)
-        return {"test_accuracy": test.accuracy, "test_loss": test.loss}, self.network(state.weights), result
-
-    def network(self, weights: tuple[Array, Array]) -> ep.FeedForward:
-        """The 5-hidden-3 network with these weights. Its outputs fire at most once."""
-        hidden = ep.LIF(self.config.tau_mem, self.config.tau_syn)
-        output = ep.LIF(self.config.tau_mem, self.config.tau_syn, refractory=ep.FiresOnce())
-        return ep.FeedForward([(ep.Dense(weights[0]), hidden), (ep.Dense(weights[1]), output)])
+        return {"test_accuracy": test.accuracy, "test_loss": test.loss}, state.network, result
 
     def simulate(self, network: ep.FeedForward, spikes: ep.Spikes, **options: Any) -> ep.Solution:
         """One trial without end."""
@@ -167,18 +192,20 @@ class YinYangTraining(Training):
         return ep.simulate(network, spikes, jnp.inf, solver=solver, adjoint=adjoint, throw=False, **options)
 
     def _step(self, state: State, batch: Int[Array, " batch"]) -> tuple[State, Outcome]:
-        def loss(weights):
-            outcome = self._outcome(weights, *_select(self.train_set, batch))
+        learned, fixed = eqx.partition(state.network, _is_learned(state.network))
+
+        def loss(learned):
+            outcome = self._outcome(eqx.combine(learned, fixed), *_select(self.train_set, batch))
             return outcome.loss, outcome
 
-        gradient, outcome = jax.grad(loss, has_aux=True)(state.weights)
-        updates, optimiser = self._optimiser().update(gradient, state.optimiser, state.weights, silent=outcome.silent)
-        weights = eqx.apply_updates(state.weights, updates)
-        return State(weights, optimiser, state.key, state.lost + outcome.lost), outcome
+        gradient, outcome = jax.grad(loss, has_aux=True)(learned)
+        silent = outcome.silent
+        updates, optimiser = self._optimiser().update(gradient, state.optimiser, learned, silent=silent)
+        network = eqx.combine(eqx.apply_updates(learned, updates), fixed)
+        return State(network, optimiser, state.key, state.lost + outcome.lost), outcome
 
-    def _outcome(self, weights: tuple[Array, Array], spikes: ep.Spikes, labels: Array) -> Outcome:
+    def _outcome(self, network: ep.FeedForward, spikes: ep.Spikes, labels: Array) -> Outcome:
         """The mean over a batch."""
-        network = self.network(weights)
 
         def trial(spikes, label):
             solution = self.simulate(network, spikes)
@@ -196,15 +223,31 @@ class YinYangTraining(Training):
 
         return _mean(jax.vmap(trial)(spikes, labels))
 
-    def _judge(self, weights: tuple[Array, Array], data: tuple[ep.Spikes, Array]) -> Outcome:
+    def _judge(self, network: ep.FeedForward, data: tuple[ep.Spikes, Array]) -> Outcome:
         parts = jnp.arange(data[1].shape[0]).reshape(-1, 200)
-        return _mean(jax.lax.map(lambda part: self._outcome(weights, *_select(data, part)), parts))
+        return _mean(jax.lax.map(lambda part: self._outcome(network, *_select(data, part)), parts))
 
     def _optimiser(self) -> optax.GradientTransformationExtraArgs:
         c = self.config
         rate = optax.exponential_decay(c.learning_rate, self.steps_per_epoch, c.decay, staircase=True)
         bump = ep.weight_bump(c.bump, (c.allowed_silent, 0.0))
-        return optax.chain(optax.clip_by_global_norm(c.gradient_clip), optax.adam(rate), bump)
+        steps = [optax.clip_by_global_norm(c.gradient_clip), optax.adam(rate), bump]
+        if c.delays != "none":
+            steps += [optax.masked(optax.scale(c.delay_rate), _delays), ep.keep_not_negative()]
+        return optax.chain(*steps)
+
+
+def _is_learned(network: ep.FeedForward) -> ep.FeedForward:
+    """A mask: weights and delays. (In a sweep a time constant may be an array, too.)"""
+    nothing = jax.tree.map(lambda _: False, network)
+    connections = lambda n: [connection for connection, _ in n.layers]  # noqa: E731
+    return eqx.tree_at(connections, nothing, replace_fn=lambda c: jax.tree.map(lambda _: True, c))
+
+
+def _delays(network: ep.FeedForward) -> ep.FeedForward:
+    """A mask: delays."""
+    nothing = jax.tree.map(lambda _: False, network)
+    return eqx.tree_at(lambda n: [connection.delay for connection, _ in n.layers], nothing, replace_fn=lambda _: True)
 
 
 def _encode(encoder: ep.Latency, split: Split) -> tuple[ep.Spikes, Int[Array, " samples"]]:

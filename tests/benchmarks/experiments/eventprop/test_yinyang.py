@@ -52,8 +52,8 @@ def test_the_figure_shows_what_was_judged(outcome):
     assert (run.directory / "training.png").read_bytes().startswith(b"\x89PNG")
 
     test = yinyang.load().test
-    weights = tuple(connection.weight[0] for connection, _ in fit.network.layers)
-    hidden, output = respond(training, weights, test.features)
+    network = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, fit.network)
+    hidden, output = respond(training, network, test.features)
     assert (hidden.shape, output.shape) == ((1000, 10, 4), (1000, 3))
     accuracy = np.mean((output.argmin(axis=1) == test.labels) & np.isfinite(output).any(axis=1))
     np.testing.assert_allclose(accuracy, fit.metrics["test_accuracy"][0], atol=0.002)  # a near tie may turn over

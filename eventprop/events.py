@@ -1,0 +1,48 @@
+"""The time of an event as a function of everything that it depends on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from eventprop.adjoint import Implicit
+
+
+@eqx.filter_custom_jvp
+def event_time(
+    time: Float[Array, "..."],
+    args: Any,
+    unit: Float[Array, "..."],
+    *,
+    guard: Callable[[Array, Any], Array],
+    finite: Bool[Array, "..."],
+    adjoint: Implicit,
+) -> Float[Array, "..."]:
+    """The time t at which guard(t, args) = 0, which was found to be `time`, differentiable in `args`.
+
+    `guard` is taken along the flow before the event. By the implicit function theorem
+
+        dt = - (dg at fixed t) / (dg/dt),
+
+    where g is the guard at the returned time, which follows `args` too: so second derivatives are right as well.
+    Nothing follows the number `time` itself. Slopes are judged per `unit` of time (`AbstractTangential`); `finite`:
+    whether there is an event at all.
+    """
+    del args, unit, guard, finite, adjoint
+    return time
+
+
+@event_time.def_jvp
+def _event_time_jvp(primals, tangents, *, guard, finite, adjoint):
+    time, args, unit = primals
+    _, d_args, _ = tangents
+    t = event_time(time, args, unit, guard=guard, finite=finite, adjoint=adjoint)
+    perturbed = eqx.filter(args, jax.tree.map(lambda d: d is not None, d_args, is_leaf=lambda d: d is None))
+    if not jax.tree.leaves(perturbed):
+        return t, jnp.zeros_like(t)
+    _, d_guard = jax.jvp(lambda perturbed: guard(t, eqx.combine(perturbed, args)), (perturbed,), (d_args,))
+    _, slope = jax.jvp(lambda t: guard(t, args), (t,), (jnp.ones_like(t),))
+    return t, -d_guard * adjoint.tangential.reciprocal(slope * unit, finite) * unit
