@@ -86,17 +86,15 @@ def test_any_cut_gives_the_whole(x64, delays):
     spikes = spikes[np.isfinite(spikes)]
     delay = float(np.ravel(delays[1])[-1])
     cuts = [0.0, 3.0, 7.3, 16.2, 23.9, spikes[2], spikes[4] + delay]
+    run = jax.jit(lambda times, index, t1, state: chain(delays, t1, state, ep.Spikes(times, index)))
     index = jnp.array([0, 1, 0, 1])
-    run = jax.jit(lambda times, t1, state: chain(delays, t1, state, ep.Spikes(times, index)))
-    nothing = run(jnp.full(4, jnp.inf), 0.0, None).state
+    nothing = chain(delays, 0.0, None, ep.Spikes(jnp.full(4, jnp.inf), index)).state
     for cut in cuts:
         times = np.array([1.0, 3.0, 8.0, 15.0])
-        before = run(jnp.asarray(np.where(times < cut, times, np.inf)), cut, nothing)
+        before = run(jnp.asarray(np.where(times < cut, times, np.inf)), index, cut, nothing)
         later = np.where(times >= cut, times - cut, np.inf)
         order = np.argsort(later, kind="stable")
-        after = jax.jit(lambda t, i, t1, s: chain(delays, t1, s, ep.Spikes(t, i)))(
-            jnp.asarray(later[order]), index[order], 60.0 - cut, before.state
-        )
+        after = run(jnp.asarray(later[order]), index[order], 60.0 - cut, before.state)
         for layer in range(2):
             joined = np.concatenate([before.spikes[layer].times, np.asarray(after.spikes[layer].times) + cut], axis=1)
             expected = np.asarray(whole.spikes[layer].times)
