@@ -28,6 +28,7 @@ LATENT = {"epochs": 1, "batch_size": 10}
 SMALL = {
     "eventprop-yinyang": ("learning_rate", YINYANG),
     "eventprop-yinyang-paper": ("bump", YINYANG),
+    "eventprop-yinyang-delays": ("delay_rate", YINYANG),
     "eventprop-gradient-check": ("chain_weight", {"inputs": 5, "duration": 10.0, "max_spikes": 4}),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),
     "gle-small": ("gle_rate", {"duration": 6.0, "spectrum_steps": 500}),

@@ -18,7 +18,7 @@ FEATURES, CLASSES = 4, 3
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """Yin-Yang baseline: a perceptron 4-30-3."""
+    """Baseline: a perceptron 4-30-3."""
 
     epochs: int = 300
     batch_size: int = 20
@@ -29,12 +29,12 @@ class Whole:
 
 @dataclasses.dataclass(frozen=True)
 class Frozen(Whole):
-    """Yin-Yang baseline: a perceptron 4-30-3 whose hidden layer stays as it was drawn."""
+    """Baseline: a perceptron 4-30-3, hidden layer frozen."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shallow(Whole):
-    """Yin-Yang baseline: no hidden layer."""
+    """Baseline: no hidden layer."""
 
     hidden: int = 0
 

@@ -94,7 +94,7 @@ class YinYangPaper(YinYang):
 
 @dataclasses.dataclass(frozen=True)
 class YinYangDelays(YinYang):
-    """Yin-Yang, 5-30-3, first-spike loss, with delays that learn."""
+    """Yin-Yang, 5-30-3, with delays that learn."""
 
     hidden: int = 30
     epochs: int = 300
