@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from eventprop.connections.base import AbstractConnection
 from eventprop.neurons.base import AbstractNeuron
+from eventprop.parameters import as_arrays
 
 
 class Projection(eqx.Module):
@@ -143,6 +144,12 @@ class Recurrent(AbstractNetwork):
             found.append(Projection(number - 1 if number else None, number, layer[0]))
             found += [Projection(number, number, lateral) for lateral in layer[2:]]
         return tuple(found)
+
+
+def network_as_arrays(network: AbstractNetwork, dtype: Any) -> AbstractNetwork:
+    """The network with all its numbers as arrays of one dtype; whole numbers that name neurons stay what they are."""
+    targets, numbers = eqx.partition(network, lambda x: eqx.is_array(x) and jnp.issubdtype(x.dtype, jnp.integer))
+    return eqx.combine(as_arrays("network", numbers, dtype), targets)
 
 
 def check_network(network: AbstractNetwork) -> None:

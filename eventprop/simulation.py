@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from eventprop.adjoint import Implicit
 from eventprop.failures import raise_unless_successful
-from eventprop.network import AbstractNetwork
+from eventprop.network import AbstractNetwork, network_as_arrays
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative, check_type
 from eventprop.results import RESULTS
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
@@ -70,8 +70,7 @@ def simulate(
     _check_types(network, spikes, solver, adjoint)
     weights = [as_float(f"weight of layer {p.target}", p.connection.weight) for p in network.projections]
     dtype = jnp.result_type(*weights)
-    numbers, targets = eqx.partition(network, _is_no_index)
-    network = eqx.combine(as_arrays("network", numbers, dtype), targets)
+    network = network_as_arrays(network, dtype)
     _check_shapes(network, spikes, t1)
     spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)
     check_not_negative("t1", t1, "a trial goes from 0 to t1")
@@ -90,10 +89,6 @@ def _simulate(network, spikes, t1, ts, state, *, solver, adjoint, throw) -> Solu
     lost = jnp.sum(found.lost, dtype=jnp.int32)
     solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": lost}, result)
     return raise_unless_successful(solution, result, found.lost) if throw else solution
-
-
-def _is_no_index(x: Any) -> bool:
-    return not (eqx.is_array(x) and jnp.issubdtype(x.dtype, jnp.integer))
 
 
 def _check_types(network: AbstractNetwork, spikes: Spikes, solver: AbstractSolver, adjoint: Implicit) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from eventprop.closed_form import expand
 from eventprop.motion import Pieces, integral, pieces, top
-from eventprop.network import AbstractNetwork
+from eventprop.network import AbstractNetwork, network_as_arrays
 from eventprop.neurons.base import ClosedForm
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
 from eventprop.simulation import Solution
@@ -122,7 +122,7 @@ def voltage_path(
             f"network has {count} populations, and one trial is wanted: use jax.vmap for a batch."
         )
     check_not_negative("t1", t1, "a trial goes from 0 to t1")
-    network, state = as_arrays("network", network, dtype), as_arrays("state", state, dtype)
+    network, state = network_as_arrays(network, dtype), as_arrays("state", state, dtype)
     spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)
     t1 = jnp.asarray(as_float("t1", t1), dtype)
     return _path(network, spikes, solution, t1, state, population % count, max_events)

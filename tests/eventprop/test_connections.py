@@ -92,6 +92,20 @@ def test_a_skip_connection_adds_its_spikes(x64):
     np.testing.assert_allclose(solution.spikes[1].times, expected.spikes[0].times, rtol=1e-12)
 
 
+def test_a_readout_may_listen_sparsely(x64, rng):
+    """Its largest potentials are those behind the dense matrix."""
+    connection, spikes = sparse(rng), ep.Spikes(jnp.array([1.0, 3.0, 8.0]), jnp.array([0, 2, 5]))
+
+    def maxima(connection):
+        network = ep.FeedForward([(connection, LI)])
+        solution = ep.simulate(network, spikes, 30.0, solver=ep.Exact(1))
+        return ep.voltage_maximum(network, spikes, solution, 30.0)
+
+    expected = maxima(ep.Dense(matrix(connection)))
+    assert jnp.any(expected > 0)
+    np.testing.assert_allclose(maxima(connection), expected, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     ("message", "make"),
     [
