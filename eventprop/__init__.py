@@ -1,6 +1,7 @@
 """Spiking neurons, events, exact gradients."""
 
 # Gradients through spikes
+from eventprop.adjoint import AbstractAdjoint as AbstractAdjoint
 from eventprop.adjoint import AbstractTangential as AbstractTangential
 from eventprop.adjoint import ClipSlope as ClipSlope
 from eventprop.adjoint import Implicit as Implicit
@@ -43,6 +44,7 @@ from eventprop.network import Recurrent as Recurrent
 from eventprop.neurons.base import AbstractNeuron as AbstractNeuron
 from eventprop.neurons.base import ClosedForm as ClosedForm
 from eventprop.neurons.base import Event as Event
+from eventprop.neurons.base import Stochastic as Stochastic
 from eventprop.neurons.li import LI as LI
 from eventprop.neurons.li import LIState as LIState
 from eventprop.neurons.lif import LIF as LIF

@@ -60,7 +60,11 @@ class RaiseTangential(AbstractTangential):
         return 1 / jnp.maximum(slope, self.minimum)
 
 
-class Implicit(eqx.Module):
+class AbstractAdjoint(eqx.Module):
+    """How derivatives pass through spikes; each solver says which of them it can follow."""
+
+
+class Implicit(AbstractAdjoint):
     """Differentiate spike times by the implicit function theorem on V(t, p) = threshold.
 
     Forward and reverse mode; exact wherever the number of spikes does not change. In reverse mode the same sums are

@@ -121,12 +121,16 @@ class LIF(AbstractNeuron, ClosedForm):
     @property
     def events(self) -> tuple[Event, ...]:
         """The spike, and the end of the refractory period (the field changes there, so it is an event too)."""
-        spike = Event(lambda t, y, args: y.v - self.threshold, self._fire, emits=True)
+        spike = Event(lambda t, y, args: y.v - self.threshold, self._fire, emits=True, unit=self._unit)
         if self.refractory is None or isinstance(self.refractory, FiresOnce):
             return (spike,)
         # Below zero where nobody is held: a clock that stands at 0 is not about to ring.
         release = Event(lambda t, y, args: y.held - 1 - y.refractory, self._release, emits=False)
         return (spike, release)
+
+    def _unit(self) -> Array:
+        threshold = jnp.asarray(self.threshold)
+        return self.tau_mem / (threshold - self.reset(threshold, threshold))
 
     def _fire(self, t: Any, y: LIFState, args: Any) -> LIFState:
         v = self.reset(y.v, jnp.asarray(self.threshold, y.v.dtype))
