@@ -23,4 +23,8 @@ class RESULTS(eqx.Enumeration):
     unknown_source = "spikes.index must name sources of the network's first layer: 0 to weight.shape[1] - 1."
     unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
     invalid_time = "t1 and saveat.ts must not be negative or NaN."
+    too_many_steps = (
+        "The solver came to its `max_steps` before the end of the trial: raise that bound or loosen its tolerances. (A "
+        "neuron that stays at its threshold after its reset fires without end.)"
+    )
     non_finite = "A value was NaN or infinite where only finite values make sense."
