@@ -65,6 +65,8 @@ from eventprop.solvers.afferents import InFlight as InFlight
 from eventprop.solvers.base import AbstractSolver as AbstractSolver
 from eventprop.solvers.base import NetworkState as NetworkState
 from eventprop.solvers.exact import Exact as Exact
+from eventprop.solvers.hybrid import Hybrid as Hybrid
+from eventprop.solvers.replay import Replay as Replay
 from eventprop.spikes import Spikes as Spikes
 from eventprop.spikes import SpikeTrains as SpikeTrains
 from eventprop.spikes import bucket as bucket

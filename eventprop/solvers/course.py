@@ -152,15 +152,16 @@ def _one_item(givens: Givens, carry: Any, x: Any, solver: Any, adjoint: Any) -> 
 
 def _crossing(dynamics, t, y, happening, finite, adjoint):
     """How much later a guard crosses zero: 0, with derivatives."""
-    names = jnp.any(happening)
+    exists = jnp.any(happening)
+    unit = jnp.sum(jnp.where(happening, dynamics.units(t.dtype), 0)) + jnp.where(exists, 0, 1)
+    args = (dynamics, y, t, happening)
+    return event_time(jnp.zeros_like(t), args, unit, guard=_guard_after, finite=finite & exists, adjoint=adjoint)
 
-    def guard(delta, args):
-        dynamics, y = args
-        return jnp.sum(jnp.where(happening, dynamics.guards(t + delta, dynamics.shift(t, y, delta)), 0))
 
-    unit = jnp.sum(jnp.where(happening, dynamics.units(t.dtype), 0)) + jnp.where(names, 0, 1)
-    zero = jnp.zeros_like(t)
-    return event_time(zero, (dynamics, y), unit, guard=guard, finite=finite & names, adjoint=adjoint)
+def _guard_after(delta: Array, args: Any) -> Array:
+    """The guard of whom an event happens to, a time `delta` later."""
+    dynamics, y, t, happening = args
+    return jnp.sum(jnp.where(happening, dynamics.guards(t + delta, dynamics.shift(t, y, delta)), 0))
 
 
 def _zero(x: Array) -> Array:

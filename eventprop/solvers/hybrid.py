@@ -1,5 +1,6 @@
 """Diffrax' integrators from event to event: any neuron, any topology."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import diffrax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint, Implicit
 from eventprop.network import AbstractNetwork
+from eventprop.neurons.base import AbstractNeuron
 from eventprop.parameters import Parameter, as_float, check_positive, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
@@ -61,7 +63,7 @@ class Hybrid(AbstractSolver):
     def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Hybrid":
         """The same, with loops that can be differentiated in every mode. `t1` must be finite."""
         check_type("adjoint of Hybrid", adjoint, Implicit)
-        return prepared(self, t1)
+        return prepared(self, network, t1)
 
     def run(
         self,
@@ -75,26 +77,40 @@ class Hybrid(AbstractSolver):
         keys: tuple[PRNGKeyArray | None, ...],
     ) -> Trajectory:
         """Search for the events, then differentiate along them; see `simulate`."""
-        return run_hybrid(self, network, spikes, t1, adjoint, ts, state, keys, None)
+        most = [self.max_spikes if _spikes(neuron) else 0 for neuron in network.neurons]
+        return run_hybrid(self, most, network, spikes, t1, adjoint, ts, state, keys, None, self.max_events)
 
 
-def prepared(solver: Any, t1: Any) -> Any:
+def prepared(solver: Any, network: AbstractNetwork, t1: Any) -> Any:
     """A solver with loops of diffrax that can be differentiated in every mode; `t1` must be finite."""
     t1 = as_float("t1", t1)
     if is_concrete(t1) and not np.all(np.isfinite(t1)):
         raise ValueError(f"t1 = {t1} must be finite: {type(solver).__name__} goes there in steps.")
-    if getattr(solver.solver, "scan_kind", "lax") is None:
+    step = jnp.asarray(solver.largest_step, network.projections[0].connection.weight.dtype)
+    solver = eqx.tree_at(lambda s: s.largest_step, solver, step)
+    if getattr(solver.solver, "scan_kind", "bounded") is None:
         bounded = eqx.tree_at(lambda s: s.scan_kind, solver.solver, "bounded", is_leaf=lambda x: x is None)
         return eqx.tree_at(lambda s: s.solver, solver, bounded)
     return solver
 
 
-def run_hybrid(solver: Any, network, spikes, t1, adjoint, ts, state, keys, given: Given | None) -> Trajectory:
-    """Search, and derivatives; `given`: with prescribed spikes."""
-    sizes = network.sizes
+def run_hybrid(
+    solver: Any,
+    slots: Sequence[int],
+    network: AbstractNetwork,
+    spikes: Spikes,
+    t1: Array,
+    adjoint: AbstractAdjoint,
+    ts: Array | None,
+    state: NetworkState | None,
+    keys: tuple[PRNGKeyArray | None, ...],
+    given: Given | None,
+    max_events: int | None = None,
+) -> Trajectory:
+    """Search, and derivatives. slots: spikes per neuron of each population; `given`: prescribed spikes."""
     start = resting_state(network, t1.dtype) if state is None else state
-    dynamics = Dynamics(network.neurons, keys, sizes)
-    room = [_room(solver, neuron, size) for neuron, size in zip(network.neurons, sizes, strict=True)]
+    dynamics = Dynamics(network.neurons, keys, network.sizes)
+    room = [min(max_events or size * most, size * most) for size, most in zip(network.sizes, slots, strict=True)]
     post = post_of(network, spikes, start, t1, room)
     times = jnp.zeros(0, t1.dtype) if ts is None else ts
     order = jnp.argsort(lax.stop_gradient(times))
@@ -107,17 +123,18 @@ def run_hybrid(solver: Any, network, spikes, t1, adjoint, ts, state, keys, given
     found = Outcome(search.times, search.y, search.saved)
     found = follow(found, search.items, givens, solver=solver.solver, adjoint=adjoint)
     ys = None if ts is None else tuple(v[jnp.argsort(order)] for v in found.saved)
-    return _trajectory(solver, network, spikes, start, t1, post, search, found, ys, done(search, trial_))
+    trains, sent, lost = _trains(network, slots, post, search, found)
+    flights = _in_flight(network, {None: spikes, **sent}, start, t1)
+    result = RESULTS.where(done(search, trial_), RESULTS.successful, RESULTS.too_many_steps)
+    return Trajectory(trains, ys, NetworkState(found.y, flights), lost, result)
 
 
 def _stop(x: Any) -> Any:
     return lax.stop_gradient(x) if eqx.is_inexact_array(x) else x
 
 
-def _room(solver: Any, neuron: Any, size: int) -> int:
-    if not any(event.emits for event in neuron.events):
-        return 0
-    return min(solver.max_events or size * solver.max_spikes, size * solver.max_spikes)
+def _spikes(neuron: AbstractNeuron) -> bool:
+    return any(event.emits for event in neuron.events)
 
 
 def _rank(group: Int[Array, " elements"]) -> Int[Array, " elements"]:
@@ -127,29 +144,32 @@ def _rank(group: Int[Array, " elements"]) -> Int[Array, " elements"]:
     return jnp.zeros_like(order).at[order].set(jnp.arange(group.shape[0]) - first)
 
 
-def _trajectory(solver, network, spikes, start, t1, post: Post, search: Search, found: Outcome, ys, is_done):
-    """Spike trains, what is in flight, and what has been lost."""
+def _trains(network: AbstractNetwork, slots: Sequence[int], post: Post, search: Search, found: Outcome) -> Any:
+    """Spike trains, what each population sends, and what has been lost."""
     lost = jnp.zeros((len(network.neurons), 3), jnp.int32)
-    trains, sent = [], {None: spikes}
-    for number, size in enumerate(network.sizes):
-        room = post.room[number]
-        if not room:
+    trains, sent = [], {}
+    for number, (size, most) in enumerate(zip(network.sizes, slots, strict=True)):
+        if not most:
             trains.append(None)
             continue
         times, neuron = post.of_population(found.times, number), post.of_population(search.sender, number)
-        sent[number] = Spikes(times, neuron)
         fired = times < jnp.inf
-        slot = jnp.where(fired, _rank(jnp.where(fired, neuron, size)), solver.max_spikes)
-        train = jnp.full((size, solver.max_spikes), jnp.inf, times.dtype)
+        slot = jnp.where(fired, _rank(jnp.where(fired, neuron, size)), most)
+        train = jnp.full((size, most), jnp.inf, times.dtype)
         trains.append(SpikeTrains(train.at[neuron, slot].set(times, mode="drop")))
-        lost = lost.at[number, 0].set(jnp.sum(fired & (slot >= solver.max_spikes), dtype=jnp.int32))
-        lost = lost.at[number, 1].set(jnp.maximum(search.sent[number] - room, 0))
+        sent[number] = Spikes(times, neuron)
+        lost = lost.at[number, 0].set(jnp.sum(fired & (slot >= most), dtype=jnp.int32))
+        lost = lost.at[number, 1].set(jnp.maximum(search.sent[number] - post.room[number], 0))
+    return tuple(trains), sent, lost
+
+
+def _in_flight(network: AbstractNetwork, sent: dict[int | None, Spikes], start: NetworkState, t1: Array) -> Any:
+    """What has been sent and has not arrived."""
     flights: list[InFlight | None] = []
     for p, flight in zip(network.projections, start.in_flight, strict=True):
         left = None
         if p.connection.delay is not None:
-            source = sent[p.source]
-            left, _ = still_in_flight(arrivals(p.connection, source, flight, t1), t1, source.times.shape[0])
+            arriving = arrivals(p.connection, sent[p.source], flight, t1)
+            left, _ = still_in_flight(arriving, t1, arriving.times.shape[0])
         flights.append(left)
-    result = RESULTS.where(is_done, RESULTS.successful, RESULTS.too_many_steps)
-    return Trajectory(tuple(trains), ys, NetworkState(found.y, tuple(flights)), lost, result)
+    return tuple(flights)
