@@ -4,6 +4,7 @@
 from eventprop.adjoint import AbstractAdjoint as AbstractAdjoint
 from eventprop.adjoint import AbstractTangential as AbstractTangential
 from eventprop.adjoint import ClipSlope as ClipSlope
+from eventprop.adjoint import EventProp as EventProp
 from eventprop.adjoint import Implicit as Implicit
 from eventprop.adjoint import RaiseTangential as RaiseTangential
 from eventprop.adjoint import ZeroGradient as ZeroGradient

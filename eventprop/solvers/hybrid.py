@@ -11,12 +11,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from eventprop.adjoint import AbstractAdjoint, Implicit
+from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron
 from eventprop.parameters import Parameter, as_float, check_positive, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
+from eventprop.solvers.backward import follow_backwards
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
 from eventprop.solvers.course import Givens, Outcome, delays_and_charges, follow
 from eventprop.solvers.dynamics import Dynamics
@@ -62,7 +63,7 @@ class Hybrid(AbstractSolver):
 
     def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Hybrid":
         """The same, with loops that can be differentiated in every mode. `t1` must be finite."""
-        check_type("adjoint of Hybrid", adjoint, Implicit)
+        check_adjoint(self, adjoint)
         return prepared(self, network, t1)
 
     def run(
@@ -79,6 +80,12 @@ class Hybrid(AbstractSolver):
         """Search for the events, then differentiate along them; see `simulate`."""
         most = [self.max_spikes if _spikes(neuron) else 0 for neuron in network.neurons]
         return run_hybrid(self, most, network, spikes, t1, adjoint, ts, state, keys, None, self.max_events)
+
+
+def check_adjoint(solver: AbstractSolver, adjoint: AbstractAdjoint) -> None:
+    """Raise ValueError for adjoints that do not go through events."""
+    if not isinstance(adjoint, Implicit | EventProp):
+        raise ValueError(f"{type(solver).__name__} takes Implicit or EventProp as adjoint, but got {adjoint!r}.")
 
 
 def prepared(solver: Any, network: AbstractNetwork, t1: Any) -> Any:
@@ -121,7 +128,11 @@ def run_hybrid(
     delay, charges = delays_and_charges(network, search.items, post.known)
     givens = Givens(dynamics, start.neurons, post.times, delay, charges, times[order], t1)
     found = Outcome(search.times, search.y, search.saved)
-    found = follow(found, search.items, givens, solver=solver.solver, adjoint=adjoint)
+    if isinstance(adjoint, EventProp):
+        options = {"solver": solver.solver, "adjoint": adjoint}
+        found = follow_backwards(givens, found, search.items, search.number, **options)
+    else:
+        found = follow(found, search.items, givens, solver=solver.solver, adjoint=adjoint)
     ys = None if ts is None else tuple(v[jnp.argsort(order)] for v in found.saved)
     trains, sent, lost = _trains(network, slots, post, search, found)
     flights = _in_flight(network, {None: spikes, **sent}, start, t1)

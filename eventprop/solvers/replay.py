@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from eventprop.adjoint import AbstractAdjoint, Implicit
+from eventprop.adjoint import AbstractAdjoint
 from eventprop.network import AbstractNetwork
 from eventprop.parameters import Parameter, check_positive, check_type, numeric
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory
 from eventprop.solvers.dynamics import Dynamics
 from eventprop.solvers.find import Given
-from eventprop.solvers.hybrid import prepared, run_hybrid
+from eventprop.solvers.hybrid import check_adjoint, prepared, run_hybrid
 from eventprop.spikes import Spikes, SpikeTrains
 
 
@@ -49,7 +49,7 @@ class Replay(AbstractSolver):
 
     def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Replay":
         """The same, ready to be differentiated. There must be a train for each neuron that spikes."""
-        check_type("adjoint of Replay", adjoint, Implicit)
+        check_adjoint(self, adjoint)
         if len(self.spikes) != len(network.neurons):
             raise ValueError(f"spikes has {len(self.spikes)} populations, but the network {len(network.neurons)}.")
         for number, (neuron, size, trains) in enumerate(zip(network.neurons, network.sizes, self.spikes, strict=True)):
