@@ -154,10 +154,13 @@ class LIF(AbstractNeuron, ClosedForm):
         """Times are positive, all is finite, resets and potentials in the refractory period lie below the threshold."""
         threshold = jnp.asarray(self.threshold, y.v.dtype)
         positive = all_positive(self.tau_mem, self.tau_syn, threshold - self.reset(threshold, threshold))
-        if not (self.refractory is None or isinstance(self.refractory, FiresOnce)):
+        once = self.refractory is None or isinstance(self.refractory, FiresOnce)
+        if not once:
             positive &= all_positive(self.refractory)
         free = (y.held == 0) & (y.refractory == 0)
-        held = (y.held == 1) & (y.refractory >= 0) & (y.v < threshold)
+        # An integrator that stops where a refractory period ends may have gone beyond that by rounding.
+        beyond = 0 if once else -jnp.sqrt(jnp.finfo(y.v.dtype).eps) * jnp.asarray(self.refractory, y.v.dtype)
+        held = (y.held == 1) & (y.refractory >= beyond) & (y.v < threshold)
         return positive & jnp.all((held | free) & jnp.isfinite(y.v) & jnp.isfinite(y.i))
 
     def closed_form(self, dtype: Any) -> LinearNeuron:

@@ -119,7 +119,7 @@ def _item_backward(
         times=a.times.at[arrived].add(d_event, mode="drop"),
         delay=a.delay.at[here].set(jnp.where(arrives, d_event, 0), mode="drop"),
         charges=jax.tree.map(lambda rows, x: rows.at[here].set(x, mode="drop"), a.charges, d_charges),
-        ts=a.ts.at[saved].set(d_ts, mode="drop"),
+        ts=a.ts.at[saved].set(d_ts, mode="drop") if a.ts.size else a.ts,
         cause=jnp.where(active, jnp.where(forced, d_event, 0), a.cause),
     )
 
@@ -169,7 +169,8 @@ def _entry(rows: Array, place: Array) -> Array:
 
 
 def _dot(a: Any, b: Any) -> Array:
-    return sum(jnp.sum(x * y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    products = [jnp.sum(x * y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+    return jnp.sum(jnp.stack(products))
 
 
 def _add(a: Any, b: Any) -> Any:

@@ -86,7 +86,7 @@ def delays_and_charges(
         own = (items.kind == ARRIVAL) & (items.projection == number)
         sender = jnp.where(own, items.sender, 0)
         rows = p.connection.charges(sender)
-        reached = (items.column[:, None] < 0) | (items.column[:, None] == jnp.arange(rows.shape[1]))
+        reached = (items.column[:, None] < 0) | (items.column[:, None] == jnp.arange(rows.shape[1])[None])
         place = (p.target, p.connection.port)
         charges[place] = charges.get(place, 0) + jnp.where(own[:, None] & reached, rows, 0)
         travel = p.connection.delays(sender)
