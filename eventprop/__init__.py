@@ -41,6 +41,7 @@ from eventprop.network import FeedForward as FeedForward
 from eventprop.network import Network as Network
 from eventprop.network import Projection as Projection
 from eventprop.network import Recurrent as Recurrent
+from eventprop.neurons.adex import AdEx as AdEx
 from eventprop.neurons.alif import ALIF as ALIF
 from eventprop.neurons.alif import AbstractAdaptation as AbstractAdaptation
 from eventprop.neurons.alif import AdaptiveCurrent as AdaptiveCurrent
@@ -50,6 +51,12 @@ from eventprop.neurons.base import ClosedForm as ClosedForm
 from eventprop.neurons.base import Event as Event
 from eventprop.neurons.base import Stochastic as Stochastic
 from eventprop.neurons.eif import EIF as EIF
+from eventprop.neurons.escape import AbstractEscape as AbstractEscape
+from eventprop.neurons.escape import EscapeRate as EscapeRate
+from eventprop.neurons.escape import EscapeState as EscapeState
+from eventprop.neurons.escape import ExponentialEscape as ExponentialEscape
+from eventprop.neurons.escape import SigmoidEscape as SigmoidEscape
+from eventprop.neurons.izhikevich import Izhikevich as Izhikevich
 from eventprop.neurons.li import LI as LI
 from eventprop.neurons.li import LIState as LIState
 from eventprop.neurons.lif import LIF as LIF

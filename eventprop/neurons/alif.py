@@ -30,7 +30,7 @@ class AbstractAdaptation(eqx.Module):
 
 
 class AdaptiveThreshold(AbstractAdaptation):
-    """A spike raises the threshold by beta: threshold + beta A (Bellec et al. 2020, Eq. 7).
+    """A spike raises the threshold by beta: threshold + beta A (Bellec et al. 2018).
 
     While A decays the threshold falls, and may fall onto a potential that stands still.
     """

@@ -13,7 +13,7 @@ from eventprop.parameters import Parameter, numeric
 
 
 class EIF(AbstractSpiking):
-    """Exponential integrate-and-fire neurons (Fourcaud-Trocmé et al. 2003, Eq. 8).
+    """Exponential integrate-and-fire neurons (Fourcaud-Trocmé et al. 2003).
 
         tau_mem V' = -(V - rest) + sharpness exp((V - onset) / sharpness) + I + bias,
         V reaches peak: spike, V = reset.

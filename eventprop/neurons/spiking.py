@@ -19,7 +19,7 @@ from eventprop.neurons.refractory import (
     tick,
 )
 from eventprop.neurons.synapses import AbstractSynapses, Receptors
-from eventprop.parameters import check_not_negative, check_positive, check_same_length, check_type
+from eventprop.parameters import check_not_negative, check_positive, check_same_lengths_in, check_type
 
 STEEPEST = 40.0
 """Exponents end here: beyond it an upstroke takes e^-40 of a time constant, and e^40 is far from float32's largest."""
@@ -78,8 +78,7 @@ class AbstractSpiking(AbstractNeuron):
         check_refractory(self.refractory)
         for condition in self.conditions():
             condition.check()
-        parameters = jax.tree_util.tree_leaves_with_path(self)
-        check_same_length(**{jax.tree_util.keystr(path)[1:]: value for path, value in parameters})
+        check_same_lengths_in(self)
 
     @abc.abstractmethod
     def conditions(self) -> tuple[Above, ...]:
@@ -107,16 +106,8 @@ class AbstractSpiking(AbstractNeuron):
 
     def init(self, neurons: int, dtype: Any = None) -> SpikingState:
         """At rest: nothing has arrived, nobody is refractory."""
-        v, adaptation = jax.tree.map(
-            lambda x: jnp.broadcast_to(
-                jnp.asarray(
-                    x,
-                    dtype,
-                ),
-                (neurons,),
-            ),
-            self.start(),
-        )
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        v, adaptation = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, dtype), (neurons,)), self.start())
         return SpikingState(v, self.synapses.init(neurons, v.dtype), adaptation, jnp.zeros_like(v), jnp.zeros_like(v))
 
     def vector_field(self, t: Any, y: SpikingState, args: Any) -> SpikingState:
