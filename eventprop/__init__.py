@@ -66,6 +66,7 @@ from eventprop.neurons.refractory import FiresOnce as FiresOnce
 from eventprop.neurons.reset import AbstractReset as AbstractReset
 from eventprop.neurons.reset import ResetBySubtraction as ResetBySubtraction
 from eventprop.neurons.reset import ResetToValue as ResetToValue
+from eventprop.neurons.spiking import Above as Above
 from eventprop.neurons.spiking import AbstractSpiking as AbstractSpiking
 from eventprop.neurons.spiking import SpikingState as SpikingState
 from eventprop.neurons.synapses import AbstractSynapses as AbstractSynapses

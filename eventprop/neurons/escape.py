@@ -155,7 +155,9 @@ class EscapeRate(AbstractNeuron, Stochastic):
         if args is None:
             raise ValueError("args must be the key of the population: escape-rate neurons draw at random.")
         period = hold(self.refractory, y.refractory, y.held)
-        return EscapeState(y.v, y.synapses, jnp.zeros_like(y.hazard), _draw(args, y.draws), y.draws + 1, *period)
+        return EscapeState(
+            y.v, y.synapses, jnp.zeros_like(y.hazard), _draw(args, y.draws), jnp.round(y.draws) + 1, *period
+        )
 
     def _release(self, t: Any, y: EscapeState, args: Any) -> EscapeState:
         zeros = jnp.zeros_like(y.held)
@@ -180,11 +182,11 @@ class EscapeRate(AbstractNeuron, Stochastic):
 
 
 def _draw(key: PRNGKeyArray, draws: Float[Array, " neurons"]) -> Float[Array, " neurons"]:
-    """Exp(1), and not zero: by neuron and number of the draw."""
+    """Exp(1), and not zero: by neuron and number of the draw (rounded: a solver's interpolant may be off by an ulp)."""
 
     def draw(neuron, number):
         own = jax.random.fold_in(jax.random.fold_in(key, neuron), number)
         return jax.random.exponential(own, dtype=draws.dtype)
 
-    found = jax.vmap(draw)(jnp.arange(draws.shape[0], dtype=jnp.uint32), draws.astype(jnp.uint32))
+    found = jax.vmap(draw)(jnp.arange(draws.shape[0], dtype=jnp.uint32), jnp.round(draws).astype(jnp.uint32))
     return jnp.maximum(found, jnp.finfo(draws.dtype).tiny)
