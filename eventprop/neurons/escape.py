@@ -176,7 +176,8 @@ class EscapeRate(AbstractNeuron, Stochastic):
         """Parameters are in range, V is finite, hazards have not gone beyond what was drawn."""
         in_range = all_positive(self.tau_mem, self.escape.tau, self.escape.width)
         in_range &= positive_period(self.refractory) & self.synapses.valid(y.synapses)
-        phase = ((y.held == 0) & (y.refractory == 0)) | ((y.held == 1) & (y.refractory >= 0))
+        held = (y.held == 1) & (y.refractory >= 0) & (self.refractory is not None)
+        phase = held | ((y.held == 0) & (y.refractory == 0))
         waiting = (y.hazard >= 0) & (y.draw > 0) & (y.draws >= 0) & ((y.held == 0) | (y.hazard < y.draw))
         return in_range & jnp.all(phase & waiting & jnp.isfinite(y.v) & jnp.isfinite(y.hazard))
 

@@ -155,5 +155,6 @@ class AbstractSpiking(AbstractNeuron):
         in_range &= jnp.all(jnp.stack([condition.holds() for condition in self.conditions()]))
         free = (y.held == 0) & (y.refractory == 0)
         held = (y.held == 1) & (y.refractory >= 0) & (self._distance(0.0, y, None) < 0)
+        held &= self.refractory is not None  # nothing would release it
         adaptation = jnp.zeros_like(y.v) if y.adaptation is None else y.adaptation
         return in_range & jnp.all((held | free) & jnp.isfinite(y.v) & jnp.isfinite(adaptation))
