@@ -23,4 +23,8 @@ class RESULTS(eqx.Enumeration):
     unknown_source = "spikes.index must name sources of the network's first layer: 0 to weight.shape[1] - 1."
     unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
     invalid_time = "t1 and saveat.ts must not be negative or NaN."
+    step_too_long = (
+        "A neuron was at its threshold again in the same step of the solver: give a smaller `dt`. (One that stays "
+        "there after its reset fires without end.)"
+    )
     non_finite = "A value was NaN or infinite where only finite values make sense."
