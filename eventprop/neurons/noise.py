@@ -17,16 +17,16 @@ class Diffusive(eqx.Module):
 
     @abc.abstractmethod
     def diffusion(self, t: Any, y: Any, args: Any) -> Any:
-        """The amplitude of the noise for each value of the state, 0 where there is none."""
+        """The amplitude of the noise for each value of the state; None for arrays of it that have none."""
 
 
 class Noise(AbstractNeuron, Stochastic, Diffusive):
     """Any neuron with white noise on its membrane: dV = (...) dt + scale dW.
 
-    A membrane that is held (a state with a `held` of 1, the refractory period) feels none. The free membrane of a LIF
-    neuron is an Ornstein-Uhlenbeck process with the variance scale^2 tau_mem / 2. `Grid` draws one normal number per
-    step and neuron from the key of the trial; other solvers refuse. Drawing costs as much as the rest of a step with
-    JAX's default keys, and a good deal less with `jax.random.key(seed, impl="rbg")` or "unsafe_rbg".
+    `voltage` has to be one of the arrays of the state. A membrane that is held (a state with a `held` of 1, the
+    refractory period) feels none. The free membrane of a LIF neuron is an Ornstein-Uhlenbeck process with the variance
+    scale^2 tau_mem / 2. `Grid` draws one normal number per step and neuron from the key of the trial; no other solver
+    takes noise. On CPU JAX's default keys ("threefry2x32") draw faster than those of "rbg" and "unsafe_rbg".
 
     neuron: whatever has a membrane potential. scale: in the unit of V per square root of that of time.
 
@@ -38,6 +38,11 @@ class Noise(AbstractNeuron, Stochastic, Diffusive):
 
     def __check_init__(self):
         check_type("neuron", self.neuron, AbstractNeuron)
+        state = self.neuron.init(1)
+        if not any(x is self.neuron.voltage(state) for x in jax.tree.leaves(state)):
+            raise ValueError(
+                f"the voltage of {type(self.neuron).__name__} is not an array of its state: no noise is on it."
+            )
         if is_concrete(self.scale):
             check_not_negative("scale", self.scale)
 
@@ -51,10 +56,10 @@ class Noise(AbstractNeuron, Stochastic, Diffusive):
 
     def diffusion(self, t: Any, y: Any, args: Any) -> Any:
         """`scale` for the potential of a free membrane."""
-        voltage, pull = jax.vjp(self.neuron.voltage, y)
+        voltage = self.neuron.voltage(y)
         held = getattr(y, "held", None)
-        amplitude = jnp.broadcast_to(jnp.asarray(self.scale, voltage.dtype), voltage.shape)
-        return pull(amplitude if held is None else amplitude * (1 - held))[0]
+        free = jnp.ones_like(voltage) if held is None else 1 - held
+        return jax.tree.map(lambda x: self.scale * free if x is voltage else None, y)
 
     @property
     def events(self) -> tuple[Event, ...]:

@@ -22,6 +22,12 @@ def phi(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(small, series, jnp.expm1(far) / far)
 
 
+def _phi_twice(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """phi(2 x)."""
+    once = phi(x)
+    return once * (1 + x * once / 2)
+
+
 class ExponentialEuler(diffrax.AbstractItoSolver):
     """y1 = y0 + f(y0) phi(J h) h with phi(x) = (exp(x) - 1) / x: the exponential Euler (Rosenbrock) method, of order 1.
 
@@ -29,7 +35,8 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
     itself while the others stand still, and stable at any step for one that decays. It takes terms of neurons
     (`AbstractNeuron`), whose f has values [neurons] in each leaf, one neuron independent of the other.
 
-    Noise (`MultiTerm(drift, noise)`) is that of the linearised equation at the end of the step,
+    Noise (`MultiTerm(drift, noise)`, with an amplitude and an increment dW for each value of the state) is that of the
+    linearised equation at the end of the step,
 
         sigma sqrt(phi(2 J h)) dW,
 
@@ -61,8 +68,14 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         )
         y1 = jax.tree.map(lambda y, f, x: y + f * (h * phi(x)), y0, f, exponents)
         for term in noise:
-            change = term.vf_prod(t0, y0, args, term.contr(t0, t1))
-            y1 = jax.tree.map(lambda y, change, x: y + change * jnp.sqrt(phi(2 * x)), y1, change, exponents)
+            amplitude, dw = term.vf(t0, y0, args), term.contr(t0, t1)
+            y1 = jax.tree.map(
+                lambda y, amplitude, dw, x: y if amplitude is None else y + amplitude * dw * jnp.sqrt(_phi_twice(x)),
+                y1,
+                amplitude,
+                dw,
+                exponents,
+            )
         return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:

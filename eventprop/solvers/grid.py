@@ -16,7 +16,8 @@ from eventprop.solvers.afferents import InFlight, arrivals, no_events, still_in_
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
 from eventprop.solvers.bounds import bound, per_population
 from eventprop.solvers.exponential_euler import ExponentialEuler
-from eventprop.solvers.grid_arrivals import DelayLine, Grating, known_charges
+from eventprop.solvers.grid_arrivals import Grating, known_charges
+from eventprop.solvers.grid_lines import AbstractLine, heard_charges, line_of
 from eventprop.solvers.grid_population import Course, Population, charges_by_port, run_component, trains_of, voltages_at
 from eventprop.spikes import Spikes, SpikeTrains
 from eventprop.surrogate import Surrogate
@@ -126,8 +127,7 @@ class Grid(AbstractSolver):
             if p.source in component:
                 return jnp.zeros((grating.steps + 1, connection.neurons), grating.h.dtype) if known is None else known
             sent = courses[p.source]
-            line = DelayLine(connection, self._plan_rows(k), earliest=0)
-            heard = line.all(grating, sent.spikes, sent.moments)
+            heard = heard_charges(grating, connection, self._plan_rows(k), sent.spikes, sent.moments)
             return heard if known is None else known + heard
 
         return charges_by_port([(p.connection.port, charge(k, p)) for k, p in network.into(number)])
@@ -136,10 +136,10 @@ class Grid(AbstractSolver):
         assert self.plan is not None
         return self.plan.rows[projection]
 
-    def _lines(self, network, number, component) -> tuple[tuple[int, DelayLine], ...]:
+    def _lines(self, network, number, component) -> tuple[tuple[int, AbstractLine], ...]:
         """The projections from within the component, with their sources."""
         return tuple(
-            (p.source, DelayLine(p.connection, self._plan_rows(k), earliest=1))
+            (p.source, line_of(p.connection, self._plan_rows(k), earliest=1))
             for k, p in network.into(number)
             if p.source in component
         )

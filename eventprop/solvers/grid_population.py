@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from eventprop.adjoint import AbstractAdjoint
 from eventprop.neurons.base import AbstractNeuron
 from eventprop.neurons.noise import Diffusive
-from eventprop.solvers.grid_arrivals import DelayLine, Grating, spike_time
+from eventprop.solvers.grid_arrivals import Grating, spike_time
+from eventprop.solvers.grid_lines import AbstractLine
 from eventprop.solvers.grid_step import Step, step
 from eventprop.spikes import SpikeTrains
 
@@ -32,7 +33,7 @@ class Population(eqx.Module):
     neuron: AbstractNeuron
     y: Any
     known: dict[int, Float[Array, "points neurons"]]
-    lines: tuple[tuple[int, DelayLine], ...]
+    lines: tuple[tuple[int, AbstractLine], ...]
     key: PRNGKeyArray | None
 
 
@@ -73,7 +74,7 @@ def run_component(
     def move(carry, point):
         states, lines, fired, twice = carry
         before = tuple(p.neuron.voltage(y) if save else None for p, y in zip(populations, states, strict=True))
-        states, lines = _arrive(populations, states, lines, point)
+        states, lines = _arrive(populations, grating, states, lines, point)
         found = tuple(
             step(p.neuron, y, _step(p, point, grating), solver=solver, adjoint=adjoint)
             for p, y in zip(populations, states, strict=True)
@@ -99,7 +100,7 @@ def run_component(
     )
     points = jnp.arange(grating.steps, dtype=jnp.int32)
     (states, lines, _, twice), seen = lax.scan(move, carry, points)
-    states, _ = _arrive(populations, states, lines, jnp.asarray(grating.steps, jnp.int32))
+    states, _ = _arrive(populations, grating, states, lines, jnp.asarray(grating.steps, jnp.int32))
     courses = {}
     for p, y, both, (spikes, moments, fired, v) in zip(populations, states, twice, seen, strict=True):
         v = None if v is None else jnp.concatenate([v, p.neuron.voltage(y)[None]])
@@ -107,11 +108,13 @@ def run_component(
     return courses
 
 
-def _arrive(populations: tuple[Population, ...], states: Any, lines: Any, point: Array) -> tuple[Any, Any]:
+def _arrive(
+    populations: tuple[Population, ...], grating: Grating, states: Any, lines: Any, point: Array
+) -> tuple[Any, Any]:
     """The states with what arrives at a point, and the lines without it."""
     after, left = [], []
     for p, y, own in zip(populations, states, lines, strict=True):
-        taken = [line.take(rows, point) for (_, line), rows in zip(p.lines, own, strict=True)]
+        taken = [line.take(grating, rows, point) for (_, line), rows in zip(p.lines, own, strict=True)]
         here = [(line.connection.port, charge) for (_, line), (charge, _) in zip(p.lines, taken, strict=True)]
         known = [(port, lax.dynamic_index_in_dim(x, point, keepdims=False)) for port, x in p.known.items()]
         for port, charge in charges_by_port(known + here).items():

@@ -52,7 +52,9 @@ class WhiteNoise(diffrax.AbstractTerm):
 
     def prod(self, vf: Any, control: Any) -> Any:
         """Value by value."""
-        return jax.tree.map(jnp.multiply, vf, control)
+        return jax.tree.map(
+            lambda dw, amplitude: jnp.zeros_like(dw) if amplitude is None else amplitude * dw, control, vf
+        )
 
 
 def step(
