@@ -17,9 +17,10 @@ def phi(x: Float[Array, "..."]) -> Float[Array, "..."]:
     small = jnp.abs(x) < 0.03
     far = jnp.where(small, 1, x)
     series = jnp.ones_like(x)
-    for n in range(8, 1, -1):
-        series = 1 + x / n * series
-    return jnp.where(small, series, jnp.expm1(far) / far)
+    for n in range(8 if x.dtype == jnp.float64 else 4, 1, -1):
+        series = 1 + x * (1 / n) * series
+    # The division comes last, since XLA keeps its result; anything cheaper it would compute again for every use.
+    return jnp.where(small, series, jnp.expm1(far)) / far
 
 
 def _phi_twice(x: Float[Array, "..."]) -> Float[Array, "..."]:

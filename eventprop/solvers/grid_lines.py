@@ -123,6 +123,7 @@ class SynapseLine(AbstractLine):
         """Every synapse's charge, shared between two rows."""
         sources = jnp.arange(self.connection.sources)
         delay, charge = self.connection.delays(sources), self.connection.charges(sources)
+        assert delay is not None
         moment = moment[:, None]
         amount = jnp.where(_leaves(grating, point, moment, delay), 0, charge * spikes[:, None])
         first, here, there = grating.share(moment + delay / grating.h, self.earliest)

@@ -87,7 +87,7 @@ def run_component(
             for p, own in zip(populations, lines, strict=True)
         )
         fired = tuple(n + (x.spikes > 0) for n, x in zip(fired, found, strict=True))
-        twice = tuple(a | jnp.any(x.twice) for a, x in zip(twice, found, strict=True))
+        twice = tuple(a | x.twice for a, x in zip(twice, found, strict=True))
         seen = tuple((x.spikes, x.moment, n, v) for x, n, v in zip(found, fired, before, strict=True))
         return (tuple(x.y for x in found), lines, fired, twice), seen
 
@@ -96,7 +96,7 @@ def run_component(
         tuple(p.y for p in populations),
         tuple(tuple(line.empty(v.dtype) for _, line in p.lines) for p, v in zip(populations, voltages, strict=True)),
         tuple(jnp.zeros(v.shape, jnp.int32) for v in voltages),
-        tuple(jnp.zeros((), bool) for _ in voltages),
+        tuple(jnp.zeros(v.shape, bool) for v in voltages),
     )
     points = jnp.arange(grating.steps, dtype=jnp.int32)
     (states, lines, _, twice), seen = lax.scan(move, carry, points)
@@ -104,7 +104,7 @@ def run_component(
     courses = {}
     for p, y, both, (spikes, moments, fired, v) in zip(populations, states, twice, seen, strict=True):
         v = None if v is None else jnp.concatenate([v, p.neuron.voltage(y)[None]])
-        courses[p.number] = Course(spikes, moments, fired, v, y, both)
+        courses[p.number] = Course(spikes, moments, fired, v, y, jnp.any(both))
     return courses
 
 
