@@ -16,8 +16,8 @@ class RESULTS(eqx.Enumeration):
         "spikes were under way than its `max_in_flight`; raise that bound."
     )
     invalid_parameters = (
-        "A parameter is out of range or a state is none to start from (`neuron.valid(state)`): time constants (tau_mem, "
-        "tau_syn and the like), widths and refractory periods must be positive; resets and potentials at rest must lie "
+        "A parameter is out of range or a state is none to start from (`neuron.valid(state)`): time constants such as "
+        "tau_mem and tau_syn, widths and refractory periods must be positive; resets and potentials at rest must lie "
         "below the threshold or peak, as must the potential of a neuron that starts in its refractory period; what is "
         "left of that is not negative; at rest all guards are below zero."
     )
