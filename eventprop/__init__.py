@@ -4,6 +4,7 @@
 from eventprop.adjoint import AbstractAdjoint as AbstractAdjoint
 from eventprop.adjoint import AbstractTangential as AbstractTangential
 from eventprop.adjoint import ClipSlope as ClipSlope
+from eventprop.adjoint import EventProp as EventProp
 from eventprop.adjoint import Implicit as Implicit
 from eventprop.adjoint import RaiseTangential as RaiseTangential
 from eventprop.adjoint import ZeroGradient as ZeroGradient
@@ -84,6 +85,8 @@ from eventprop.solvers.afferents import InFlight as InFlight
 from eventprop.solvers.base import AbstractSolver as AbstractSolver
 from eventprop.solvers.base import NetworkState as NetworkState
 from eventprop.solvers.exact import Exact as Exact
+from eventprop.solvers.hybrid import Hybrid as Hybrid
+from eventprop.solvers.replay import Replay as Replay
 from eventprop.spikes import Spikes as Spikes
 from eventprop.spikes import SpikeTrains as SpikeTrains
 from eventprop.spikes import bucket as bucket

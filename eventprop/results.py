@@ -16,8 +16,8 @@ class RESULTS(eqx.Enumeration):
         "spikes were under way than its `max_in_flight`; raise that bound."
     )
     invalid_parameters = (
-        "A parameter is out of range or a state is none to start from (`neuron.valid(state)`): time constants such as "
-        "tau_mem and tau_syn, widths and refractory periods must be positive; resets and potentials at rest must lie "
+        "A parameter is out of range or a state is none to start from (`neuron.valid`): time constants (tau_mem, "
+        "tau_syn and the like), widths and refractory periods must be positive; resets and potentials at rest must lie "
         "below the threshold or peak, as must the potential of a neuron that starts in its refractory period; what is "
         "left of that is not negative; at rest all guards are below zero."
     )
@@ -25,4 +25,8 @@ class RESULTS(eqx.Enumeration):
     unknown_source = "spikes.index must name sources of the network's first layer: 0 to weight.shape[1] - 1."
     unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
     invalid_time = "t1 and saveat.ts must not be negative or NaN."
+    too_many_steps = (
+        "The solver came to its `max_steps` before the end of the trial: raise that bound or loosen its tolerances. (A "
+        "neuron that stays at its threshold after its reset fires without end.)"
+    )
     non_finite = "A value was NaN or infinite where only finite values make sense."

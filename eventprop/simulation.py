@@ -215,7 +215,7 @@ def _judge(
         (jnp.all(jnp.stack([jnp.all(times >= 0) for times in flying] or [True])), RESULTS.unsorted_times),
         ((t1 >= 0) & (True if ts is None else jnp.all(ts >= 0)), RESULTS.invalid_time),
     ]
-    result = RESULTS.successful
+    result = found.result
     for well, problem in conditions:
         result = RESULTS.where(well, result, problem)
     return result

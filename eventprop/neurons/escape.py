@@ -14,6 +14,7 @@ from eventprop.neurons.refractory import (
     check_refractory,
     has_end,
     hold,
+    in_phase,
     positive_period,
     release_guard,
     tick,
@@ -176,9 +177,8 @@ class EscapeRate(AbstractNeuron, Stochastic):
         """Parameters are in range, V is finite, hazards have not gone beyond what was drawn."""
         in_range = all_positive(self.tau_mem, self.escape.tau, self.escape.width)
         in_range &= positive_period(self.refractory) & self.synapses.valid(y.synapses)
-        held = (y.held == 1) & (y.refractory >= 0) & (self.refractory is not None)
-        phase = held | ((y.held == 0) & (y.refractory == 0))
-        waiting = (y.hazard >= 0) & (y.draw > 0) & (y.draws >= 0) & ((y.held == 0) | (y.hazard < y.draw))
+        phase = in_phase(self.refractory, y.refractory, y.held, y.hazard < y.draw)
+        waiting = (y.hazard >= 0) & (y.draw > 0) & (y.draws >= 0)
         return in_range & jnp.all(phase & waiting & jnp.isfinite(y.v) & jnp.isfinite(y.hazard))
 
 

@@ -14,6 +14,7 @@ from eventprop.neurons.refractory import (
     check_refractory,
     has_end,
     hold,
+    in_phase,
     positive_period,
     release_guard,
     tick,
@@ -127,11 +128,9 @@ class LIF(AbstractNeuron, ClosedForm):
         """Times are positive, all is finite, resets and potentials in the refractory period lie below the threshold."""
         threshold = jnp.asarray(self.threshold, y.v.dtype)
         in_range = all_positive(self.tau_mem, self.tau_syn, threshold - self.reset(threshold, threshold))
-        free = (y.held == 0) & (y.refractory == 0)
-        held = (y.held == 1) & (y.refractory >= 0) & (y.v < threshold)
-        return (
-            in_range & positive_period(self.refractory) & jnp.all((held | free) & jnp.isfinite(y.v) & jnp.isfinite(y.i))
-        )
+        in_range &= positive_period(self.refractory)
+        phase = in_phase(self.refractory, y.refractory, y.held, y.v < threshold)
+        return in_range & jnp.all(phase & jnp.isfinite(y.v) & jnp.isfinite(y.i))
 
     def closed_form(self, dtype: Any) -> LinearNeuron:
         """The same numbers in one precision."""

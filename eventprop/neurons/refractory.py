@@ -38,6 +38,20 @@ def positive_period(refractory: Refractory) -> Bool[Array, ""]:
     return all_positive(refractory) if has_end(refractory) else jnp.asarray(True)
 
 
+def in_phase(
+    refractory: Refractory,
+    left: Float[Array, " neurons"],
+    held: Float[Array, " neurons"],
+    idle: Bool[Array, " neurons"],
+) -> Bool[Array, " neurons"]:
+    """Whether each neuron is free, or held for the time that is left and `idle` then."""
+    # An integrator that stops where a period ends may have gone beyond that by rounding.
+    period = 0.0 if refractory is None or isinstance(refractory, FiresOnce) else refractory
+    beyond = -jnp.sqrt(jnp.finfo(left.dtype).eps) * jnp.asarray(period, left.dtype)
+    waits = (held == 1) & (left >= beyond) & idle & (refractory is not None)
+    return waits | ((held == 0) & (left == 0))
+
+
 def hold(
     refractory: Refractory, left: Float[Array, " neurons"], held: Float[Array, " neurons"]
 ) -> tuple[Float[Array, " neurons"], Float[Array, " neurons"]]:

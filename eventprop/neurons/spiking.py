@@ -14,6 +14,7 @@ from eventprop.neurons.refractory import (
     check_refractory,
     has_end,
     hold,
+    in_phase,
     positive_period,
     release_guard,
     tick,
@@ -153,8 +154,6 @@ class AbstractSpiking(AbstractNeuron):
         """
         in_range = positive_period(self.refractory) & self.synapses.valid(y.synapses)
         in_range &= jnp.all(jnp.stack([condition.holds() for condition in self.conditions()]))
-        free = (y.held == 0) & (y.refractory == 0)
-        held = (y.held == 1) & (y.refractory >= 0) & (self._distance(0.0, y, None) < 0)
-        held &= self.refractory is not None  # nothing would release it
+        phase = in_phase(self.refractory, y.refractory, y.held, self._distance(0.0, y, None) < 0)
         adaptation = jnp.zeros_like(y.v) if y.adaptation is None else y.adaptation
-        return in_range & jnp.all((held | free) & jnp.isfinite(y.v) & jnp.isfinite(adaptation))
+        return in_range & jnp.all(phase & jnp.isfinite(y.v) & jnp.isfinite(adaptation))

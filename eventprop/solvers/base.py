@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint
 from eventprop.network import AbstractNetwork
+from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, no_flight
 from eventprop.spikes import Spikes, SpikeTrains
 
@@ -26,13 +27,14 @@ class Trajectory(NamedTuple):
     """What a solver found, one entry per population.
 
     `lost` counts the spikes of each population that found no place in the bounds `max_spikes`, `max_events` and
-    `max_in_flight`.
+    `max_in_flight`; `result`: what else the solver has noticed.
     """
 
     spikes: tuple[SpikeTrains | None, ...]
     ys: tuple[Float[Array, "times _"], ...] | None
     state: NetworkState
     lost: Int[Array, "populations 3"]
+    result: RESULTS = RESULTS.successful
 
 
 class AbstractSolver(eqx.Module):
