@@ -46,7 +46,7 @@ def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequ
     _draw_spikes(left, [respond(training, network, test.features[chosen]) for network in (before, after)])
     upper, lower = right.subplots(2, 1, height_ratios=(1.4, 1.0))
     _draw_decisions(upper, training, after, test)
-    _draw_curve(lower, fit.history, published)
+    draw_curve(lower, fit.history, published)
     figure.savefig(directory / "training.png", dpi=130)
 
 
@@ -129,7 +129,7 @@ def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.FeedForwa
     axes.set_axis_off()
 
 
-def _draw_curve(axes: Axes, history: dict[str, np.ndarray], published: Sequence[Published]) -> None:
+def draw_curve(axes: Axes, history: dict[str, np.ndarray], published: Sequence[Published]) -> None:
     """Errors over epochs: every seed thin, their mean bold, the published figures dashed with their spread."""
     # Seeds that failed are NaN.
     errors, training = (1 - np.ma.masked_invalid(history[f"{part}_accuracy"]) for part in ("validation", "train"))
