@@ -30,6 +30,7 @@ SMALL = {
     "eventprop-yinyang": ("learning_rate", YINYANG),
     "eventprop-yinyang-paper": ("bump", YINYANG),
     "eventprop-yinyang-delays": ("delay_rate", YINYANG),
+    "eventprop-yinyang-recurrent": ("lateral_std", YINYANG),
     "eventprop-mnist": ("learning_rate", MNIST),
     "eventprop-gradient-check": ("chain_weight", {"inputs": 5, "duration": 10.0, "max_spikes": 4}),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),

@@ -50,7 +50,9 @@ def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequ
     figure.savefig(directory / "training.png", dpi=130)
 
 
-def respond(training: YinYangTraining, network: ep.FeedForward, features: Float[np.ndarray, "samples 4"]) -> Response:
+def respond(
+    training: YinYangTraining, network: ep.AbstractNetwork, features: Float[np.ndarray, "samples 4"]
+) -> Response:
     """All hidden spikes and the first output spikes for each sample (ms; inf: none)."""
     config, parts = training.config, []
     # Apart from the simulation: the encoder calls back to check its input, and programs that do are compiled anew in
@@ -67,7 +69,7 @@ def respond(training: YinYangTraining, network: ep.FeedForward, features: Float[
 
 
 @eqx.filter_jit
-def _respond(training: YinYangTraining, network: ep.FeedForward, spikes: ep.Spikes) -> tuple[Array, Array]:
+def _respond(training: YinYangTraining, network: ep.AbstractNetwork, spikes: ep.Spikes) -> tuple[Array, Array]:
     def trial(spikes):
         solution = training.simulate(network, spikes)
         hidden, output = (layer for layer in solution.spikes if layer is not None)
@@ -102,7 +104,7 @@ def _draw_spikes(figure: SubFigure, responses: Sequence[Response]) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize="small")
 
 
-def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.FeedForward, test: Split) -> None:
+def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.AbstractNetwork, test: Split) -> None:
     """The class of every point of the disc in colour, the true borders as lines, misjudged test samples as crosses."""
     side = np.linspace(0.0, 2 * yinyang.R_BIG, GRID)
     x, y = np.meshgrid(side, side)
