@@ -1,7 +1,7 @@
 """A recurrent training step beside jaxsnn: `python -m benchmarks.speed.recurrent_race`; see docs/speed.md.
 
-Hidden neurons that hear each other at once, outputs that fire once, on equal spikes: Credax takes the time constants and
-the scaled weights that jaxsnn needs. Each has a process of its own, on one core, and they take turns. Writes
+Hidden neurons that hear each other at once, outputs that fire once, on equal spikes: Credax takes the time
+constants and scaled weights that jaxsnn needs. Each has a process of its own, on one core, and they take turns. Writes
 results/speed/recurrent_step.json.
 """
 
@@ -29,7 +29,10 @@ def check_equal(entries: dict[str, Entry | str]) -> None:
     ours, theirs = entries["credax"], entries["jaxsnn"]
     if isinstance(ours, str) or isinstance(theirs, str):
         return
-    if ours.hidden_spikes != theirs.hidden_spikes or abs(ours.loss - theirs.loss) > 1e-3 * abs(ours.loss):
+    assert ours.hidden_spikes is not None and theirs.hidden_spikes is not None
+    # In float32 a spike in ten thousand may be there or not.
+    spikes = abs(ours.hidden_spikes - theirs.hidden_spikes) <= 1e-3 * ours.hidden_spikes
+    if not spikes or abs(ours.loss - theirs.loss) > 1e-3 * abs(ours.loss):
         raise RuntimeError(
             f"Spikes differ: {ours.hidden_spikes} of the hidden layer and a loss of {ours.loss} in Credax, "
             f"{theirs.hidden_spikes} and {theirs.loss} in jaxsnn."

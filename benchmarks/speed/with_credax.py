@@ -27,7 +27,7 @@ def build_recurrent(problem: Problem, *, tau_syn: float, scale: float) -> Conten
     neuron = ep.LIF(tau_mem=TAU_MEM, tau_syn=tau_syn, threshold=THRESHOLD)
     once = dataclasses.replace(neuron, refractory=ep.FiresOnce())
     hidden, output, lateral = (ep.Dense(scale * x.T) for x in (problem.hidden, problem.output, problem.lateral))
-    return _contender(ep.Recurrent([(hidden, neuron, lateral), (output, once)]), problem, chunk=8, max_in_flight=4)
+    return _contender(ep.Recurrent([(hidden, neuron, lateral), (output, once)]), problem, chunk=4, max_in_flight=2)
 
 
 def _contender(network: ep.AbstractNetwork, problem: Problem, **options: int) -> Contender:

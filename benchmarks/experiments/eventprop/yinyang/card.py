@@ -34,7 +34,6 @@ CARDS = (
     _card(
         "eventprop-yinyang-paper",
         YinYangPaper,
-        YinYangRecurrent,
         Published("validation_accuracy", 0.959, 0.005, seeds=10, source="Wunderlich & Pehle 2021, Fig. 3"),
     ),
     _card(
