@@ -70,7 +70,7 @@ def draw(found: dict[tuple[str, str], list[tuple[float, int]]]) -> None:
     for (network, axis), row in found.items():
         panel = panels[{"inputs": 1, "duration": 2}.get(axis, 0)]
         x, y = zip(*row, strict=True)
-        mebibytes = np.array(y) / 2**20
+        mebibytes = [size / 2**20 for size in y]
         panel.loglog(x, mebibytes, "o-", label=f"{network}, last slope {scaling.slope(x[-2:], mebibytes[-2:]):.2f}")
     for panel, name in zip(panels, ("spikes of a trial", "inputs", "trial (ms), same spikes"), strict=True):
         panel.set_xlabel(name)

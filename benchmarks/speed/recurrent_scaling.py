@@ -74,11 +74,16 @@ def problem(load: Load) -> tuple[ep.Recurrent, ep.Spikes]:
     order = np.argsort(times)
     driven = random.permutation(load.neurons)[:sources, None]
     strong = 8.0 * THRESHOLD * TAU_MEM / TAU_SYN / 4
-    inputs = ep.Sparse(jnp.full((sources, 1), strong, jnp.float32), jnp.asarray(driven, jnp.int32), load.neurons)
+    inputs = ep.Sparse(
+        weight=jnp.full((sources, 1), strong, jnp.float32), target=jnp.asarray(driven, jnp.int32), size=load.neurons
+    )
     target = np.stack([random.choice(load.neurons, OUT_DEGREE, replace=False) for _ in range(load.neurons)])
     weight = random.normal(1.0, 0.5, target.shape) * strong / OUT_DEGREE
     lateral = ep.Sparse(
-        jnp.asarray(weight, jnp.float32), jnp.asarray(target, jnp.int32), load.neurons, delay=jnp.float32(DELAY)
+        weight=jnp.asarray(weight, jnp.float32),
+        target=jnp.asarray(target, jnp.int32),
+        size=load.neurons,
+        delay=jnp.float32(DELAY),
     )
     neuron = ep.LIF(TAU_MEM, TAU_SYN, THRESHOLD, refractory=REFRACTORY)
     spikes = ep.Spikes.from_events(times[order], index[order])

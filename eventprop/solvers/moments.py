@@ -121,7 +121,7 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
         fires = (now.kind == _SPIKE) & (number == now.neuron)
         v = jnp.where(fires, _of(trial.reset, number, shared), before.v)
         release = before.release
-        if trial.refractory is not None:
+        if release is not None and trial.refractory is not None:
             release = jnp.where(fires, time + _of(trial.refractory, number, shared), release)
         after = State(before.t, v, before.i + now.charge, release)
         record = record.at[jnp.where(now.kind == _SPIKE, now.since, spikes)].set(time)
@@ -131,6 +131,7 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
         return (after if shared else _put(state, after, now.neuron), record), seen
 
     start = (state, jnp.zeros_like(found.times, shape=spikes + 1))
+    # What a moment needs for its derivative is computed once more: all of it kept would be ten arrays of states.
     (state, record), seen = lax.scan(jax.checkpoint(moment, prevent_cse=False), start, moments)
     last = _advance(trial.membrane, state, end)
     times = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)

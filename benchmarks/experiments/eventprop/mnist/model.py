@@ -158,7 +158,7 @@ class MnistTraining(Training):
         weights = _weights(state.network)
         gradient, outcome = jax.grad(loss, has_aux=True)(weights)
         updates, optimiser = self._optimiser().update(gradient, state.optimiser, weights)
-        network = _with_weights(state.network, optax.apply_updates(weights, updates))
+        network = _with_weights(state.network, eqx.apply_updates(weights, updates))
         return State(network, optimiser, state.key, state.lost + outcome.lost), outcome
 
     def _outcome(self, network: ep.FeedForward, spikes: ep.Spikes, label: Int[Array, ""]) -> Outcome:

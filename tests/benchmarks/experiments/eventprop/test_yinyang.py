@@ -94,7 +94,7 @@ def test_both_recipes_have_their_published_inputs():
 def test_recurrent_networks_learn_lateral_weights_and_delays(key):
     training = YinYangTraining(YinYangRecurrent(hidden=6))
     state = training.init(key)
-    (_, _, lateral), _ = state.network.layers
+    _, lateral, _ = (p.connection for p in state.network.projections)
     assert lateral.weight.shape == (6, 6) and lateral.delay.shape == (6,)
     assert np.all((np.asarray(lateral.delay) >= 0) & (np.asarray(lateral.delay) <= 5))
     moments = {leaf.shape for leaf in jax.tree.leaves(state.optimiser)}
@@ -106,6 +106,6 @@ def test_delays_of_a_recurrent_network_move_and_none_becomes_negative(key):
     config = YinYangRecurrent(hidden=5, epochs=1, batch_size=500, learning_rate=0.05)
     training = YinYangTraining(config)
     metrics, network, _ = eqx.filter_jit(train)(training, key)
-    before, after = (n.layers[0][2].delay for n in (training.init(key).network, network))
+    before, after = (n.projections[1].connection.delay for n in (training.init(key).network, network))
     assert metrics["spikes_lost"] == 0
     assert np.all(np.asarray(after) >= 0) and np.any(np.abs(after - before) > 0.1)
