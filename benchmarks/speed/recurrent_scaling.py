@@ -21,7 +21,6 @@ import numpy as np
 import eventprop as ep
 from benchmarks.speed import record
 from benchmarks.speed.problem import TAU_MEM, TAU_SYN, THRESHOLD
-from benchmarks.speed.scaling import slope
 from benchmarks.table import markdown_table
 from eventprop.solvers import recurrent
 
@@ -151,8 +150,7 @@ def draw(costs: dict[Load, Cost]) -> None:
         row = [cost for load, cost in costs.items() if load.neurons == neurons]
         x = [cost.spikes for cost in row]
         for panel, y in zip(panels, ([cost.turns for cost in row], [cost.seconds for cost in row]), strict=True):
-            label = f"{neurons} neurons" + (f", slope {slope(x, y):.2f}" if len(x) > 1 else "")
-            panel.loglog(x, y, "o-", label=label)
+            panel.loglog(x, y, "o-", label=f"{neurons} neurons")
     for panel, name in zip(panels, ("turns", "time (s)"), strict=True):
         panel.set(xlabel="spikes of the network", ylabel=name)
         panel.grid(alpha=0.3)
