@@ -131,8 +131,7 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
         return (after if shared else _put(state, after, now.neuron), record), seen
 
     start = (state, jnp.zeros_like(found.times, shape=spikes + 1))
-    # What a moment needs for its derivative is computed once more: all of it kept would be ten arrays of states.
-    (state, record), seen = lax.scan(jax.checkpoint(moment, prevent_cse=False), start, moments)
+    (state, record), seen = lax.scan(moment, start, moments)
     last = _advance(trial.membrane, state, end)
     times = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)
     held = jnp.zeros_like(last.v) if last.release is None else _held(last.release, end)
