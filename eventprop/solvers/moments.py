@@ -54,12 +54,13 @@ class Course(NamedTuple):
 
 
 class State(NamedTuple):
-    """(v, i) of neurons at time t, one for all or one each, with the ends of their refractory periods."""
+    """(v, i) of neurons at time t, one for all or one each, with the ends of their refractory periods (None: no one
+    ever has one)."""
 
     t: Array
     v: Array
     i: Array
-    release: Array
+    release: Array | None
 
 
 @eqx.filter_custom_jvp
@@ -108,7 +109,9 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
     moments = _in_order(_all_moments(component, found, slots, ts), end, spikes)
     shared = component.columns == 1
     clock = jnp.zeros_like(end) if shared else jnp.zeros_like(trial.v)
-    state = State(clock, trial.v, trial.i, jnp.broadcast_to(trial.hold, trial.v.shape))
+    # Only a state from elsewhere can be held where there is no refractory period.
+    may_hold = trial.refractory is not None or trial.due is not None
+    state = State(clock, trial.v, trial.i, jnp.broadcast_to(trial.hold, trial.v.shape) if may_hold else None)
 
     def moment(carry, now):
         state, record = carry
@@ -118,7 +121,7 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
         fires = (now.kind == _SPIKE) & (number == now.neuron)
         v = jnp.where(fires, _of(trial.reset, number, shared), before.v)
         release = before.release
-        if trial.refractory is not None:
+        if release is not None and trial.refractory is not None:
             release = jnp.where(fires, time + _of(trial.refractory, number, shared), release)
         after = State(before.t, v, before.i + now.charge, release)
         record = record.at[jnp.where(now.kind == _SPIKE, now.since, spikes)].set(time)
@@ -131,14 +134,15 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
     (state, record), seen = lax.scan(moment, start, moments)
     last = _advance(trial.membrane, state, end)
     times = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)
-    return Course(times, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, _held(last.release, end)))
+    held = jnp.zeros_like(last.v) if last.release is None else _held(last.release, end)
+    return Course(times, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, held))
 
 
 def _time(trial: LayerTrial, state: State, record: Array, now: Any, adjoint: Implicit) -> Array:
     """When a moment is: a spike when the potential of its neuron reaches the threshold."""
     neuron = now.neuron
     scale = _at(trial.threshold, neuron) - _at(trial.reset, neuron)
-    one = State(*(_at(x, neuron) for x in state))
+    one = jax.tree.map(lambda x: _at(x, neuron), state)
     membrane = jax.tree.map(lambda x: _at(x, neuron), trial.membrane)
     is_spike = now.kind == _SPIKE
     spike = event_time(
@@ -161,6 +165,10 @@ def _guard(t: Array, args: tuple[Membrane, Array, Array, State]) -> Array:
 def _advance(membrane: Membrane, state: State, t: Array) -> State:
     """The state at a later time: a membrane moves from its release on."""
     elapsed = t - state.t
+    if state.release is None:
+        leak, decay, response = membrane.propagator(elapsed)
+        v = state.v * leak + state.i * response
+        return State(jnp.broadcast_to(t, state.t.shape), v, state.i * decay, None)
     held = jnp.where(state.release > state.t, jnp.where(state.release < t, state.release - state.t, elapsed), 0)
     free = elapsed - held
     leak, _, response = membrane.propagator(free)
@@ -181,11 +189,11 @@ def _membrane_of(trial: LayerTrial, number: Array, shared: bool) -> Membrane:
 
 
 def _pick(state: State, number: Array, shared: bool) -> State:
-    return State(*(_of(x, number, shared) for x in state))
+    return jax.tree.map(lambda x: _of(x, number, shared), state)
 
 
 def _put(state: State, one: State, neuron: Array) -> State:
-    return State(*(x.at[neuron].set(y[0], mode="promise_in_bounds") for x, y in zip(state, one, strict=True)))
+    return jax.tree.map(lambda x, y: x.at[neuron].set(y[0], mode="promise_in_bounds"), state, one)
 
 
 def _all_moments(component: Component, found: Found, slots: int, ts: Array | None) -> Moments:
