@@ -49,4 +49,3 @@ def test_examples_lead_to_the_numbers_in_the_text(x64):
     reached.terminal = True
     found = solve_ivp(field, (0, 20), [0.0, 0.0], events=reached, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(names["resonance"], found.t_events[0][0], rtol=1e-5)
-    assert names["resonator"].valid(names["y"])
