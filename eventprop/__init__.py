@@ -1,8 +1,10 @@
 """Spiking neurons, events, exact gradients."""
 
 # Gradients through spikes
+from eventprop.adjoint import AbstractAdjoint as AbstractAdjoint
 from eventprop.adjoint import AbstractTangential as AbstractTangential
 from eventprop.adjoint import ClipSlope as ClipSlope
+from eventprop.adjoint import EventProp as EventProp
 from eventprop.adjoint import Implicit as Implicit
 from eventprop.adjoint import RaiseTangential as RaiseTangential
 from eventprop.adjoint import ZeroGradient as ZeroGradient
@@ -40,17 +42,37 @@ from eventprop.network import FeedForward as FeedForward
 from eventprop.network import Network as Network
 from eventprop.network import Projection as Projection
 from eventprop.network import Recurrent as Recurrent
+from eventprop.neurons.adex import AdEx as AdEx
+from eventprop.neurons.alif import ALIF as ALIF
+from eventprop.neurons.alif import AbstractAdaptation as AbstractAdaptation
+from eventprop.neurons.alif import AdaptiveCurrent as AdaptiveCurrent
+from eventprop.neurons.alif import AdaptiveThreshold as AdaptiveThreshold
 from eventprop.neurons.base import AbstractNeuron as AbstractNeuron
 from eventprop.neurons.base import ClosedForm as ClosedForm
 from eventprop.neurons.base import Event as Event
+from eventprop.neurons.base import Stochastic as Stochastic
+from eventprop.neurons.eif import EIF as EIF
+from eventprop.neurons.escape import AbstractEscape as AbstractEscape
+from eventprop.neurons.escape import EscapeRate as EscapeRate
+from eventprop.neurons.escape import EscapeState as EscapeState
+from eventprop.neurons.escape import ExponentialEscape as ExponentialEscape
+from eventprop.neurons.escape import SigmoidEscape as SigmoidEscape
+from eventprop.neurons.izhikevich import Izhikevich as Izhikevich
 from eventprop.neurons.li import LI as LI
 from eventprop.neurons.li import LIState as LIState
 from eventprop.neurons.lif import LIF as LIF
-from eventprop.neurons.lif import AbstractReset as AbstractReset
-from eventprop.neurons.lif import FiresOnce as FiresOnce
 from eventprop.neurons.lif import LIFState as LIFState
-from eventprop.neurons.lif import ResetBySubtraction as ResetBySubtraction
-from eventprop.neurons.lif import ResetToValue as ResetToValue
+from eventprop.neurons.qif import QIF as QIF
+from eventprop.neurons.refractory import FiresOnce as FiresOnce
+from eventprop.neurons.reset import AbstractReset as AbstractReset
+from eventprop.neurons.reset import ResetBySubtraction as ResetBySubtraction
+from eventprop.neurons.reset import ResetToValue as ResetToValue
+from eventprop.neurons.spiking import Above as Above
+from eventprop.neurons.spiking import AbstractSpiking as AbstractSpiking
+from eventprop.neurons.spiking import SpikingState as SpikingState
+from eventprop.neurons.synapses import AbstractSynapses as AbstractSynapses
+from eventprop.neurons.synapses import ConductanceSynapses as ConductanceSynapses
+from eventprop.neurons.synapses import CurrentSynapses as CurrentSynapses
 from eventprop.projections import keep_not_negative as keep_not_negative
 from eventprop.remedies import spike_count_regulariser as spike_count_regulariser
 from eventprop.remedies import weight_bump as weight_bump
@@ -63,6 +85,8 @@ from eventprop.solvers.afferents import InFlight as InFlight
 from eventprop.solvers.base import AbstractSolver as AbstractSolver
 from eventprop.solvers.base import NetworkState as NetworkState
 from eventprop.solvers.exact import Exact as Exact
+from eventprop.solvers.hybrid import Hybrid as Hybrid
+from eventprop.solvers.replay import Replay as Replay
 from eventprop.spikes import Spikes as Spikes
 from eventprop.spikes import SpikeTrains as SpikeTrains
 from eventprop.spikes import bucket as bucket

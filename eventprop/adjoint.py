@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from eventprop.failures import error_if
-from eventprop.parameters import Parameter, check_positive, check_type, numeric
+from eventprop.parameters import Parameter, check_positive, check_type, numeric, whole
 
 
 class AbstractTangential(eqx.Module):
@@ -60,7 +60,11 @@ class RaiseTangential(AbstractTangential):
         return 1 / jnp.maximum(slope, self.minimum)
 
 
-class Implicit(eqx.Module):
+class AbstractAdjoint(eqx.Module):
+    """How derivatives pass through spikes; each solver says which of them it can follow."""
+
+
+class Implicit(AbstractAdjoint):
     """Differentiate spike times by the implicit function theorem on V(t, p) = threshold.
 
     Forward and reverse mode; exact wherever the number of spikes does not change. In reverse mode the same sums are
@@ -74,3 +78,27 @@ class Implicit(eqx.Module):
 
     def __check_init__(self):
         check_type("tangential", self.tangential, AbstractTangential)
+
+
+class EventProp(AbstractAdjoint):
+    """The adjoint system, integrated backwards from event to event: EventProp for any neuron (Wunderlich & Pehle 2021).
+
+        lambda' = -f_y^T lambda between events, lambda = dL/dy at the end,
+        lambda- = R_y^T lambda+ - g_y^T [lambda+ . (R_y f- + R_t - f+) + dL/dt] / (g_y f- + g_t) at an event,
+
+    for a flow f, and an event with the guard g and the reset R, that takes place at t: a spike, the end of a refractory
+    period, a guard that moves by itself. An arrival has no guard: what stands in brackets is the derivative by its
+    time. Between events each step is transposed, so that the gradient is that of the steps taken, as `Implicit`'s.
+
+    Reverse mode only, and once. The state is kept before one in `interval` of the steps and events, and the states in
+    between are computed again, one interval at a time.
+
+    tangential: what to do at spikes with hardly any slope.
+    """
+
+    tangential: AbstractTangential = ClipSlope()
+    interval: int = eqx.field(static=True, default=64)
+
+    def __check_init__(self):
+        check_type("tangential", self.tangential, AbstractTangential)
+        whole("interval", self.interval, least=1)

@@ -182,6 +182,7 @@ def check_network(network: AbstractNetwork) -> None:
                     f"{type(neuron).__name__} has {jnp.shape(parameter)[0]} values."
                 )
     for p in network.projections:
+        _check_port(network.neurons[p.target], p)
         if p.source is None:
             if p.connection.sources != network.inputs:
                 raise ValueError(
@@ -196,6 +197,19 @@ def check_network(network: AbstractNetwork) -> None:
                 f"layer {p.source} has {network.sizes[p.source]} neurons, but layer {p.target} has "
                 f"{p.connection.sources} sources."
             )
+
+
+def _check_port(neuron: AbstractNeuron, p: Projection) -> None:
+    """Raise ValueError if a projection ends on a receptor that its target says it has not."""
+    size = p.connection.neurons
+
+    def receive():
+        return neuron.receive(neuron.init(size), p.connection.port, jnp.zeros(size))
+
+    try:
+        jax.eval_shape(receive)
+    except ValueError as error:
+        raise ValueError(f"the projection {p.source} -> {p.target} cannot end where it says: {error}") from error
 
 
 def _projection(number: int, given: Sequence[Any]) -> Projection:

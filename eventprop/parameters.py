@@ -130,6 +130,12 @@ def check_same_length(**parameters: Any) -> None:
         raise ValueError(f"per-neuron parameters differ in length: {shapes}.")
 
 
+def check_same_lengths_in(module: Any) -> None:
+    """`check_same_length` of all numbers in a module, by their places in it."""
+    leaves = jax.tree_util.tree_leaves_with_path(module)
+    check_same_length(**{jax.tree_util.keystr(path)[1:]: value for path, value in leaves})
+
+
 def is_concrete(value: Any) -> bool:
     """Whether this is a number, or an array of them, whose value is known."""
     # Transformations of pytrees put tracers, structs and sentinels where numbers were.

@@ -16,11 +16,17 @@ class RESULTS(eqx.Enumeration):
         "spikes were under way than its `max_in_flight`; raise that bound."
     )
     invalid_parameters = (
-        "tau_mem, tau_syn and refractory of every neuron must be positive, and its reset must lie below the "
-        "threshold, as must the potential of a neuron that starts in its refractory period, which is not negative."
+        "A parameter is out of range or a state is none to start from (`neuron.valid`): time constants (tau_mem, "
+        "tau_syn and the like), widths and refractory periods must be positive; resets and potentials at rest must lie "
+        "below the threshold or peak, as must the potential of a neuron that starts in its refractory period; what is "
+        "left of that is not negative; at rest all guards are below zero."
     )
     negative_delay = "Delays must not be negative or NaN; project them after every update (`keep_not_negative`)."
     unknown_source = "spikes.index must name sources of the network's first layer: 0 to weight.shape[1] - 1."
     unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
     invalid_time = "t1 and saveat.ts must not be negative or NaN."
+    too_many_steps = (
+        "The solver came to its `max_steps` before the end of the trial: raise that bound or loosen its tolerances. (A "
+        "neuron that stays at its threshold after its reset fires without end.)"
+    )
     non_finite = "A value was NaN or infinite where only finite values make sense."

@@ -7,11 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from eventprop.adjoint import Implicit
+from eventprop.adjoint import AbstractAdjoint, Implicit
 from eventprop.failures import raise_unless_successful
 from eventprop.network import AbstractNetwork, network_as_arrays
+from eventprop.neurons.base import Stochastic
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative, check_type
 from eventprop.results import RESULTS
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state, state_as_arrays
@@ -41,9 +42,10 @@ def simulate(
     t1: AnyScalar,
     *,
     solver: AbstractSolver,
-    adjoint: Implicit = Implicit(),
+    adjoint: AbstractAdjoint = Implicit(),
     saveat: diffrax.SaveAt | None = None,
     state: NetworkState | None = None,
+    key: PRNGKeyArray | None = None,
     throw: bool = True,
 ) -> Solution:
     """Run one trial of a spiking network from time 0 to `t1`. Use `jax.vmap` for a batch of trials.
@@ -51,11 +53,12 @@ def simulate(
     - `spikes`: the input events. Events at `t1` or later have no effect.
     - `t1`: end of the trial; `jnp.inf` lets every potential decay.
     - `solver`: `Exact(...)`.
-    - `adjoint`: how gradients pass through spikes.
+    - `adjoint`: how gradients pass through spikes; each solver says which of them it takes.
     - `saveat`: `diffrax.SaveAt(ts=...)` for membrane potentials at these times (just after a spike at that time).
     - `state`: where to start, as in `Solution.state`; by default all neurons rest, below their thresholds, and nothing
       is in flight. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the
       threshold; within its refractory period it must be below.
+    - `key`: for neurons that draw at random; another one for every trial.
     - `throw`: raise if spikes were lost, an input is not a sorted list of times or a number is not finite. With False
       the caller has to look at `Solution.result`; spikes that were lost are missing downstream.
 
@@ -74,34 +77,56 @@ def simulate(
     _check_shapes(network, spikes, t1)
     spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)
     check_not_negative("t1", t1, "a trial goes from 0 to t1")
+    solver, keys = solver.prepare(network, t1, adjoint), _keys(network, key)
     t1 = jnp.asarray(as_float("t1", t1), dtype)
     ts = _times_to_save(saveat, dtype)
     state = _initial_state(network, state, dtype)
     # The policy at tangential crossings has no part in what is differentiated.
     adjoint = jax.tree.map(jax.lax.stop_gradient, as_arrays("adjoint", adjoint, dtype))
-    return _simulate(network, spikes, t1, ts, state, solver=solver, adjoint=adjoint, throw=bool(throw))
+    return _simulate(network, spikes, t1, ts, state, keys, solver=solver, adjoint=adjoint, throw=bool(throw))
 
 
 @eqx.filter_jit
-def _simulate(network, spikes, t1, ts, state, *, solver, adjoint, throw) -> Solution:
-    found = solver.run(network, spikes, t1, adjoint=adjoint, ts=ts, state=state)
+def _simulate(network, spikes, t1, ts, state, keys, *, solver, adjoint, throw) -> Solution:
+    if any(key is not None for key in keys):
+        state = _begin(network, resting_state(network, spikes.times.dtype) if state is None else state, keys)
+    found = solver.run(network, spikes, t1, adjoint=adjoint, ts=ts, state=state, keys=keys)
     result = _judge(network, spikes, t1, ts, state, found)
     lost = jnp.sum(found.lost, dtype=jnp.int32)
     solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": lost}, result)
     return raise_unless_successful(solution, result, found.lost) if throw else solution
 
 
-def _check_types(network: AbstractNetwork, spikes: Spikes, solver: AbstractSolver, adjoint: Implicit) -> None:
+def _check_types(network: AbstractNetwork, spikes: Spikes, solver: AbstractSolver, adjoint: AbstractAdjoint) -> None:
     check_type("network", network, AbstractNetwork)
     check_type("spikes", spikes, Spikes)
     check_type("solver", solver, AbstractSolver)
-    check_type("adjoint", adjoint, Implicit)
+    check_type("adjoint", adjoint, AbstractAdjoint)
     for p in network.projections:
         if not isinstance(p.connection.weight, jax.Array | np.ndarray):
             raise ValueError(
                 f"the weight of layer {p.target} is {p.connection.weight!r}: combine the parts of a network that was "
                 "partitioned (equinox.combine) before it is simulated."
             )
+
+
+def _keys(network: AbstractNetwork, key: PRNGKeyArray | None) -> tuple[PRNGKeyArray | None, ...]:
+    """One key for each population."""
+    if key is not None:
+        return tuple(jax.random.fold_in(key, number) for number in range(len(network.neurons)))
+    for number, neuron in enumerate(network.neurons):
+        if isinstance(neuron, Stochastic):
+            raise ValueError(f"key is missing: the neurons of layer {number}, {type(neuron).__name__}, draw at random.")
+    return (None,) * len(network.neurons)
+
+
+def _begin(network: AbstractNetwork, state: NetworkState, keys: tuple[PRNGKeyArray | None, ...]) -> NetworkState:
+    """What neurons draw before a trial."""
+    neurons = tuple(
+        neuron.begin(y, key) if isinstance(neuron, Stochastic) and key is not None else y
+        for neuron, y, key in zip(network.neurons, state.neurons, keys, strict=True)
+    )
+    return NetworkState(neurons, state.in_flight)
 
 
 def _check_shapes(network: AbstractNetwork, spikes: Spikes, t1: Any) -> None:
@@ -190,7 +215,7 @@ def _judge(
         (jnp.all(jnp.stack([jnp.all(times >= 0) for times in flying] or [True])), RESULTS.unsorted_times),
         ((t1 >= 0) & (True if ts is None else jnp.all(ts >= 0)), RESULTS.invalid_time),
     ]
-    result = RESULTS.successful
+    result = found.result
     for well, problem in conditions:
         result = RESULTS.where(well, result, problem)
     return result

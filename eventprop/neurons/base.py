@@ -5,9 +5,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from eventprop.closed_form import LinearNeuron
+
+
+def _one() -> float:
+    return 1.0
 
 
 class Event(NamedTuple):
@@ -15,12 +19,15 @@ class Event(NamedTuple):
 
     guard(t, y, args) -> [neurons]: crosses zero from below at the event, and stays below where it cannot happen;
     jump(t, y, args) -> y: the state after it (applied to the neurons concerned);
-    emits: whether it sends a spike to the neurons downstream.
+    emits: whether it sends a spike to the neurons downstream;
+    unit() -> the time in which a guard of a typical slope rises by 1, tau_mem / (threshold - reset) of a LIF neuron:
+        an `AbstractTangential` judges slopes per unit.
     """
 
     guard: Callable[[Any, Any, Any], Float[Array, " neurons"]]
     jump: Callable[[Any, Any, Any], Any]
     emits: bool
+    unit: Callable[[], Any] = _one
 
 
 class AbstractNeuron(eqx.Module):
@@ -28,7 +35,8 @@ class AbstractNeuron(eqx.Module):
 
     Parameters are scalars or one value per neuron; the state is a pytree of arrays [neurons]. The vector field is the
     definition: `diffrax.ODETerm(neuron.vector_field)` is what happens between events. Phases of a neuron (refractory or
-    not) are part of its state, and change in jumps, so that the field is smooth between events.
+    not) are part of its state, and change in jumps, so that the field is smooth between events. Between events no
+    neuron depends on any other. `args` is the key of the population in this trial, or None (`Stochastic`).
     """
 
     @abc.abstractmethod
@@ -55,6 +63,17 @@ class AbstractNeuron(eqx.Module):
     @abc.abstractmethod
     def valid(self, y: Any) -> Bool[Array, ""]:
         """Whether parameters are in range and `y` is a state to start from (what only values can tell)."""
+
+
+class Stochastic(eqx.Module):
+    """What neurons offer on top that draw at random, from the key of the trial.
+
+    Jumps draw from the key that they find in `args`, folded with the number of draws so far, a part of the state.
+    """
+
+    @abc.abstractmethod
+    def begin(self, y: Any, key: PRNGKeyArray) -> Any:
+        """The state at the beginning of a trial: what a resting state lacks is drawn."""
 
 
 class ClosedForm(eqx.Module):

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from eventprop.closed_form import LinearNeuron, Membrane
 from eventprop.neurons.base import AbstractNeuron, ClosedForm, Event
+from eventprop.neurons.synapses import check_port
 from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, numeric
 
 
@@ -50,6 +51,7 @@ class LI(AbstractNeuron, ClosedForm):
 
     def receive(self, y: LIState, port: int, charge: Float[Array, " neurons"]) -> LIState:
         """I += charge (one receptor, port 0)."""
+        check_port(port, 1, "LI")
         return LIState(y.v, y.i + charge)
 
     def voltage(self, y: LIState) -> Float[Array, " neurons"]:

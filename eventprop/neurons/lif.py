@@ -1,6 +1,5 @@
 """The leaky integrate-and-fire neuron with exponential synaptic currents."""
 
-import abc
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +8,19 @@ from jaxtyping import Array, Bool, Float
 
 from eventprop.closed_form import LinearNeuron, Membrane
 from eventprop.neurons.base import AbstractNeuron, ClosedForm, Event
+from eventprop.neurons.refractory import (
+    FiresOnce,
+    Refractory,
+    check_refractory,
+    has_end,
+    hold,
+    in_phase,
+    positive_period,
+    release_guard,
+    tick,
+)
+from eventprop.neurons.reset import AbstractReset, ResetBySubtraction, ResetToValue
+from eventprop.neurons.synapses import check_port
 from eventprop.parameters import Parameter, all_positive, check_positive, check_same_length, check_type, numeric
 
 
@@ -28,37 +40,6 @@ class LIFState(eqx.Module):
     def free(cls, v: Float[Array, " neurons"], i: Float[Array, " neurons"]) -> "LIFState":
         """Nobody is refractory."""
         return cls(v, i, jnp.zeros_like(v), jnp.zeros_like(v))
-
-
-class AbstractReset(eqx.Module):
-    """What a spike does to the membrane potential."""
-
-    @abc.abstractmethod
-    def __call__(self, v: Array, threshold: Array) -> Array:
-        """The potential after a spike at potential `v`."""
-
-
-class ResetBySubtraction(AbstractReset):
-    """V+ = V- - threshold (Wunderlich & Pehle 2021, Table 1)."""
-
-    def __call__(self, v: Array, threshold: Array) -> Array:
-        return v - threshold
-
-
-class ResetToValue(AbstractReset):
-    """V+ = value, which must lie below the threshold."""
-
-    value: Parameter = eqx.field(converter=numeric("value"))
-
-    def __call__(self, v: Array, threshold: Array) -> Array:
-        return jnp.broadcast_to(jnp.asarray(self.value, v.dtype), v.shape)
-
-
-class FiresOnce(eqx.Module):
-    """A refractory period without end: after its first spike a neuron is silent for good, as first-spike codes want it.
-
-    A neuron that is known to fire once costs less than one whose refractory period happens to be infinite.
-    """
 
 
 class LIF(AbstractNeuron, ClosedForm):
@@ -82,13 +63,12 @@ class LIF(AbstractNeuron, ClosedForm):
     tau_syn: Parameter = eqx.field(converter=numeric("tau_syn"))
     threshold: Parameter = eqx.field(converter=numeric("threshold"), default=1.0)
     reset: AbstractReset = ResetBySubtraction()
-    refractory: Parameter | FiresOnce | None = eqx.field(converter=numeric("refractory"), default=None)
+    refractory: Refractory = eqx.field(converter=numeric("refractory"), default=None)
     bias: Parameter = eqx.field(converter=numeric("bias"), default=0.0)
 
     def __check_init__(self):
         check_type("reset", self.reset, AbstractReset)
-        if isinstance(self.refractory, type):
-            raise ValueError(f"refractory must be a number, None or FiresOnce(), but is {self.refractory!r}.")
+        check_refractory(self.refractory)
         check_positive("tau_mem", self.tau_mem)
         check_positive("tau_syn", self.tau_syn)
         check_same_length(
@@ -98,8 +78,6 @@ class LIF(AbstractNeuron, ClosedForm):
             refractory=self.refractory,
             bias=self.bias,
         )
-        if not (self.refractory is None or isinstance(self.refractory, FiresOnce)):
-            check_positive("refractory", self.refractory, "use None for no refractory period")
         if isinstance(self.reset, ResetToValue):
             check_positive(
                 "threshold - reset value", self.threshold, "reset below the threshold", minus=self.reset.value
@@ -115,31 +93,31 @@ class LIF(AbstractNeuron, ClosedForm):
     def vector_field(self, t: Any, y: LIFState, args: Any) -> LIFState:
         """The free dynamics; a refractory membrane is held while its clock runs down."""
         dv = (1 - y.held) * (y.i + self.bias - y.v) / self.tau_mem
-        ticking = jnp.zeros_like(y.held) if isinstance(self.refractory, FiresOnce) else -y.held
-        return LIFState(dv, -y.i / self.tau_syn, ticking, jnp.zeros_like(y.held))
+        return LIFState(dv, -y.i / self.tau_syn, tick(self.refractory, y.held), jnp.zeros_like(y.held))
 
     @property
     def events(self) -> tuple[Event, ...]:
         """The spike, and the end of the refractory period (the field changes there, so it is an event too)."""
-        spike = Event(lambda t, y, args: y.v - self.threshold, self._fire, emits=True)
-        if self.refractory is None or isinstance(self.refractory, FiresOnce):
+        spike = Event(lambda t, y, args: y.v - self.threshold, self._fire, emits=True, unit=self._unit)
+        if not has_end(self.refractory):
             return (spike,)
-        # Below zero where nobody is held: a clock that stands at 0 is not about to ring.
-        release = Event(lambda t, y, args: y.held - 1 - y.refractory, self._release, emits=False)
+        release = Event(lambda t, y, args: release_guard(y.refractory, y.held), self._release, emits=False)
         return (spike, release)
+
+    def _unit(self) -> Array:
+        threshold = jnp.asarray(self.threshold)
+        return self.tau_mem / (threshold - self.reset(threshold, threshold))
 
     def _fire(self, t: Any, y: LIFState, args: Any) -> LIFState:
         v = self.reset(y.v, jnp.asarray(self.threshold, y.v.dtype))
-        if self.refractory is None:
-            return LIFState(v, y.i, y.refractory, y.held)
-        left = 0.0 if isinstance(self.refractory, FiresOnce) else self.refractory
-        return LIFState(v, y.i, jnp.broadcast_to(jnp.asarray(left, v.dtype), v.shape), jnp.ones_like(v))
+        return LIFState(v, y.i, *hold(self.refractory, y.refractory, y.held))
 
     def _release(self, t: Any, y: LIFState, args: Any) -> LIFState:
         return LIFState(y.v, y.i, jnp.zeros_like(y.refractory), jnp.zeros_like(y.held))
 
     def receive(self, y: LIFState, port: int, charge: Float[Array, " neurons"]) -> LIFState:
         """I += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""
+        check_port(port, 1, "LIF")
         return LIFState(y.v, y.i + charge, y.refractory, y.held)
 
     def voltage(self, y: LIFState) -> Float[Array, " neurons"]:
@@ -149,12 +127,10 @@ class LIF(AbstractNeuron, ClosedForm):
     def valid(self, y: LIFState) -> Bool[Array, ""]:
         """Times are positive, all is finite, resets and potentials in the refractory period lie below the threshold."""
         threshold = jnp.asarray(self.threshold, y.v.dtype)
-        positive = all_positive(self.tau_mem, self.tau_syn, threshold - self.reset(threshold, threshold))
-        if not (self.refractory is None or isinstance(self.refractory, FiresOnce)):
-            positive &= all_positive(self.refractory)
-        free = (y.held == 0) & (y.refractory == 0)
-        held = (y.held == 1) & (y.refractory >= 0) & (y.v < threshold)
-        return positive & jnp.all((held | free) & jnp.isfinite(y.v) & jnp.isfinite(y.i))
+        in_range = all_positive(self.tau_mem, self.tau_syn, threshold - self.reset(threshold, threshold))
+        in_range &= positive_period(self.refractory)
+        phase = in_phase(self.refractory, y.refractory, y.held, y.v < threshold)
+        return in_range & jnp.all(phase & jnp.isfinite(y.v) & jnp.isfinite(y.i))
 
     def closed_form(self, dtype: Any) -> LinearNeuron:
         """The same numbers in one precision."""

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from eventprop.adjoint import Implicit
+from eventprop.adjoint import AbstractAdjoint
 from eventprop.network import AbstractNetwork
 from eventprop.parameters import as_arrays
+from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, no_flight
 from eventprop.spikes import Spikes, SpikeTrains
 
@@ -28,13 +29,14 @@ class Trajectory(NamedTuple):
     """What a solver found, one entry per population.
 
     `lost` counts the spikes of each population that found no place in the bounds `max_spikes`, `max_events` and
-    `max_in_flight`.
+    `max_in_flight`; `result`: what else the solver has noticed.
     """
 
     spikes: tuple[SpikeTrains | None, ...]
     ys: tuple[Float[Array, "times _"], ...] | None
     state: NetworkState
     lost: Int[Array, "populations 3"]
+    result: RESULTS = RESULTS.successful
 
 
 class AbstractSolver(eqx.Module):
@@ -47,13 +49,22 @@ class AbstractSolver(eqx.Module):
         spikes: Spikes,
         t1: Float[Array, ""],
         *,
-        adjoint: Implicit,
+        adjoint: AbstractAdjoint,
         ts: Float[Array, " times"] | None,
         state: NetworkState | None,
+        keys: tuple[PRNGKeyArray | None, ...],
     ) -> Trajectory:
         """The trial from 0 to `t1`, starting in `state`, with membrane potentials at the times `ts`.
 
-        `state` None: all neurons are at rest, and below their thresholds there.
+        `state` None: all neurons are at rest, and below their thresholds there. `keys`: one for each population, the
+        `args` of its neurons.
+        """
+
+    @abc.abstractmethod
+    def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "AbstractSolver":
+        """The solver for a trial of this length, which is all that may become part of the program.
+
+        Raises ValueError for networks and adjoints that it cannot take.
         """
 
 

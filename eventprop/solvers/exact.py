@@ -5,11 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from eventprop.adjoint import Implicit
+from eventprop.adjoint import AbstractAdjoint, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron, ClosedForm
+from eventprop.parameters import check_type
 from eventprop.solvers.afferents import InFlight, arrivals, gather, no_events, still_in_flight
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
 from eventprop.solvers.component import Pathway
@@ -65,11 +66,12 @@ class Exact(AbstractSolver):
         spikes: Spikes,
         t1: Float[Array, ""],
         *,
-        adjoint: Implicit,
+        adjoint: AbstractAdjoint,
         ts: Float[Array, " times"] | None,
         state: NetworkState | None,
+        keys: tuple[PRNGKeyArray | None, ...],
     ) -> Trajectory:
-        """Component by component; see `simulate`."""
+        """Component by component; see `simulate`. Nothing is random."""
         spiking = [number for number, neuron in enumerate(network.neurons) if neuron.events]
         heard = sorted({p.source for p in network.projections if p.source is not None})
         max_spikes = _per_population("max_spikes", self.max_spikes, spiking)
@@ -96,6 +98,13 @@ class Exact(AbstractSolver):
                 lost = lost.at[p.target, 2].add(beyond)
             flights.append(left)
         return _trajectory(network, solved, flights, lost)
+
+    def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Exact":
+        """The same. Every neuron must be a `ClosedForm`, and `adjoint` the `Implicit` rule."""
+        check_type("adjoint of Exact", adjoint, Implicit)
+        for neuron in network.neurons:
+            _closed_form(neuron)
+        return self
 
     def _solve_alone(
         self, network, component, sent, start, t1, max_spikes, max_events, **options

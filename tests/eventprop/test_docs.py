@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+from scipy.integrate import solve_ivp
 
 TEXT = (Path(__file__).parents[2] / "docs" / "eventprop.md").read_text(encoding="utf-8")
 
@@ -37,3 +38,15 @@ def test_examples_lead_to_the_numbers_in_the_text(x64):
     assert names["energy"].shape == (2,)
     np.testing.assert_allclose(names["times"][0], t_a, rtol=1e-12)
     assert t_a < names["times"][1] < t_b
+
+    # The resonator, by its equations.
+    def field(t, y):
+        return -0.1 * y[0] - 1.5 * y[1] + 6 * np.exp(-t), 1.5 * y[0] - 0.1 * y[1]
+
+    def reached(t, y):
+        return y[0] - 1
+
+    reached.terminal = True
+    found = solve_ivp(field, (0, 20), [0.0, 0.0], events=reached, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(names["resonance"], found.t_events[0][0], rtol=1e-5)
+    assert names["resonator"].valid(names["y"])
