@@ -28,8 +28,9 @@ def event_time(
         dt = - (dg at fixed t) / (dg/dt),
 
     where g is the guard at the returned time, which follows `args` too: so second derivatives are right as well.
-    Nothing follows the number `time` itself. Slopes are judged per `unit` of time (`AbstractTangential`); `finite`:
-    whether there is an event at all.
+    Nothing follows the number `time` itself, except in a `lax.scan`, which drops this rule (jax 0.10.2 still does) from
+    what it saves for reverse mode: for second derivatives there, `time` has to follow `args`. Slopes are judged per
+    `unit` of time (`AbstractTangential`); `finite`: whether there is an event at all.
     """
     del args, unit, guard, finite, adjoint
     return time

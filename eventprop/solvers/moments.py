@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from eventprop.adjoint import Implicit
 from eventprop.closed_form import Membrane
 from eventprop.events import event_time
+from eventprop.loops import vary_alike
 from eventprop.solvers.component import Component, arrivals_within
 from eventprop.solvers.recurrent import Found
 from eventprop.solvers.trial import LayerTrial
@@ -70,7 +71,7 @@ def course(component: Component, found: Found, ts: Array | None, *, slots: int, 
     The pass over the moments is needed for potentials and derivatives only.
     """
     if ts is not None:
-        return _follow(component, found, ts, slots, adjoint)
+        return _follow(component, found, found.times, ts, slots, adjoint)
     end = _end(component, found)
     return Course(found.times, None, (found.v, found.i, _held(found.release, end)))
 
@@ -87,7 +88,8 @@ def _course_jvp(primals, tangents, *, slots: int, adjoint: Implicit):
 
     def follow(perturbed):
         component, ts = eqx.combine(perturbed, given)
-        return _follow(component, found, ts, slots, adjoint)
+        # Times that are functions of the component themselves: so second derivatives are right as well.
+        return _follow(component, found, out.times, ts, slots, adjoint)
 
     # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
     return out, jax.jvp(follow, (perturbed,), (tangent,))[1]
@@ -102,7 +104,11 @@ def _held(release: Array, end: Array) -> Array:
     return jnp.where(release > end, release - end, 0)
 
 
-def _follow(component: Component, found: Found, ts: Array | None, slots: int, adjoint: Implicit) -> Course:
+def _follow(
+    component: Component, found: Found, times: Array, ts: Array | None, slots: int, adjoint: Implicit
+) -> Course:
+    """The course through the moments that were found; spikes are at `times`."""
+    component, times, ts = vary_alike((component, times, ts))
     trial, spikes = component.trial, found.times.shape[0]
     end = _end(component, found)
     ts = None if ts is None else jnp.where(ts <= end, ts, end)
@@ -115,7 +121,7 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
 
     def moment(carry, now):
         state, record = carry
-        time = _time(trial, state, record, now, adjoint)
+        time = _time(trial, state, record, times, now, adjoint)
         number = jnp.arange(trial.neurons, dtype=jnp.int32) if shared else now.neuron[None]
         before = _advance(_membrane_of(trial, number, shared), _pick(state, number, shared), time)
         fires = (now.kind == _SPIKE) & (number == now.neuron)
@@ -133,20 +139,22 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
     start = (state, jnp.zeros_like(found.times, shape=spikes + 1))
     (state, record), seen = lax.scan(moment, start, moments)
     last = _advance(trial.membrane, state, end)
-    times = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)
+    recorded = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)
     held = jnp.zeros_like(last.v) if last.release is None else _held(last.release, end)
-    return Course(times, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, held))
+    return Course(recorded, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, held))
 
 
-def _time(trial: LayerTrial, state: State, record: Array, now: Any, adjoint: Implicit) -> Array:
+def _time(trial: LayerTrial, state: State, record: Array, times: Array, now: Any, adjoint: Implicit) -> Array:
     """When a moment is: a spike when the potential of its neuron reaches the threshold."""
     neuron = now.neuron
     scale = _at(trial.threshold, neuron) - _at(trial.reset, neuron)
     one = jax.tree.map(lambda x: _at(x, neuron), state)
     membrane = jax.tree.map(lambda x: _at(x, neuron), trial.membrane)
     is_spike = now.kind == _SPIKE
+    # `lax.scan` forgets rules such as that of `event_time` when it is differentiated again after reverse mode, and then
+    # takes the derivatives of this number: those of the spike.
     spike = event_time(
-        lax.stop_gradient(now.value),
+        jnp.where(is_spike, times.at[now.since].get(mode="clip"), now.value),
         (membrane, _at(trial.threshold, neuron), scale, one),
         membrane.tau_mem,
         guard=_guard,
