@@ -32,13 +32,11 @@ def add_pseudospikes(
     """
     check_positive("drive", drive, "without it a neuron need not fire")
     return tuple(
-        _filled(neuron, trains, state, t1, drive) if _can(neuron) and trains is not None else trains
+        _filled(neuron, trains, state, t1, drive)
+        if isinstance(neuron, QIF) and trains is not None and not isinstance(neuron.refractory, FiresOnce)
+        else trains
         for neuron, trains, state in zip(network.neurons, solution.spikes, solution.state.neurons, strict=True)
     )
-
-
-def _can(neuron: Any) -> bool:
-    return isinstance(neuron, QIF) and not isinstance(neuron.refractory, FiresOnce)
 
 
 def _filled(neuron: QIF, trains: SpikeTrains, state: Any, t1: AnyScalar, drive: AnyScalar) -> SpikeTrains:

@@ -15,7 +15,7 @@ from eventprop.network import AbstractNetwork, network_as_arrays
 from eventprop.neurons.base import Stochastic
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative, check_type
 from eventprop.results import RESULTS
-from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
+from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state, state_as_arrays
 from eventprop.spikes import Spikes, SpikeTrains
 
 
@@ -186,7 +186,7 @@ def _initial_state(network: AbstractNetwork, state: NetworkState | None, dtype: 
                 f"what is in flight has times of the shape {np.shape(given.times)}, but must have "
                 f"{np.shape(rest.times)[1]} column(s)."
             )
-    return as_arrays("state", state, dtype)
+    return state_as_arrays(state, dtype)
 
 
 def _judge(

@@ -110,7 +110,14 @@ def test_a_readout_may_listen_sparsely(x64, rng):
     ("message", "make"),
     [
         (r"weight must be \[out channels", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4, 4))),
-        ("stride = 0 must be at least 1", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), 0)),
+        ("stride must be a whole number from 1, but is 0", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), 0)),
+        ("stride must be a whole number, but is 1.5", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), 1.5)),
+        ("padding must be a whole number from 0", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), padding=-1)),
+        ("size must be one number per spatial dimension", lambda: ep.Conv(jnp.ones((1, 1, 3)), 4)),
+        ("size must be a whole number, but is 4.0", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4.0,))),
+        ("out_channels must be a whole number from 1", lambda: ep.Conv.init((4,), 1, 0, 3, NORMAL, key=KEY)),
+        ("kernel must be a whole number from 1", lambda: ep.Conv.init((4,), 1, 2, 0, NORMAL, key=KEY)),
+        ("source must be a whole number, but is 0.0", lambda: ep.Network([LIF], [(None, 0, ONE), (0.0, 0, ONE)])),
         ("exceeds the input", lambda: ep.Conv(jnp.ones((1, 1, 5)), (4,))),
         ("names a neuron twice", lambda: ep.Sparse(jnp.ones((1, 2)), jnp.array([[1, 1]]), 3)),
         ("target must not be negative", lambda: ep.Sparse(jnp.ones((1, 2)), jnp.array([[-1, 1]]), 3)),
@@ -129,3 +136,4 @@ def test_bad_networks_are_refused(message, make):
 
 
 LIF, LI, ONE = ep.LIF(20.0, 5.0), ep.LI(20.0, 5.0), ep.Dense([[1.0]])
+NORMAL, KEY = ep.Normal(1.0, 1.0), jax.random.key(0)
