@@ -99,7 +99,8 @@ def _happen(
     due = low >= 0
     within = ~due & (high > 0)
     found = due | within
-    ends = jnp.where(within, low, -1), jnp.where(within, high, 1)
+    # Nobody else's moment matters, but with surrogate gradients: there it is the end of the step.
+    ends = jnp.where(within, low, -1), jnp.where(within, high, 0)
     moment = jnp.where(due, 0, lax.stop_gradient(ends[0] / (ends[0] - ends[1])))
     if isinstance(adjoint, Implicit):
         unit = jnp.broadcast_to(event.unit() / at.h, moment.shape).astype(moment.dtype)
@@ -117,7 +118,7 @@ def _happen(
         happened = happened + surrogate
         if not adjoint.detach_reset:
             y = jax.tree.map(lambda y, new, old: y + surrogate * lax.stop_gradient(new - old), y, carried, end)
-    return y, happened, jnp.where(found, moment, 1)
+    return y, happened, moment
 
 
 def _chord(moment: Array, ends: tuple[Array, Array]) -> Array:
