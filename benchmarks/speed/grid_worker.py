@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-NEURONS, BATCH, SOURCES, EVENTS, STEPS, DT = 512, 32, 64, 256, 250, 0.2
+NEURONS, BATCH, SOURCES, EVENTS, STEPS, DT = 512, 32, 64, 256, 500, 0.2
 TAU_MEM, TAU_SYN = 20.0, 5.0
+SLOTS = 20
 ADEX = {"C": 200.0, "g": 12.0, "E": -70.0, "V_T": -50.0, "D": 2.0, "a": 2.0, "tau_w": 300.0, "b": 60.0, "V_r": -58.0}
 
 Program = tuple[Callable[[], Any], Callable[[Any], float]]
@@ -23,7 +24,7 @@ Program = tuple[Callable[[], Any], Callable[[Any], float]]
 def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Input weights, recurrent weights (thresholds), and the input events at points of the grid: times, sources."""
     rng = np.random.default_rng(0)
-    inputs = rng.normal(0.5, 0.5, (NEURONS, SOURCES)).astype(np.float32)
+    inputs = rng.normal(0.1, 0.3, (NEURONS, SOURCES)).astype(np.float32)
     lateral = rng.normal(0, 0.05, (NEURONS, NEURONS)).astype(np.float32)
     steps = np.sort(rng.integers(0, STEPS, (BATCH, EVENTS)), axis=1)
     return inputs, lateral, (steps * DT).astype(np.float32), rng.integers(0, SOURCES, (BATCH, EVENTS)).astype(np.int32)
@@ -63,8 +64,8 @@ def credax(neuron: str, *, noise: bool = False, gradient: str | None = None, imp
 
     inputs, lateral, times, index = (jnp.asarray(x) for x in problem())
     if neuron == "AdEx":
-        population = ep.AdEx(ep.CurrentSynapses(TAU_SYN), **ADEX, bias=500.0)
-        inputs, lateral, scale, solver = 100 * inputs, 100 * lateral, 1.0, ep.ExponentialEuler()
+        population = ep.AdEx(ep.CurrentSynapses((TAU_SYN,)), **ADEX, bias=500.0)
+        inputs, lateral, scale, solver = 50 * inputs, 50 * lateral, 1.0, ep.ExponentialEuler()
     else:
         population, scale, solver = ep.LIF(TAU_MEM, TAU_SYN), 0.05, diffrax.Euler()
     population = ep.Noise(population, scale) if noise else population
@@ -79,14 +80,16 @@ def credax(neuron: str, *, noise: bool = False, gradient: str | None = None, imp
                 eqx.combine(weights, rest),
                 ep.Spikes(times, index),
                 STEPS * DT,
-                solver=ep.Grid(DT, 40, solver),
+                solver=ep.Grid(DT, SLOTS, solver),
                 adjoint=adjoint,
                 key=key,
                 throw=False,
             )
+            trains = found.spikes[0]
+            assert trains is not None and found.raster is not None and found.raster[0] is not None
             if gradient == "implicit":
-                return jnp.sum(jnp.where(found.spikes[0].times < jnp.inf, found.spikes[0].times, 0)), found.raster[0]
-            return jnp.sum(found.raster[0]), (found.raster[0], found.spikes[0].times, found.state.neurons)
+                return jnp.sum(jnp.where(trains.times < jnp.inf, trains.times, 0)), found.raster[0]
+            return jnp.sum(found.raster[0]), (found.raster[0], trains.times, found.state.neurons)
 
         total, found = jax.vmap(one)(times, index, keys)
         return jnp.sum(total), found

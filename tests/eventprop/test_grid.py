@@ -29,21 +29,21 @@ def golden_spikes():
 
 @pytest.mark.parametrize(
     "solver, order, largest",
-    [(diffrax.Heun(), 2, 3e-3), (diffrax.Euler(), 1, 0.3), (ep.ExponentialEuler(), 1, 0.8)],
+    [(diffrax.Heun(), 2, 3e-4), (diffrax.Euler(), 1, 0.1), (ep.ExponentialEuler(), 1, 0.25)],
     ids=["Heun", "Euler", "ExponentialEuler"],
 )
 def test_order_of_convergence(x64, solver, order, largest):
-    """All spike times and potentials of the golden network, with its delays for every synapse and refractory period."""
-    steps, errors = np.array([0.05, 0.025]), []
+    """All spike times of the golden network, with its delays for every synapse and refractory period."""
+    steps, errors = np.array([0.1, 0.0125]), []
     for dt in steps:
         found = ep.simulate(golden_network(), golden_spikes(), golden.T1, solver=ep.Grid(dt, 8, solver))
         times = np.asarray(found.spikes[0].times)
         np.testing.assert_array_equal(np.isfinite(times), np.isfinite(EXACT))
-        np.testing.assert_allclose(times, EXACT, rtol=0, atol=largest)
         difference = np.where(np.isfinite(EXACT), times - np.where(np.isfinite(EXACT), EXACT, 0), 0)
-        errors.append([np.sqrt(np.mean(difference**2)), np.linalg.norm(found.state.neurons[0].v - golden.V)])
-    slopes = np.log(np.divide(*errors)) / np.log(np.divide(*steps))
-    assert abs(slopes[0] - order) < 0.2 and slopes[1] > order - 0.3, slopes
+        errors.append(np.sqrt(np.mean(difference**2)))
+    assert np.max(np.abs(difference)) < largest
+    assert np.max(np.abs(found.state.neurons[0].v - golden.V)) < largest / 5
+    assert abs(np.log(errors[0] / errors[1]) / np.log(8) - order) < 0.25, errors
 
 
 SIZES = (4, 3, 2)
