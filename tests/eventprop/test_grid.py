@@ -247,3 +247,22 @@ def test_reverse_and_forward_derivatives_are_differences(x64):
     differences = (loss(step) - loss(-step)) / (2 * step)
     np.testing.assert_allclose(jax.grad(loss)(0.0), differences, rtol=1e-6)
     np.testing.assert_allclose(jax.jvp(loss, (0.0,), (1.0,))[1], differences, rtol=1e-6)
+
+
+def test_implicit_gradients_are_the_golden_ones(x64):
+    """Of the sum of all spike times: gains of weights, a shift of delays, tau_mem, threshold, refractory period."""
+    p = {"weight": jnp.asarray(1.0), "delay": jnp.asarray(0.0), "tau_mem": jnp.asarray(20.0)}
+    p |= {"threshold": jnp.asarray(1.0), "refractory": jnp.asarray(2.0)}
+
+    def loss(p):
+        neuron = ep.LIF(p["tau_mem"], 5.0, p["threshold"], ep.ResetToValue(0.0), p["refractory"])
+        lateral = ep.Dense(p["weight"] * golden.WEIGHT, delay=golden.DELAY + p["delay"])
+        network = ep.Recurrent([(ep.Dense(jnp.asarray(golden.INPUT_WEIGHT)), neuron, lateral)])
+        found = ep.simulate(network, golden_spikes(), golden.T1, solver=ep.Grid(0.02, 8, diffrax.Heun()))
+        return jnp.sum(jnp.where(found.spikes[0].times < jnp.inf, found.spikes[0].times, 0))
+
+    found = jax.grad(loss)(p)
+    for name, value in found.items():
+        expected = golden.GRADIENTS["weight gain" if name == "weight" else name][0]
+        tolerance = 0.1 if name == "delay" else 0.02
+        np.testing.assert_allclose(value, expected, rtol=tolerance, err_msg=name)

@@ -26,8 +26,8 @@ def problem():
 def by_hand(raster, w, r, cost, detach):
     """Spikes, and derivatives of sum cost * z in w and r: Euler's method, reset by subtraction, and its transpose.
 
-    v1 = v + h (i - v) / tau_mem, i1 = i (1 - h / tau_syn). At a spike in the part m of the step the state on the chord,
-    (1 - m) y0 + m y1, is reset and takes another (1 - m) of a step.
+    v1 = v + h (i - v) / tau_mem, i1 = i (1 - h / tau_syn). At a spike in the part m of the step the potential on the
+    chord, (1 - m) v + m v1, is reset and takes another (1 - m) of a step, with the current on the chord.
     """
     v, i, z = (np.zeros(NEURONS) for _ in range(3))
     tape, spikes = [], []
@@ -38,21 +38,20 @@ def by_hand(raster, w, r, cost, detach):
         m = np.where(fired, (1 - v) / np.where(fired, v1 - v, 1), 1.0)
         rest = (1 - m) * H
         at_v, at_i = v + m * (v1 - v) - 1, i + m * (i1 - i)
-        new_v, new_i = at_v + rest * (at_i - at_v) / TAU_MEM, at_i * (1 - rest / TAU_SYN)
-        tape.append((z, v1, i1, fired, m, new_v, new_i))
-        v, i, z = np.where(fired, new_v, v1), np.where(fired, new_i, i1), fired.astype(float)
+        new_v = at_v + rest * (at_i - at_v) / TAU_MEM
+        tape.append((z, v1, fired, m, new_v))
+        v, i, z = np.where(fired, new_v, v1), i1, fired.astype(float)
         spikes.append(z)
     dv, di, dz, dw, dr = np.zeros(NEURONS), np.zeros(NEURONS), np.zeros(NEURONS), np.zeros_like(w), np.zeros_like(r)
     for k in reversed(range(STEPS)):
-        z_before, v1, i1, fired, m, new_v, new_i = tape[k]
+        z_before, v1, fired, m, new_v = tape[k]
         pseudo = 1 / (1 + ALPHA * np.abs(v1 - 1)) ** 2
         d_spike = (cost[k] + dz) * pseudo
         if not detach:
-            d_spike = d_spike + pseudo * (dv * (new_v - v1) + di * (new_i - i1))
+            d_spike = d_spike + pseudo * dv * (new_v - v1)
         rest = (1 - m) * H
-        at_v = dv * (1 - rest / TAU_MEM)
-        at_i = di * (1 - rest / TAU_SYN) + dv * rest / TAU_MEM
-        d_v1, d_i1 = np.where(fired, m * at_v, dv) + d_spike, np.where(fired, m * at_i, di)
+        at_v, at_i = dv * (1 - rest / TAU_MEM), dv * rest / TAU_MEM
+        d_v1, d_i1 = np.where(fired, m * at_v, dv) + d_spike, di + np.where(fired, m * at_i, 0)
         d_v0, d_i0 = np.where(fired, (1 - m) * at_v, 0), np.where(fired, (1 - m) * at_i, 0)
         dv = d_v0 + d_v1 * (1 - H / TAU_MEM)
         di = d_i0 + d_i1 * (1 - H / TAU_SYN) + d_v1 * H / TAU_MEM
