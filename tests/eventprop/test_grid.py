@@ -111,6 +111,7 @@ def test_cuts_give_the_whole(x64):
             np.testing.assert_allclose(*arrivals, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_several_populations_like_exact(x64):
     """Spikes of all, and potentials at any time; the error falls as dt^2."""
     network, (times, index) = several_populations(), several_inputs()
