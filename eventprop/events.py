@@ -51,12 +51,12 @@ def _event_time_jvp(primals, tangents, *, guard, finite, adjoint):
 
 def event_delay(
     args: Any,
-    unit: Float[Array, ""],
+    unit: Float[Array, "..."],
     *,
     guard: Callable[[Array, Any], Array],
-    finite: Bool[Array, ""],
+    finite: Bool[Array, "..."],
     adjoint: Implicit,
-) -> Float[Array, ""]:
+) -> Float[Array, "..."]:
     """How much later than a fixed time guard(delay, args) is zero: 0, with the first and second derivatives in `args`.
 
     The same as `event_time`, written out, for the body of a `lax.scan`, which drops rules such as that of `event_time`

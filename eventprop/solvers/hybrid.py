@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron
+from eventprop.neurons.noise import Diffusive
 from eventprop.parameters import Parameter, as_float, check_positive, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
@@ -102,6 +103,9 @@ def prepared(solver: Any, network: AbstractNetwork, t1: Any) -> Any:
         raise ValueError(f"t1 = {t1} must be finite: {type(solver).__name__} goes there in steps.")
     step = jnp.asarray(solver.largest_step, network.projections[0].connection.weight.dtype)
     solver = eqx.tree_at(lambda s: s.largest_step, solver, step)
+    for number, neuron in enumerate(network.neurons):
+        if isinstance(neuron, Diffusive):
+            raise ValueError(f"{type(solver).__name__} has no noise, which layer {number} needs: take Grid.")
     if getattr(solver.solver, "scan_kind", "bounded") is None:
         bounded = eqx.tree_at(lambda s: s.scan_kind, solver.solver, "bounded", is_leaf=lambda x: x is None)
         return eqx.tree_at(lambda s: s.solver, solver, bounded)
