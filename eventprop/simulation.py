@@ -55,8 +55,8 @@ def simulate(
 
     - `spikes`: the input events. Events at `t1` or later have no effect.
     - `t1`: end of the trial; `jnp.inf` lets every potential decay.
-    - `solver`: `Exact(...)`.
-    - `adjoint`: how gradients pass through spikes; each solver says which of them it takes.
+    - `solver`: `Exact(...)`, or `Grid(dt, ...)` for any neuron.
+    - `adjoint`: how gradients pass through spikes, `Implicit()` or `Surrogate(...)`; each solver says which it takes.
     - `saveat`: `diffrax.SaveAt(ts=...)` for membrane potentials at these times (just after a spike at that time).
     - `state`: where to start, as in `Solution.state`; by default all neurons rest, below their thresholds, and nothing
       is in flight. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the

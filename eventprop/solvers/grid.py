@@ -204,4 +204,4 @@ def _spikes(neuron: Any) -> bool:
 
 
 def _snapped(grating: Grating, arriving: InFlight) -> InFlight:
-    return InFlight(grating.snapped(arriving.times), arriving.index)
+    return InFlight(grating.snapped(arriving.times), arriving.index.astype(jnp.int32))

@@ -41,6 +41,18 @@ def test_a_convolution_in_one_dimension(x64):
     np.testing.assert_array_equal(matrix(connection), [[1, 2, 3, 0], [0, 1, 2, 3]])
 
 
+@pytest.mark.parametrize("kind", [conv, sparse, lambda rng: ep.Dense(jnp.asarray(rng.normal(size=(3, 5))))])
+def test_counts_of_all_sources_at_once(precision, rng, kind):
+    """`project` is the product with the matrix, for any leading axes."""
+    connection = jax.tree.map(lambda x: x.astype(precision) if jnp.issubdtype(x.dtype, jnp.floating) else x, kind(rng))
+    counts = jnp.asarray(rng.normal(size=(2, 4, connection.sources)), precision)
+    found = connection.project(counts)
+    assert found.dtype == precision
+    np.testing.assert_allclose(found, counts @ matrix(connection).T, rtol=0, atol=200 * np.finfo(precision).eps)
+    one = jax.vmap(jax.vmap(connection.project))(counts)
+    np.testing.assert_allclose(one, found, rtol=0, atol=200 * np.finfo(precision).eps)
+
+
 @pytest.mark.parametrize("kind", [conv, sparse])
 @pytest.mark.parametrize("per_synapse", [False, True])
 def test_spikes_and_gradients_are_those_of_the_dense_matrix(x64, rng, kind, per_synapse):
