@@ -103,8 +103,12 @@ def draw(found: dict[tuple[str, str], list[tuple[float, int]]]) -> None:
         x, y = zip(*row, strict=True)
         mebibytes = [size / 2**20 for size in y]
         panel.loglog(x, mebibytes, "o-", label=f"{method}, last slope {slope(x[-2:], mebibytes[-2:]):.2f}")
-    for panel, name in zip(panels, ("trial (ms), same spikes", "neurons, same spikes"), strict=True):
+    for panel, name, values in zip(
+        panels, ("trial (ms), same spikes", "neurons, same spikes"), AXES.values(), strict=True
+    ):
         panel.set_xlabel(name)
+        panel.set_xticks(values, [f"{value:g}" for value in values])
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
     panels[0].set_ylabel("memory of the gradient (MiB)")

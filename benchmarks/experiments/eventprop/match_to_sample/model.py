@@ -28,15 +28,15 @@ class MatchToSample:
     the neurons' adaptation, and what they say to each other, can keep the first cue.
     """
 
-    hidden: int = 20
+    hidden: int = 16
     inputs: int = 8
     """Of each kind."""
-    epochs: int = 20
+    epochs: int = 15
     steps: int = 20
     """Minibatches in an epoch, of trials that are drawn anew."""
     batch_size: int = 32
-    learning_rate: float = 5e-3
-    decay: float = 0.9
+    learning_rate: float = 1e-2
+    decay: float = 0.85
     """Factor of the learning rate per epoch."""
     cue: float = 10.0
     """Length of a cue in ms."""
@@ -120,9 +120,7 @@ class MatchToSampleTraining(Training):
     def __init__(self, config: MatchToSample, judged: int = 256):
         self.config, self.epochs, self.steps_per_epoch = config, config.epochs, config.steps
         self.duration = 2 * config.cue + config.silence + config.response
-        self.validation_set, self.test_set = (
-            draw(config, jax.random.key(seed), judged) for seed in (VALIDATION, TEST)
-        )
+        self.validation_set, self.test_set = (draw(config, jax.random.key(seed), judged) for seed in (VALIDATION, TEST))
 
     def init(self, key: PRNGKeyArray) -> State:
         c = self.config
@@ -169,9 +167,7 @@ class MatchToSampleTraining(Training):
         c = self.config
         if c.method == "eventprop":
             control = diffrax.PIDController(rtol=c.tolerance, atol=c.tolerance)
-            solver = ep.Hybrid(
-                c.tau_syn / 2, c.max_spikes, c.max_steps, c.max_events, stepsize_controller=control
-            )
+            solver = ep.Hybrid(c.tau_syn / 2, c.max_spikes, c.max_steps, c.max_events, stepsize_controller=control)
             adjoint = ep.EventProp(ep.ClipSlope(c.minimum_slope))
         else:
             solver = ep.Grid(c.dt, c.max_spikes)
@@ -233,7 +229,7 @@ def draw(config: MatchToSample, key: PRNGKeyArray, trials: int) -> Trials:
         axis=2,
         independent=True,
     )
-    times = starts[:, None] + config.cue * within
+    times = starts[None, :, None] + config.cue * within
     index = kinds[:, :, None] * config.inputs + order
     spikes = ep.Spikes(times.reshape(trials, -1), index.reshape(trials, -1))
     return spikes, (kinds[:, 0] == kinds[:, 1]).astype(jnp.int32)
@@ -244,7 +240,7 @@ def _weights(network: ep.Recurrent) -> list[Array]:
 
 
 def _with_weights(network: ep.Recurrent, weights: list[Array]) -> ep.Recurrent:
-    return eqx.tree_at(_weights, network, weights)
+    return eqx.tree_at(lambda n: [p.connection.weight for p in n.projections], network, weights)
 
 
 def _summary(outcomes: Outcome) -> Outcome:
