@@ -110,7 +110,7 @@ def test_trials_whose_memory_is_compared_have_the_same_spikes_and_room_for_their
 
 @pytest.mark.slow
 def test_surrogate_gradients_keep_a_state_per_step_and_eventprop_does_not():
-    short, long = (memory_adjoints.Load(neurons=16, duration=duration, batch=1) for duration in (500.0, 1000.0))
+    short, long = (memory_adjoints.Load(neurons=32, duration=duration, batch=1) for duration in (500.0, 1000.0))
     surrogate, eventprop = (
         memory_adjoints.measure(method, long) / memory_adjoints.measure(method, short)
         for method in ("Surrogate", "EventProp")

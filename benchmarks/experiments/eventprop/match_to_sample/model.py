@@ -35,7 +35,7 @@ class MatchToSample:
     steps: int = 20
     """Minibatches in an epoch, of trials that are drawn anew."""
     batch_size: int = 32
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-3
     decay: float = 0.85
     """Factor of the learning rate per epoch."""
     cue: float = 10.0
@@ -49,7 +49,7 @@ class MatchToSample:
     tau_adaptation: float = 100.0
     adaptation: float = 0.3
     """What a spike adds to its neuron's threshold, of 1."""
-    input_mean: float = 0.6
+    input_mean: float = 1.0
     input_std: float = 0.6
     lateral_std: float = 0.2
     """Of the weights between hidden neurons, which begin around 0."""
@@ -108,7 +108,7 @@ Trials = tuple[ep.Spikes, Int[Array, " trials"]]
 
 
 class MatchToSampleTraining(Training):
-    """The training problem of a configuration, whose float fields may be traced."""
+    """The training problem of a configuration, whose float fields may be traced, but not times: a grid counts steps."""
 
     epochs: int
     steps_per_epoch: int
