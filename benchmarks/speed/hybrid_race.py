@@ -23,7 +23,7 @@ from benchmarks.speed.peers import with_eventax
 from benchmarks.speed.problem import TAU_MEM, TAU_SYN, THRESHOLD, Problem, first_spike_loss
 from benchmarks.table import markdown_table
 
-HIDDEN, BATCH, REPEATS = 20, 8, 3
+HIDDEN, BATCH, REPEATS = 100, 4, 3
 MARGIN = 1.0
 """eventax ends a trial once all outputs have fired; ours end so long after the last of all first output spikes (ms)."""
 

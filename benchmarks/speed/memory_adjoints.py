@@ -53,7 +53,8 @@ def network(load: Load) -> ep.Recurrent:
     weight = np.zeros((load.neurons, INPUTS), np.float32)
     weight[:DRIVEN] = np.random.default_rng(0).normal(0.3, 0.1, (DRIVEN, INPUTS))
     lateral = np.zeros((load.neurons, load.neurons), np.float32)
-    neuron = ep.ALIF(TAU_MEM, ep.CurrentSynapses(TAU_SYN), ep.AdaptiveThreshold(0.5, TAU_ADAPTATION))
+    adaptation = ep.AdaptiveThreshold(0.5, TAU_ADAPTATION)
+    neuron = ep.ALIF(tau_mem=TAU_MEM, synapses=ep.CurrentSynapses((TAU_SYN,)), adaptation=adaptation)
     return ep.Recurrent([(ep.Dense(weight), neuron, ep.Dense(lateral))])
 
 

@@ -102,7 +102,9 @@ def test_trials_whose_memory_is_compared_have_the_same_spikes_and_room_for_their
         spikes = jax.tree.map(lambda x: x[0], memory_adjoints.trials(load))
         solution = memory_adjoints.simulate(method, load, memory_adjoints.network(load), spikes)
         assert solution.result == ep.RESULTS.successful
-        counts.append(np.asarray(solution.spikes[0].count()))
+        (trains,) = solution.spikes
+        assert trains is not None
+        counts.append(np.asarray(trains.count()))
     assert counts[0].sum() >= memory_adjoints.DRIVEN and not counts[0][memory_adjoints.DRIVEN :].any()
     for count in counts[1:]:
         np.testing.assert_array_equal(count, counts[0])

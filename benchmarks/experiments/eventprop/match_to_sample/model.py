@@ -125,7 +125,8 @@ class MatchToSampleTraining(Training):
     def init(self, key: PRNGKeyArray) -> State:
         c = self.config
         inner, lateral, outer, key = jax.random.split(key, 4)
-        neuron = ep.ALIF(c.tau_mem, ep.CurrentSynapses(c.tau_syn), ep.AdaptiveThreshold(c.adaptation, c.tau_adaptation))
+        adaptation = ep.AdaptiveThreshold(c.adaptation, c.tau_adaptation)
+        neuron = ep.ALIF(tau_mem=c.tau_mem, synapses=ep.CurrentSynapses((c.tau_syn,)), adaptation=adaptation)
         network = ep.Recurrent(
             [
                 (
