@@ -74,13 +74,14 @@ def contenders(problem: Problem, t1: float) -> dict[str, tuple[Callable[..., Arr
     def eventax(weights: Array, times: Array) -> Array:
         return with_eventax.first_output_spikes(network, weights, times)
 
-    euler = diffrax.Euler(), diffrax.ConstantStepSize()
+    constant, dt = diffrax.ConstantStepSize(), with_eventax.DT
     return {
         "Exact": ours(ep.Exact(16), ep.Implicit()),
-        "Hybrid, Euler, steps of 0.5 ms": hybrid(*euler, with_eventax.DT),
+        f"Hybrid, Euler, steps of {dt:g} ms": hybrid(diffrax.Euler(), constant, dt),
+        f"Hybrid, Heun, steps of {dt:g} ms": hybrid(diffrax.Heun(), constant, dt),
         "Hybrid, Tsit5, rtol 1e-3": hybrid(diffrax.Tsit5(), diffrax.PIDController(rtol=1e-3, atol=1e-3), TAU_SYN / 2),
         "Hybrid, Tsit5, rtol 1e-6": hybrid(diffrax.Tsit5(), diffrax.PIDController(rtol=1e-6, atol=1e-6), TAU_SYN / 2),
-        f"eventax, Euler, steps of {with_eventax.DT:g} ms": (eventax, network.neuron_model.weights, theirs, layers),
+        f"eventax, Euler, steps of {dt:g} ms": (eventax, network.neuron_model.weights, theirs, layers),
     }
 
 
