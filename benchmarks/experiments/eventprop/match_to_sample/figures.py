@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -48,7 +49,7 @@ def draw_trials(config: MatchToSample, fit: Fit, directory: Path) -> None:
     figure.savefig(directory / "training.png", dpi=130)
 
 
-def _one_of_each(config: MatchToSample, trials: Trials) -> Trials:
+def _one_of_each(config: MatchToSample, trials: Trials) -> tuple[ep.Spikes, Array]:
     """The first trial of each pair of cues."""
     kinds = np.asarray(trials[0].index)[:, :: config.inputs] // config.inputs
     chosen = np.array([np.argmax((kinds == pair).all(axis=1)) for pair in ((0, 0), (0, 1), (1, 0), (1, 1))])
