@@ -60,6 +60,46 @@ def voltages(
     return ax
 
 
+def implicit_curve(
+    parameters: Float[_Values, " parameters"],
+    times: Float[_Values, " time"],
+    values: Float[_Values, "time parameters"],
+    threshold: float,
+    spikes: Float[_Values, " parameters"] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Where a potential V(t, p) that depends on a parameter reaches its threshold (Wunderlich & Pehle 2021, Fig. 2).
+
+    V(t, p) - threshold = 0 defines spike times t(p) as an implicit function, with dt/dp = -(dV/dp) / V'. It diverges
+    where the curve turns back: at such critical points, marked in red, V only touches the threshold, and the spike
+    appears or vanishes.
+
+    `values` are potentials without resets, such as those of `LI` neurons, each with its own value of the parameter;
+    `parameters` and `times` increase. `spikes`, times of the first spikes (`SpikeTrains.first`), are drawn as dots.
+    """
+    ax, values = _axes(ax), np.asarray(values)
+    if values.shape != (len(times), len(parameters)):
+        raise ValueError(f"values must be [time, parameters], {(len(times), len(parameters))}, but are {values.shape}.")
+    height = float(np.max(np.abs(values - threshold)))
+    ax.pcolormesh(
+        parameters, times, values - threshold, cmap="RdBu_r", vmin=-height, vmax=height, alpha=0.5, rasterized=True
+    )
+    curves = ax.contour(parameters, times, values, levels=[threshold], colors="black").allsegs[0]
+    if spikes is not None:
+        ax.plot(parameters, spikes, linestyle="none", marker=".", color="#0072b2", label="spikes")
+    turns = np.concatenate([np.zeros((0, 2)), *(curve[_turns(curve[:, 0])] for curve in curves)])
+    ax.plot(*turns.T, linestyle="none", marker="o", color="red", label="critical point")
+    ax.set(xlabel="parameter", ylabel="time")
+    return ax
+
+
+def _turns(x: Float[np.ndarray, " points"]) -> np.ndarray:
+    """Where a sequence turns from rising to falling, or the other way."""
+    moves = np.diff(x)
+    at = np.flatnonzero(moves)
+    return at[1:][moves[at[1:]] * moves[at[:-1]] < 0]
+
+
 def _axes(ax: "Axes | None") -> "Axes":
     if ax is not None:
         return ax

@@ -1,9 +1,11 @@
+import jax
 import numpy as np
 import pytest
 
+import eventprop as ep
 import gle
 from benchmarks.datasets import yinyang
-from benchmarks.speed import memory, online_scaling, recurrent_race, recurrent_scaling, twin_race
+from benchmarks.speed import memory, memory_adjoints, online_scaling, recurrent_race, recurrent_scaling, twin_race
 from benchmarks.speed.online_problem import OnlineProblem
 from benchmarks.speed.problem import T_LATEST, Problem
 from benchmarks.speed.race import CONTENDERS, Entry, reference
@@ -90,3 +92,30 @@ def test_memory_of_a_recurrent_layer_grows_with_its_spikes():
     small = memory.Recurrent(inputs=3, neurons=4, spikes=8, batch=2)
     sizes = [memory.of_recurrent(load) for load in (small, memory.Recurrent(3, 4, 64, 2))]
     assert 0 < sizes[0] < sizes[1]
+
+
+@pytest.mark.slow
+def test_trials_whose_memory_is_compared_have_the_same_spikes_and_room_for_their_steps():
+    counts = []
+    for method, duration in (("EventProp", 100.0), ("EventProp", 10_000.0), ("Surrogate", 100.0)):
+        load = memory_adjoints.Load(neurons=40, duration=duration, batch=1)
+        spikes = jax.tree.map(lambda x: x[0], memory_adjoints.trials(load))
+        solution = memory_adjoints.simulate(method, load, memory_adjoints.network(load), spikes)
+        assert solution.result == ep.RESULTS.successful
+        (trains,) = solution.spikes
+        assert trains is not None
+        counts.append(np.asarray(trains.count()))
+    assert counts[0].sum() >= memory_adjoints.DRIVEN and not counts[0][memory_adjoints.DRIVEN :].any()
+    for count in counts[1:]:
+        np.testing.assert_array_equal(count, counts[0])
+
+
+@pytest.mark.slow
+def test_surrogate_gradients_keep_a_state_per_step_and_eventprop_does_not():
+    short, long = (memory_adjoints.Load(neurons=32, duration=duration, batch=1) for duration in (500.0, 1000.0))
+    surrogate, eventprop = (
+        memory_adjoints.measure(method, long) / memory_adjoints.measure(method, short)
+        for method in ("Surrogate", "EventProp")
+    )
+    assert surrogate == pytest.approx(2, rel=0.1)
+    assert eventprop < 1.5

@@ -12,5 +12,15 @@ LISTED = (
         f"{__name__}.yinyang.card",
     ),
     Listed("eventprop-mnist", "MNIST, 784-350-10, largest potential of each readout.", f"{__name__}.mnist.card"),
+    Listed(
+        "eventprop-match-to-sample",
+        "Delayed match to sample by a recurrent ALIF network, with EventProp.",
+        f"{__name__}.match_to_sample.card",
+    ),
+    Listed(
+        "eventprop-match-to-sample-surrogate",
+        "Delayed match to sample by a recurrent ALIF network, with surrogate gradients.",
+        f"{__name__}.match_to_sample.card",
+    ),
     Listed("eventprop-gradient-check", "Exact gradient beside central differences.", f"{__name__}.gradient_check.card"),
 )

@@ -1,8 +1,11 @@
 """The training step in eventax: one diffrax solve with an event condition between any two spikes of the network."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from benchmarks.speed.contender import Contender
 from benchmarks.speed.problem import T_END, TAU_MEM, TAU_SYN, THRESHOLD, Problem, first_spike_loss
@@ -13,6 +16,31 @@ DT = 0.5
 
 def build(problem: Problem) -> Contender:
     """Outputs may fire again, but the simulation of a trial ends once all of them have fired."""
+    network, events = network_of(problem)
+
+    def loss(weights, times, labels):
+        first_spikes = first_output_spikes(network, weights, times)
+        return first_spike_loss(first_spikes, labels), jnp.isfinite(first_spikes).sum()
+
+    return Contender(
+        loss,
+        network.neuron_model.weights,
+        (jnp.asarray(problem.times_by_source(), float)[..., None], problem.labels),
+        bound=f"{events} events, else an error",
+        spikes=None,
+        hidden_spikes=None,
+        remark=f"float64, Euler steps of {DT:g} ms",
+    )
+
+
+def first_output_spikes(network: Any, weights: Array, times: Array) -> Array:
+    """[trials, outputs], of the network with these weights."""
+    trained = eqx.tree_at(lambda n: n.neuron_model.weights, network, weights)
+    return jax.vmap(trained.ttfs)(times)
+
+
+def network_of(problem: Problem) -> tuple[Any, int]:
+    """The network, and its bound on events."""
     from eventax.evnn import FFEvNN  # pyright: ignore[reportMissingImports]
     from eventax.neuron_models import LIF  # pyright: ignore[reportMissingImports]
 
@@ -40,18 +68,4 @@ def build(problem: Problem) -> Contender:
         init_weights=weights,
         init_bias=0.0,
     )
-
-    def loss(weights, times, labels):
-        trained = eqx.tree_at(lambda n: n.neuron_model.weights, network, weights)
-        first_spikes = jax.vmap(trained.ttfs)(times)
-        return first_spike_loss(first_spikes, labels), jnp.isfinite(first_spikes).sum()
-
-    return Contender(
-        loss,
-        network.neuron_model.weights,
-        (jnp.asarray(problem.times_by_source(), float)[..., None], problem.labels),
-        bound=f"{events} events, else an error",
-        spikes=None,
-        hidden_spikes=None,
-        remark=f"float64, Euler steps of {DT:g} ms",
-    )
+    return network, events
