@@ -89,7 +89,8 @@ class Sparse(AbstractConnection):
 
     def project(self, spikes: Float[Array, "*batch sources"]) -> Float[Array, "*batch neurons"]:
         """What every source sends, added up where its targets are."""
-        sent = spikes[..., None] * self.weight
+        weight = self.weight.reshape((1,) * (spikes.ndim - 1) + self.weight.shape)
+        sent = spikes[..., None] * weight
         empty = jnp.zeros((*spikes.shape[:-1], self.neurons), sent.dtype)
         return empty.at[..., self.target].add(sent, mode="drop")
 

@@ -178,6 +178,7 @@ class EscapeRate(AbstractNeuron, Stochastic):
         in_range = all_positive(self.tau_mem, self.escape.tau, self.escape.width)
         in_range &= positive_period(self.refractory) & self.synapses.valid(y.synapses)
         phase = in_phase(self.refractory, y.refractory, y.held, y.hazard < y.draw)
+        phase &= (y.held == 0) | (self.refractory is not None)  # nothing would release it
         waiting = (y.hazard >= 0) & (y.draw > 0) & (y.draws >= 0)
         return in_range & jnp.all(phase & waiting & jnp.isfinite(y.v) & jnp.isfinite(y.hazard))
 

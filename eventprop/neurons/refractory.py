@@ -48,7 +48,7 @@ def in_phase(
     # An integrator that stops where a period ends may have gone beyond that by rounding.
     period = 0.0 if refractory is None or isinstance(refractory, FiresOnce) else refractory
     beyond = -jnp.sqrt(jnp.finfo(left.dtype).eps) * jnp.asarray(period, left.dtype)
-    waits = (held == 1) & (left >= beyond) & idle & (refractory is not None)
+    waits = (held == 1) & (left >= beyond) & idle
     return waits | ((held == 0) & (left == 0))
 
 

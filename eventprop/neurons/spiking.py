@@ -155,5 +155,6 @@ class AbstractSpiking(AbstractNeuron):
         in_range = positive_period(self.refractory) & self.synapses.valid(y.synapses)
         in_range &= jnp.all(jnp.stack([condition.holds() for condition in self.conditions()]))
         phase = in_phase(self.refractory, y.refractory, y.held, self._distance(0.0, y, None) < 0)
+        phase &= (y.held == 0) | (self.refractory is not None)  # nothing would release it
         adaptation = jnp.zeros_like(y.v) if y.adaptation is None else y.adaptation
         return in_range & jnp.all(phase & jnp.isfinite(y.v) & jnp.isfinite(adaptation))

@@ -86,4 +86,4 @@ def state_as_arrays(state: NetworkState | None, dtype: Any) -> NetworkState | No
         else InFlight(as_arrays("state.in_flight", flight.times, dtype), jnp.asarray(flight.index, jnp.int32))
         for flight in state.in_flight
     )
-    return NetworkState(as_arrays("state", state.neurons, dtype), flights)
+    return NetworkState(as_arrays("state.neurons", state.neurons, dtype), flights)

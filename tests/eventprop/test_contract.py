@@ -167,6 +167,9 @@ class Counted(ep.AbstractSolver):
 
     traced: Callable[..., Any] = eqx.field(static=True)
 
+    def prepare(self, network, t1, adjoint):
+        return self
+
     def run(self, *args, **kwargs):
         return self.traced(*args, **kwargs)
 

@@ -29,7 +29,9 @@ def simulate(neuron, charge, t1, solver, **options):
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_spikes(x64, name):
     golden = GOLDEN[name]
-    found = simulate(golden.neuron, golden.charge, golden.t1, hybrid(2.0))
+    found = simulate(
+        golden.neuron, golden.charge, golden.t1, hybrid(5.0 if name.startswith(("AdEx", "Izhikevich")) else 2.0)
+    )
     assert found.result == ep.RESULTS.successful
     times = np.asarray(found.spikes[0].times[0])
     assert np.sum(times < np.inf) == golden.count
