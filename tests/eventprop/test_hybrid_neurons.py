@@ -15,7 +15,7 @@ from tests.eventprop.golden_neurons import GOLDEN, TIMES
 def hybrid(largest_step: float, tolerance: float = 1e-10) -> ep.Hybrid:
     controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
     return ep.Hybrid(
-        largest_step, max_spikes=64, max_steps=4096, solver=diffrax.Dopri8(), stepsize_controller=controller
+        largest_step, max_spikes=64, max_steps=8192, solver=diffrax.Dopri8(), stepsize_controller=controller
     )
 
 
