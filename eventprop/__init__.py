@@ -62,6 +62,8 @@ from eventprop.neurons.li import LI as LI
 from eventprop.neurons.li import LIState as LIState
 from eventprop.neurons.lif import LIF as LIF
 from eventprop.neurons.lif import LIFState as LIFState
+from eventprop.neurons.noise import Diffusive as Diffusive
+from eventprop.neurons.noise import Noise as Noise
 from eventprop.neurons.qif import QIF as QIF
 from eventprop.neurons.refractory import FiresOnce as FiresOnce
 from eventprop.neurons.reset import AbstractReset as AbstractReset
@@ -85,11 +87,19 @@ from eventprop.solvers.afferents import InFlight as InFlight
 from eventprop.solvers.base import AbstractSolver as AbstractSolver
 from eventprop.solvers.base import NetworkState as NetworkState
 from eventprop.solvers.exact import Exact as Exact
+from eventprop.solvers.exponential_euler import ExponentialEuler as ExponentialEuler
+from eventprop.solvers.grid import Grid as Grid
 from eventprop.solvers.hybrid import Hybrid as Hybrid
 from eventprop.solvers.replay import Replay as Replay
 from eventprop.spikes import Spikes as Spikes
 from eventprop.spikes import SpikeTrains as SpikeTrains
 from eventprop.spikes import bucket as bucket
+from eventprop.surrogate import AbstractPseudoDerivative as AbstractPseudoDerivative
+from eventprop.surrogate import Arctan as Arctan
+from eventprop.surrogate import Sigmoid as Sigmoid
+from eventprop.surrogate import SuperSpike as SuperSpike
+from eventprop.surrogate import Surrogate as Surrogate
+from eventprop.surrogate import Triangular as Triangular
 
 # Membrane potentials
 from eventprop.voltage import VoltagePath as VoltagePath

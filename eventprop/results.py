@@ -29,4 +29,8 @@ class RESULTS(eqx.Enumeration):
         "The solver came to its `max_steps` before the end of the trial: raise that bound or loosen its tolerances. (A "
         "neuron that stays at its threshold after its reset fires without end.)"
     )
+    step_too_long = (
+        "A neuron was at its threshold again in the same step of the solver: give a smaller `dt`. (One that stays "
+        "there after its reset fires without end.)"
+    )
     non_finite = "A value was NaN or infinite where only finite values make sense."

@@ -26,7 +26,9 @@ class Solution(eqx.Module):
     - `ys`: membrane potentials of each population [len(saveat.ts), neurons], if `saveat` asked for them;
     - `state`: the state of each population at `t1`, and what is in flight then, from which another trial can go on;
     - `stats`: "spikes_lost", the number of spikes that found no place in the solver's bounds;
-    - `result`: `RESULTS.successful`, or why not.
+    - `result`: `RESULTS.successful`, or why not;
+    - `raster`: of solvers with steps of one length (`Grid`), the spikes of each population in each step
+      [steps, neurons], 0 or 1, which carry surrogate gradients.
     """
 
     spikes: tuple[SpikeTrains | None, ...]
@@ -34,6 +36,7 @@ class Solution(eqx.Module):
     state: NetworkState
     stats: dict[str, Int[Array, ""]]
     result: RESULTS
+    raster: tuple[Float[Array, "steps _"] | None, ...] | None = None
 
 
 def simulate(
@@ -93,7 +96,7 @@ def _simulate(network, spikes, t1, ts, state, keys, *, solver, adjoint, throw) -
     found = solver.run(network, spikes, t1, adjoint=adjoint, ts=ts, state=state, keys=keys)
     result = _judge(network, spikes, t1, ts, state, found)
     lost = jnp.sum(found.lost, dtype=jnp.int32)
-    solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": lost}, result)
+    solution = Solution(found.spikes, found.ys, found.state, {"spikes_lost": lost}, result, found.raster)
     return raise_unless_successful(solution, result, found.lost) if throw else solution
 
 

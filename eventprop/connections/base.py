@@ -49,6 +49,10 @@ class AbstractConnection(eqx.Module):
         """The charges that events of these sources deliver, as rows of a table, and each event's row."""
 
     @abc.abstractmethod
+    def project(self, spikes: Float[Array, "*batch sources"]) -> Float[Array, "*batch neurons"]:
+        """What each neuron gets of so many spikes of every source: linear, all sources at once."""
+
+    @abc.abstractmethod
     def check_shapes(self, name: str) -> None:
         """Raise ValueError if the weight has not the shape of one network; `name` tells whose it is."""
 

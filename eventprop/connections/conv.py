@@ -101,6 +101,17 @@ class Conv(AbstractConnection):
         values = synapses[(out, channel.reshape(-1, 1, *ones), *tap)]
         return jnp.where(inside, values, 0).reshape(index.shape[0], self.neurons)
 
+    def project(self, spikes: Float[Array, "*batch sources"]) -> Float[Array, "*batch neurons"]:
+        """A convolution (a correlation, as everywhere in deep learning)."""
+        batch = spikes.shape[:-1]
+        found = jax.lax.conv_general_dilated(
+            spikes.reshape(-1, self.weight.shape[1], *self.size),
+            self.weight,
+            window_strides=(self.stride,) * len(self.size),
+            padding=((self.padding, self.padding),) * len(self.size),
+        )
+        return found.reshape(*batch, self.neurons)
+
     def table(self, index: Int[Array, " events"]) -> tuple[Float[Array, "events neurons"], Int[Array, " events"]]:
         """One row per event: written out for all sources, a convolution would be a large matrix."""
         return self.charges(index), jnp.arange(index.shape[0], dtype=jnp.int32)

@@ -73,6 +73,10 @@ class Dense(AbstractConnection):
         """The columns of these sources."""
         return jnp.take(rows(synapses), index, axis=0, mode="clip")
 
+    def project(self, spikes: Float[Array, "*batch sources"]) -> Float[Array, "*batch neurons"]:
+        """A matrix product."""
+        return spikes @ self.weight.T
+
     def table(self, index: Int[Array, " events"]) -> tuple[Float[Array, "sources neurons"], Int[Array, " events"]]:
         """The transposed weights: gathering columns takes ten times as long."""
         return rows(self.weight), index

@@ -87,6 +87,12 @@ class Sparse(AbstractConnection):
         event = jnp.arange(index.shape[0])[:, None]
         return empty.at[event, self.target[index]].set(synapses[index], mode="drop")
 
+    def project(self, spikes: Float[Array, "*batch sources"]) -> Float[Array, "*batch neurons"]:
+        """What every source sends, added up where its targets are."""
+        sent = spikes[..., None] * self.weight
+        empty = jnp.zeros((*spikes.shape[:-1], self.neurons), sent.dtype)
+        return empty.at[..., self.target].add(sent, mode="drop")
+
     def table(self, index: Int[Array, " events"]) -> tuple[Float[Array, "events neurons"], Int[Array, " events"]]:
         """One row per event."""
         return self.charges(index), jnp.arange(index.shape[0], dtype=jnp.int32)

@@ -27,7 +27,8 @@ class Trajectory(NamedTuple):
     """What a solver found, one entry per population.
 
     `lost` counts the spikes of each population that found no place in the bounds `max_spikes`, `max_events` and
-    `max_in_flight`; `result`: what else the solver has noticed.
+    `max_in_flight`; `result`: what else the solver has noticed. `raster`: the spikes of each step, of solvers that have
+    steps of one length.
     """
 
     spikes: tuple[SpikeTrains | None, ...]
@@ -35,6 +36,7 @@ class Trajectory(NamedTuple):
     state: NetworkState
     lost: Int[Array, "populations 3"]
     result: RESULTS = RESULTS.successful
+    raster: tuple[Float[Array, "steps _"] | None, ...] | None = None
 
 
 class AbstractSolver(eqx.Module):

@@ -4,7 +4,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint, Implicit
@@ -13,17 +12,11 @@ from eventprop.neurons.base import AbstractNeuron, ClosedForm
 from eventprop.parameters import check_type
 from eventprop.solvers.afferents import InFlight, arrivals, gather, no_events, still_in_flight
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
+from eventprop.solvers.bounds import bound, per_population
 from eventprop.solvers.component import Pathway
 from eventprop.solvers.layer import Solved, solve_layer, solve_recurrent
 from eventprop.solvers.recurrent import Bounds
 from eventprop.spikes import Spikes, SpikeTrains
-
-
-def _bound(value: Any) -> Any:
-    """Bounds of any integer type, and lists of them, as what jit can take for a part of the program."""
-    if isinstance(value, list | tuple):
-        return tuple(_bound(x) for x in value)
-    return int(value) if isinstance(value, np.integer) else value
 
 
 class Exact(AbstractSolver):
@@ -47,10 +40,10 @@ class Exact(AbstractSolver):
     chunk: input events that are searched together.
     """
 
-    max_spikes: int | tuple[int, ...] = eqx.field(static=True, converter=_bound)
-    max_events: int | tuple[int, ...] | None = eqx.field(static=True, converter=_bound, default=None)
-    max_in_flight: int | None = eqx.field(static=True, converter=_bound, default=None)
-    chunk: int = eqx.field(static=True, converter=_bound, default=64)
+    max_spikes: int | tuple[int, ...] = eqx.field(static=True, converter=bound)
+    max_events: int | tuple[int, ...] | None = eqx.field(static=True, converter=bound, default=None)
+    max_in_flight: int | None = eqx.field(static=True, converter=bound, default=None)
+    chunk: int = eqx.field(static=True, converter=bound, default=64)
 
     def __check_init__(self):
         for name in ("max_spikes", "max_events", "max_in_flight", "chunk"):
@@ -74,8 +67,8 @@ class Exact(AbstractSolver):
         """Component by component; see `simulate`. Nothing is random."""
         spiking = [number for number, neuron in enumerate(network.neurons) if neuron.events]
         heard = sorted({p.source for p in network.projections if p.source is not None})
-        max_spikes = _per_population("max_spikes", self.max_spikes, spiking)
-        max_events = _per_population("max_events", self.max_events, heard)
+        max_spikes = per_population("max_spikes", self.max_spikes, spiking)
+        max_events = per_population("max_events", self.max_events, heard)
         start = resting_state(network, t1.dtype) if state is None else state
         sent: dict[int | None, Spikes] = {None: spikes}
         solved: list[Solved | None] = [None] * len(network.neurons)
@@ -176,12 +169,3 @@ def _closed_form(neuron: AbstractNeuron) -> ClosedForm:
             f"Exact has no closed form for {type(neuron).__name__}; it solves those that are `ClosedForm`."
         )
     return neuron
-
-
-def _per_population(name: str, value: int | tuple[int, ...] | None, populations: list[int]) -> dict[int, Any]:
-    values = value if isinstance(value, tuple) else (value,) * len(populations)
-    if len(values) != len(populations):
-        raise ValueError(
-            f"{name} = {value} must be one number or one for each of the {len(populations)} layers concerned."
-        )
-    return dict(zip(populations, values, strict=True))

@@ -1,0 +1,98 @@
+"""The exponential Euler method for neurons, each of which depends on itself only."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+MOST_GROWTH = 30.0
+"""Exponents beyond are cut: what grows by more in a step, at the peak of a spike, stays finite in float32."""
+
+
+def phi(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """(exp(x) - 1) / x, without cancellation near 0, nor in its derivatives."""
+    small = jnp.abs(x) < 0.03
+    far = jnp.where(small, 1, x)
+    series = jnp.ones_like(x)
+    for n in range(8 if x.dtype == jnp.float64 else 4, 1, -1):
+        series = 1 + x * (1 / n) * series
+    # The division comes last, since XLA keeps its result; anything cheaper it would compute again for every use.
+    return jnp.where(small, series, jnp.expm1(far)) / far
+
+
+def _phi_twice(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """phi(2 x)."""
+    once = phi(x)
+    return once * (1 + x * once / 2)
+
+
+class ExponentialEuler(diffrax.AbstractItoSolver):
+    """y1 = y0 + f(y0) phi(J h) h with phi(x) = (exp(x) - 1) / x: the exponential Euler (Rosenbrock) method, of order 1.
+
+    J is the diagonal of the Jacobian of f, component by component of the state: exact for a component that is linear in
+    itself while the others stand still, and stable at any step for one that decays. It takes terms of neurons
+    (`AbstractNeuron`), whose f has values [neurons] in each leaf, one neuron independent of the other.
+
+    Noise (`MultiTerm(drift, noise)`, with an amplitude and an increment dW for each value of the state) is that of the
+    linearised equation at the end of the step,
+
+        sigma sqrt(phi(2 J h)) dW,
+
+    so the Ornstein-Uhlenbeck process has its exact distribution at any step. Exponents J h are cut at 30.
+    """
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = diffrax.LocalLinearInterpolation
+
+    def order(self, terms: Any) -> int:
+        """1."""
+        return 1
+
+    def strong_order(self, terms: Any) -> float:
+        """1, since the noise is additive."""
+        return 1.0
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> None:
+        """Nothing is carried from step to step."""
+
+    def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: Any, made_jump: Any) -> Any:
+        """One step."""
+        del solver_state, made_jump
+        drift, *noise = terms.terms if isinstance(terms, diffrax.MultiTerm) else (terms,)
+        h = drift.contr(t0, t1)
+        f = drift.vf(t0, y0, args)
+        exponents = jax.tree.map(
+            lambda slope: jnp.minimum(slope * h, MOST_GROWTH), _diagonal(lambda y: drift.vf(t0, y, args), y0)
+        )
+        y1 = jax.tree.map(lambda y, f, x: y + f * (h * phi(x)), y0, f, exponents)
+        for term in noise:
+            amplitude, dw = term.vf(t0, y0, args), term.contr(t0, t1)
+            y1 = jax.tree.map(
+                lambda y, amplitude, dw, x: y if amplitude is None else y + amplitude * dw * jnp.sqrt(_phi_twice(x)),
+                y1,
+                amplitude,
+                dw,
+                exponents,
+            )
+        return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
+
+    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
+        """f."""
+        return terms.vf(t0, y0, args)
+
+
+def _diagonal(field: Callable[[Any], Any], y: Any) -> Any:
+    """The derivative of every component of the field in itself: one product with the Jacobian per leaf."""
+    leaves, structure = jax.tree.flatten(y)
+
+    def own(number: int) -> Array:
+        def component(leaf):
+            moved = [*leaves[:number], leaf, *leaves[number + 1 :]]
+            return jax.tree.leaves(field(jax.tree.unflatten(structure, moved)))[number]
+
+        return jax.jvp(component, (leaves[number],), (jnp.ones_like(leaves[number]),))[1]
+
+    return jax.tree.unflatten(structure, [own(number) for number in range(len(leaves))])

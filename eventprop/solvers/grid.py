@@ -1,0 +1,207 @@
+"""Fixed steps: any neuron, topology and delay, with noise, and with implicit or surrogate gradients."""
+
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from eventprop.adjoint import AbstractAdjoint, Implicit
+from eventprop.network import AbstractNetwork, Projection
+from eventprop.parameters import as_float, check_positive, check_type, is_concrete
+from eventprop.results import RESULTS
+from eventprop.solvers.afferents import InFlight, arrivals, no_events, still_in_flight
+from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
+from eventprop.solvers.bounds import bound, per_population
+from eventprop.solvers.exponential_euler import ExponentialEuler
+from eventprop.solvers.grid_arrivals import Grating, known_charges
+from eventprop.solvers.grid_lines import AbstractLine, heard_charges, line_of
+from eventprop.solvers.grid_population import Course, Population, charges_by_port, run_component, trains_of, voltages_at
+from eventprop.spikes import Spikes, SpikeTrains
+from eventprop.surrogate import Surrogate
+
+
+class Plan(NamedTuple):
+    """What `Grid.prepare` has found out: the number of steps, and the rows of each projection's delay line."""
+
+    steps: int
+    rows: tuple[int, ...]
+
+
+class Grid(AbstractSolver):
+    """Steps of length `dt`: any neuron, topology and delay, membrane noise, implicit or surrogate gradients.
+
+    In every step all neurons of a population move at once. Then their guards are looked at: one that has reached zero
+    is an event, whose moment the chord of the guard tells. The state on the chord jumps there, and is carried to the
+    end of the step. So spikes have times within their steps, and errors shrink as dt^2 with methods of order 2 and more
+    (`diffrax.Heun()`), as dt with those of order 1. Arrivals between two points of the grid are shared between both in
+    proportion, which keeps their mean time, and lets derivatives pass to input times and delays. What populations that
+    hear themselves or each other send without delay, or with one that ends before the step, arrives at its end.
+
+    - At most one spike per neuron and step: a second one is an error. Guards are looked at where steps end: a crossing
+      that is undone within the step is missed, with noise as without.
+    - Gradients: `Implicit()` differentiates the moments of all events; `Surrogate(...)` gives spikes, 0 or 1 in a step,
+      a pseudo-derivative (`Solution.raster`). Forward and reverse mode. Spikes and states are the same with both.
+    - The window must be a whole number of steps, whose number is a part of the program: `t1` cannot be traced. Cuts at
+      points of the grid give the whole (with noise: as it is drawn in each window).
+    - Delays of the weight's shape cost a scatter over all synapses per step, others next to nothing. Traced delays need
+      a row of memory per step; known ones, one per step of the longest delay.
+
+    dt: length of a step; a Python number. max_spikes: most spikes per neuron and trial, as for `Exact`.
+    solver: `ExponentialEuler()`, or a diffrax solver (Euler, Heun, Midpoint, Tsit5, ...), of which steps are taken.
+    max_in_flight: most events of a connection with delays that may be under way at the end. None: as many as there
+        could be.
+    """
+
+    dt: float = eqx.field(static=True, converter=float)
+    max_spikes: int | tuple[int, ...] = eqx.field(static=True, converter=bound)
+    solver: diffrax.AbstractSolver = ExponentialEuler()
+    max_in_flight: int | None = eqx.field(static=True, converter=bound, default=None)
+    plan: Plan | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        check_positive("dt", self.dt, "it is the length of a step")
+        check_type("solver", self.solver, diffrax.AbstractSolver)
+        bounds = self.max_spikes if isinstance(self.max_spikes, tuple) else (self.max_spikes,)
+        for name, values in (("max_spikes", bounds), ("max_in_flight", (self.max_in_flight or 1,))):
+            if not all(isinstance(x, int) and x >= 1 for x in values):
+                raise ValueError(f"{name} sets the size of arrays: it must be a whole number from 1, but is {values}.")
+
+    def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Grid":
+        """The solver for so many steps. Raises ValueError for a `t1` that is traced or no whole number of steps."""
+        if not isinstance(adjoint, Implicit | Surrogate):
+            raise ValueError(f"adjoint of Grid must be an Implicit or a Surrogate, but is {adjoint!r}.")
+        steps = whole_steps(t1, self.dt)
+        rows = tuple(_rows(p, steps, self.dt) for p in network.projections)
+        solver = self.solver
+        if getattr(solver, "scan_kind", "lax") is None:  # of diffrax' loops, the one with all modes of derivatives
+            solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
+        return Grid(self.dt, self.max_spikes, solver, self.max_in_flight, Plan(steps, rows))
+
+    def run(
+        self,
+        network: AbstractNetwork,
+        spikes: Spikes,
+        t1: Float[Array, ""],
+        *,
+        adjoint: AbstractAdjoint,
+        ts: Float[Array, " times"] | None,
+        state: NetworkState | None,
+        keys: tuple[PRNGKeyArray | None, ...],
+    ) -> Trajectory:
+        """Component by component; see `simulate`."""
+        assert self.plan is not None
+        start = resting_state(network, t1.dtype) if state is None else state
+        grating = Grating(self.plan.steps, t1 / self.plan.steps, t1)
+        spiking = [number for number, neuron in enumerate(network.neurons) if _spikes(neuron)]
+        slots = per_population("max_spikes", self.max_spikes, spiking)
+        courses: dict[int, Course] = {}
+        for component in network.components():
+            populations = tuple(
+                Population(
+                    number,
+                    network.neurons[number],
+                    start.neurons[number],
+                    self._known(network, number, component, grating, spikes, start, courses),
+                    self._lines(network, number, component),
+                    keys[number],
+                )
+                for number in component
+            )
+            courses |= run_component(populations, grating, solver=self.solver, adjoint=adjoint, save=ts is not None)
+        found = [courses[number] for number in range(len(network.neurons))]
+        return self._trajectory(network, grating, spikes, start, found, slots, ts)
+
+    def _known(self, network, number, component, grating, spikes, start, courses) -> dict[int, Array]:
+        """What is known to arrive at a population: input, what other components send, and what was under way."""
+
+        def charge(k: int, p: Projection) -> Array:
+            connection, flight = p.connection, start.in_flight[k]
+            if p.source is None:
+                arriving = _snapped(grating, arrivals(connection, spikes, flight, grating.t1))
+                return known_charges(grating, connection, arriving)
+            arriving = no_events(connection, grating.h.dtype) if flight is None else _snapped(grating, flight)
+            known = None if flight is None else known_charges(grating, connection, arriving)
+            if p.source in component:
+                return jnp.zeros((grating.steps + 1, connection.neurons), grating.h.dtype) if known is None else known
+            sent = courses[p.source]
+            heard = heard_charges(grating, connection, self._plan_rows(k), sent.spikes, sent.moments)
+            return heard if known is None else known + heard
+
+        return charges_by_port([(p.connection.port, charge(k, p)) for k, p in network.into(number)])
+
+    def _plan_rows(self, projection: int) -> int:
+        assert self.plan is not None
+        return self.plan.rows[projection]
+
+    def _lines(self, network, number, component) -> tuple[tuple[int, AbstractLine], ...]:
+        """The projections from within the component, with their sources."""
+        return tuple(
+            (p.source, line_of(p.connection, self._plan_rows(k), earliest=1))
+            for k, p in network.into(number)
+            if p.source in component
+        )
+
+    def _trajectory(self, network, grating, spikes, start, found, slots, ts) -> Trajectory:
+        lost = jnp.zeros((len(found), 3), jnp.int32)
+        trains: list[SpikeTrains | None] = [None] * len(found)
+        sent: dict[int | None, Spikes] = {None: spikes}
+        for number, most in slots.items():
+            trains[number], beyond = trains_of(grating, found[number], most)
+            lost = lost.at[number, 0].set(beyond)
+        flights: list[InFlight | None] = []
+        for k, p in enumerate(network.projections):
+            left = None
+            if p.connection.delay is not None:
+                if p.source not in sent:
+                    sent[p.source] = trains[p.source].merge()[0]
+                arriving = arrivals(p.connection, sent[p.source], start.in_flight[k], grating.t1)
+                capacity = self.max_in_flight or sent[p.source].times.shape[0]
+                left, beyond = still_in_flight(_snapped(grating, arriving), grating.t1, capacity)
+                lost = lost.at[p.target, 2].add(beyond)
+            flights.append(left)
+        twice = jnp.any(jnp.stack([course.twice for course in found]))
+        return Trajectory(
+            tuple(trains),
+            None if ts is None else tuple(voltages_at(grating, course, ts) for course in found),
+            NetworkState(tuple(course.y for course in found), tuple(flights)),
+            lost,
+            RESULTS.where(twice, RESULTS.step_too_long, RESULTS.successful),
+            tuple(course.spikes if number in slots else None for number, course in enumerate(found)),
+        )
+
+
+def whole_steps(t1: Any, dt: float) -> int:
+    """The number of steps of a window, at least 1."""
+    t1 = as_float("t1", t1)
+    if not is_concrete(t1):
+        raise ValueError(
+            "t1 is traced, but sets the number of steps of Grid, which is a part of the program: give a Python number, "
+            "or name t1 among the static_argnames of jax.jit."
+        )
+    length = float(np.asarray(t1))
+    steps = round(length / dt) if np.isfinite(length) else 0
+    if steps < 1 or abs(steps * dt - length) > 1e-5 * dt * steps:
+        near = max(steps, 1) * dt
+        raise ValueError(f"t1 = {length:g} must be a whole number of steps of dt = {dt:g}: give t1 = {near:g}, say.")
+    return steps
+
+
+def _rows(projection: Projection, steps: int, dt: float) -> int:
+    delay = projection.connection.delay
+    if delay is None:
+        return 2
+    if not is_concrete(delay):
+        return steps + 2
+    longest = float(np.max(np.asarray(delay), initial=0))
+    return min(int(min(max(longest, 0) / dt, steps)) + 3, steps + 2)
+
+
+def _spikes(neuron: Any) -> bool:
+    return any(event.emits for event in neuron.events)
+
+
+def _snapped(grating: Grating, arriving: InFlight) -> InFlight:
+    return InFlight(grating.snapped(arriving.times), arriving.index)

@@ -1,0 +1,125 @@
+"""One step of a population on a grid: its motion, and the events within."""
+
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from eventprop.adjoint import AbstractAdjoint, Implicit
+from eventprop.events import event_time
+from eventprop.neurons.base import AbstractNeuron, Event
+from eventprop.neurons.noise import Diffusive
+from eventprop.surrogate import Surrogate
+
+
+class Stepped(NamedTuple):
+    """A population after a step: its state, who has fired (0 or 1), when (as a part of the step), and who twice.
+
+    The moment of those that have not fired is the end of the step, where a surrogate spike would be.
+    """
+
+    y: Any
+    spikes: Float[Array, " neurons"]
+    moment: Float[Array, " neurons"]
+    twice: Bool[Array, " neurons"]
+
+
+class Step(NamedTuple):
+    """The step from t to t + h, the key of the population, and that of the noise in this step."""
+
+    t: Float[Array, ""]
+    h: Float[Array, ""]
+    args: PRNGKeyArray | None
+    noise: PRNGKeyArray | None
+
+
+class WhiteNoise(diffrax.AbstractTerm):
+    """diffusion(t, y) dW with the increment `dw` over the whole step, one for each value of the state."""
+
+    neuron: Diffusive
+    dw: Any
+
+    def vf(self, t: Any, y: Any, args: Any) -> Any:
+        """The amplitudes."""
+        return self.neuron.diffusion(t, y, args)
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        """The increment, drawn before."""
+        return self.dw
+
+    def prod(self, vf: Any, control: Any) -> Any:
+        """Value by value."""
+        return jax.tree.map(
+            lambda dw, amplitude: jnp.zeros_like(dw) if amplitude is None else amplitude * dw, control, vf
+        )
+
+
+def step(
+    neuron: AbstractNeuron, y: Any, at: Step, *, solver: diffrax.AbstractSolver, adjoint: AbstractAdjoint
+) -> Stepped:
+    """Move a population by one step, from just after the arrivals at its beginning to just before those at its end."""
+    terms, zero = _terms(neuron, y, at), jnp.zeros_like(at.h)
+    state = solver.init(terms, zero, at.h, y, at.args)
+    end, *_ = solver.step(terms, zero, at.h, y, at.args, state, made_jump=False)
+    spikes = twice = jnp.zeros_like(neuron.voltage(y))
+    moment, twice = jnp.ones_like(spikes), twice > 0
+    # Releases come first: a neuron may fire in the same step.
+    for event in sorted(neuron.events, key=lambda event: event.emits):
+        end, happened, when = _happen(event, y, end, terms, at, adjoint)
+        if event.emits:
+            again = lax.stop_gradient(event.guard(at.t + at.h, end, at.args)) >= 0
+            spikes, moment, twice = spikes + happened, jnp.where(happened > 0, when, moment), (happened > 0) & again
+    return Stepped(end, spikes, moment, twice)
+
+
+def _terms(neuron: AbstractNeuron, y: Any, at: Step) -> diffrax.AbstractTerm:
+    """What moves the population, counted from the beginning of the step: differences of late times are rounded."""
+    drift = diffrax.ODETerm(lambda t, y, args: neuron.vector_field(at.t + t, y, args))
+    if not isinstance(neuron, Diffusive):
+        return drift
+    assert at.noise is not None
+    voltage = neuron.voltage(y)
+    dw = jnp.sqrt(at.h) * jax.random.normal(at.noise, voltage.shape, voltage.dtype)
+    return diffrax.MultiTerm(drift, WhiteNoise(neuron, jax.tree.map(lambda _: dw, y)))
+
+
+def _happen(
+    event: Event, begin: Any, end: Any, terms: diffrax.AbstractTerm, at: Step, adjoint: AbstractAdjoint
+) -> tuple[Any, Float[Array, " neurons"], Float[Array, " neurons"]]:
+    """The state at the end of the step with its event, to whom it happened (0 or 1), and when.
+
+    The guard's chord tells the moment, the state then lies on the chord too, jumps, and is carried on by one Euler step
+    over the rest: an error of second order once per event, as small as that of a method of second order as a whole.
+    """
+    low, high = event.guard(at.t, begin, at.args), event.guard(at.t + at.h, end, at.args)
+    # A guard that ends at zero is an event of the next step, or of the next window.
+    due = low >= 0
+    within = ~due & (high > 0)
+    found = due | within
+    ends = jnp.where(within, low, -1), jnp.where(within, high, 1)
+    moment = jnp.where(due, 0, lax.stop_gradient(ends[0] / (ends[0] - ends[1])))
+    if isinstance(adjoint, Implicit):
+        unit = jnp.broadcast_to(event.unit() / at.h, moment.shape).astype(moment.dtype)
+        moment = event_time(moment, ends, unit, guard=_chord, finite=found, adjoint=adjoint)
+    before = jax.tree.map(lambda a, b: a + moment * (b - a), begin, end)
+    after = event.jump(at.t + moment * at.h, before, at.args)
+    zero = jnp.zeros_like(at.h)
+    change = terms.vf_prod(zero, after, at.args, terms.contr(zero, at.h))
+    carried = jax.tree.map(lambda y, change: y + (1 - moment) * change, after, change)
+    y = jax.tree.map(lambda new, old: jnp.where(found, new, old), carried, end)
+    happened = found.astype(moment.dtype)
+    if isinstance(adjoint, Surrogate) and event.emits:
+        g = lax.stop_gradient(high)
+        surrogate = (high - g) * adjoint.derivative(g)  # is zero, and has a derivative
+        happened = happened + surrogate
+        if not adjoint.detach_reset:
+            y = jax.tree.map(lambda y, new, old: y + surrogate * lax.stop_gradient(new - old), y, carried, end)
+    return y, happened, jnp.where(found, moment, 1)
+
+
+def _chord(moment: Array, ends: tuple[Array, Array]) -> Array:
+    """A guard between its values at both ends of a step."""
+    return ends[0] + moment * (ends[1] - ends[0])
