@@ -62,7 +62,13 @@ def reference(t1):
     for arrival in (*TIMES, t1):
         while t < arrival:
             run = solve_ivp(
-                field(phase), (t, arrival), y, "DOP853", events=fires if phase == "free" else opens, rtol=1e-11, atol=1e-9
+                field(phase),
+                (t, arrival),
+                y,
+                "DOP853",
+                events=fires if phase == "free" else opens,
+                rtol=1e-11,
+                atol=1e-9,
             )
             t, y = run.t[-1], run.y[:, -1].copy()
             if run.status == 1 and phase == "free":
@@ -97,7 +103,8 @@ def test_a_fast_clamp_is_the_reset_of_lif(x64):
     circuit = Circuit(20.0, 0.0, (Receptor(5.0, 1 / 20),), 1.0, 0.0, tau_reset=1e-6, refractory=2.0)
     grid = ep.Grid(0.05, 8)
     one, other = (
-        ep.simulate(network(n, (6.0,)), INPUT, T1, solver=grid, saveat=diffrax.SaveAt(ts=[29.0])) for n in (lif, circuit)
+        ep.simulate(network(n, (6.0,)), INPUT, T1, solver=grid, saveat=diffrax.SaveAt(ts=[29.0]))
+        for n in (lif, circuit)
     )
     assert one.spikes[0].count()[0] == 4
     np.testing.assert_allclose(other.spikes[0].times, one.spikes[0].times, atol=1e-3)
