@@ -18,13 +18,16 @@ class Limits:
     columns: int = 256
     quadrants: int = 4
     outputs: int = 8
-    """Event outputs of the circuits; each serves circuits / outputs of them."""
+    """Event outputs of the circuits; each serves the circuits of 256 / 8 columns, of all rows."""
     synapse_rows: int = 256
     """Rows of synapses per array."""
     buses: int = 4
     """Buses of synapse drivers per array; driver d listens to bus d mod 4."""
     addresses: int = 64
     """Sources that the synapses of one row can tell apart."""
+    disabled: tuple[tuple[int, int], ...] = ()
+    """Routes that must not be used, (crossbar input, bus): inputs 0-7 are the event outputs of circuits, 8-11 come from
+    outside; bus 4 a + b is bus b of array a."""
     labels: int = 2**14
     """Labels of events."""
     largest_weight: int = 63
@@ -67,8 +70,8 @@ class Limits:
         return np.arange(self.circuits) // (self.circuits // self.quadrants)
 
     def output(self) -> np.ndarray:
-        """The event output of each circuit [circuits]."""
-        return np.arange(self.circuits) // (self.circuits // self.outputs)
+        """The event output of each circuit [circuits]; output k reaches the buses that are k mod 4 in their array."""
+        return np.arange(self.circuits) % self.columns // (self.columns // self.outputs)
 
 
 BSS2 = Limits()
