@@ -76,6 +76,7 @@ from eventprop.neurons.synapses import AbstractSynapses as AbstractSynapses
 from eventprop.neurons.synapses import ConductanceSynapses as ConductanceSynapses
 from eventprop.neurons.synapses import CurrentSynapses as CurrentSynapses
 from eventprop.projections import keep_not_negative as keep_not_negative
+from eventprop.pseudospikes import add_pseudospikes as add_pseudospikes
 from eventprop.remedies import spike_count_regulariser as spike_count_regulariser
 from eventprop.remedies import weight_bump as weight_bump
 

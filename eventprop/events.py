@@ -28,8 +28,9 @@ def event_time(
         dt = - (dg at fixed t) / (dg/dt),
 
     where g is the guard at the returned time, which follows `args` too: so second derivatives are right as well.
-    Nothing follows the number `time` itself. Slopes are judged per `unit` of time (`AbstractTangential`); `finite`:
-    whether there is an event at all.
+    Nothing follows the number `time` itself, except in a `lax.scan`, which drops this rule (jax 0.10.2 still does) from
+    what it saves for reverse mode: for second derivatives there, `time` has to follow `args`. Slopes are judged per
+    `unit` of time (`AbstractTangential`); `finite`: whether there is an event at all.
     """
     del args, unit, guard, finite, adjoint
     return time
@@ -46,3 +47,25 @@ def _event_time_jvp(primals, tangents, *, guard, finite, adjoint):
     _, d_guard = jax.jvp(lambda perturbed: guard(t, eqx.combine(perturbed, args)), (perturbed,), (d_args,))
     _, slope = jax.jvp(lambda t: guard(t, args), (t,), (jnp.ones_like(t),))
     return t, -d_guard * adjoint.tangential.reciprocal(slope * unit, finite) * unit
+
+
+def event_delay(
+    args: Any,
+    unit: Float[Array, "..."],
+    *,
+    guard: Callable[[Array, Any], Array],
+    finite: Bool[Array, "..."],
+    adjoint: Implicit,
+) -> Float[Array, "..."]:
+    """How much later than a fixed time guard(delay, args) is zero: 0, with the first and second derivatives in `args`.
+
+    The same as `event_time`, written out, for the body of a `lax.scan`, which drops rules such as that of `event_time`
+    when it is differentiated again after reverse mode: a Newton step from 0, and what is left of the guard after it,
+
+        delay = d - r / g',    d = -g / g',    r = g(d) - g - g' d.
+    """
+    zero = jnp.zeros_like(unit)
+    value, slope = jax.jvp(lambda delay: guard(delay, args), (zero,), (jnp.ones_like(zero),))
+    per_slope = adjoint.tangential.reciprocal(slope * unit, finite) * unit
+    step = -(value - jax.lax.stop_gradient(value)) * per_slope
+    return step - (guard(step, args) - value - slope * step) * per_slope

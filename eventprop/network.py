@@ -1,6 +1,7 @@
 """Populations of neurons and the projections between them."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from eventprop.connections.base import AbstractConnection
 from eventprop.neurons.base import AbstractNeuron
-from eventprop.parameters import as_arrays
+from eventprop.parameters import as_arrays, whole
 
 
 class Projection(eqx.Module):
@@ -18,8 +19,8 @@ class Projection(eqx.Module):
     connection: an `AbstractConnection`, or what a mask put in its place.
     """
 
-    source: int | None = eqx.field(static=True)
-    target: int = eqx.field(static=True)
+    source: int | None = eqx.field(static=True, converter=lambda x: None if x is None else whole("source", x))
+    target: int = eqx.field(static=True, converter=partial(whole, "target"))
     connection: Any
 
 

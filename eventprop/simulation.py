@@ -15,7 +15,7 @@ from eventprop.network import AbstractNetwork, network_as_arrays
 from eventprop.neurons.base import Stochastic
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative, check_type
 from eventprop.results import RESULTS
-from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
+from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state, state_as_arrays
 from eventprop.spikes import Spikes, SpikeTrains
 
 
@@ -55,8 +55,8 @@ def simulate(
 
     - `spikes`: the input events. Events at `t1` or later have no effect.
     - `t1`: end of the trial; `jnp.inf` lets every potential decay.
-    - `solver`: `Exact(...)`.
-    - `adjoint`: how gradients pass through spikes; each solver says which of them it takes.
+    - `solver`: `Exact(...)`, or `Grid(dt, ...)` for any neuron.
+    - `adjoint`: how gradients pass through spikes, `Implicit()` or `Surrogate(...)`; each solver says which it takes.
     - `saveat`: `diffrax.SaveAt(ts=...)` for membrane potentials at these times (just after a spike at that time).
     - `state`: where to start, as in `Solution.state`; by default all neurons rest, below their thresholds, and nothing
       is in flight. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the
@@ -186,7 +186,7 @@ def _initial_state(network: AbstractNetwork, state: NetworkState | None, dtype: 
                 f"what is in flight has times of the shape {np.shape(given.times)}, but must have "
                 f"{np.shape(rest.times)[1]} column(s)."
             )
-    return as_arrays("state", state, dtype)
+    return state_as_arrays(state, dtype)
 
 
 def _judge(

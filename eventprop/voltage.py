@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from eventprop.closed_form import expand
+from eventprop.failures import error_if
 from eventprop.motion import Pieces, integral, pieces, top
 from eventprop.network import AbstractNetwork, network_as_arrays
 from eventprop.neurons.base import ClosedForm
 from eventprop.parameters import AnyScalar, as_arrays, as_float, check_not_negative
 from eventprop.simulation import Solution
 from eventprop.solvers.afferents import arrivals, gather
-from eventprop.solvers.base import NetworkState, resting_state
+from eventprop.solvers.base import NetworkState, resting_state, state_as_arrays
 from eventprop.solvers.trial import layer_trial
 from eventprop.spikes import Spikes
 
@@ -53,7 +54,7 @@ class VoltagePath(eqx.Module):
         """
         p = self.pieces
         x, weight = np.polynomial.legendre.leggauss(nodes)
-        duration = eqx.error_if(p.duration, self.unbounded, "integral_of needs a finite t1.")
+        duration = error_if(p.duration, self.unbounded, "integral_of needs a finite t1.")
 
         def at(x: Array, weight: Array) -> Array:
             v = p.potential(x * duration) + expand(self.bias, 2)
@@ -122,7 +123,7 @@ def voltage_path(
             f"network has {count} populations, and one trial is wanted: use jax.vmap for a batch."
         )
     check_not_negative("t1", t1, "a trial goes from 0 to t1")
-    network, state = network_as_arrays(network, dtype), as_arrays("state", state, dtype)
+    network, state = network_as_arrays(network, dtype), state_as_arrays(state, dtype)
     spikes = Spikes(as_arrays("spikes", spikes.times, dtype), spikes.index)
     t1 = jnp.asarray(as_float("t1", t1), dtype)
     return _path(network, spikes, solution, t1, state, population % count, max_events)
@@ -155,7 +156,7 @@ def _merged(solution: Solution, source: int, max_events: int | None) -> Spikes:
     if trains is None:
         raise ValueError(f"solution has no spikes of population {source}, to which others listen.")
     merged, lost = trains.merge(max_events)
-    times = eqx.error_if(
+    times = error_if(
         merged.times, lost > 0, f"population {source} has more spikes than `max_events` = {max_events}; raise it."
     )
     return Spikes(times, merged.index)

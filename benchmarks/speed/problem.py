@@ -28,13 +28,15 @@ class Problem:
     """A batch and the initial weights, the same arrays for every contender.
 
     - `spikes`: a batch of trials, four latency-coded features and a bias spike at 0 each;
-    - `hidden` and `output`: weights drawn from N(1.5, 0.78) and N(0.93, 0.1).
+    - `hidden` and `output`: weights drawn from N(1.5, 0.78) and N(0.93, 0.1);
+    - `lateral`: for those whose hidden neurons hear each other, at once; drawn from N(0, 0.1).
     """
 
     spikes: ep.Spikes
     labels: Int[Array, " batch"]
     hidden: Float[Array, "inputs hidden"]
     output: Float[Array, "hidden outputs"]
+    lateral: Float[Array, "hidden hidden"]
 
     @staticmethod
     def make(hidden: int, batch: int) -> "Problem":
@@ -47,6 +49,7 @@ class Problem:
             jnp.asarray(split.labels),
             jnp.asarray(random.normal(1.5, 0.78, (split.features.shape[1] + 1, hidden)), jnp.float32),
             jnp.asarray(random.normal(0.93, 0.1, (hidden, len(yinyang.CLASSES))), jnp.float32),
+            jnp.asarray(random.normal(0.0, 0.1, (hidden, hidden)), jnp.float32),
         )
 
     def times_by_source(self) -> Float[np.ndarray, "batch inputs"]:

@@ -57,9 +57,14 @@ def reference(name: str) -> str:
 
 def race(names: list[str], *, hidden: int, batch: int, cores: int) -> dict[str, Entry | str]:
     """Time the contenders on the same cores. A peer that is not installed is told by a text instead of an entry."""
+    jobs = {name: {"name": module, "options": options} for name, (module, options) in CONTENDERS.items()}
+    return race_of({name: jobs[name] for name in names}, hidden=hidden, batch=batch, cores=cores)
+
+
+def race_of(jobs: dict[str, dict[str, Any]], *, hidden: int, batch: int, cores: int) -> dict[str, Entry | str]:
+    """The same for any contenders: module, options and, where it has another name, the function that builds each."""
     problem = {"hidden": hidden, "batch": batch, "cores": cores}
-    jobs = {name: {"name": module, "options": options, **problem} for name, (module, options) in CONTENDERS.items()}
-    outcomes = compete("benchmarks.speed.worker", {name: jobs[name] for name in names})
+    outcomes = compete("benchmarks.speed.worker", {name: {**job, **problem} for name, job in jobs.items()})
     return {
         name: ready["missing"] if "missing" in ready else Entry(durations, **ready)
         for name, (ready, durations) in outcomes.items()

@@ -26,13 +26,14 @@ TURN_S = 0.05
 
 
 def main(job: str) -> None:
-    """Times the contender described by `job`: name, options of its `build`, hidden, batch, and the cores to run on."""
+    """Times the contender described by `job`: name, `build` and its options, hidden, batch, and the cores to run on."""
     request = json.loads(job)
     # Before JAX starts: its thread pool has as many threads as the process may use cores.
     os.sched_setaffinity(0, range(request["cores"]))
     problem = Problem.make(request["hidden"], request["batch"])
     try:
-        contender = importlib.import_module(MODULES[request["name"]]).build(problem, **request["options"])
+        module = importlib.import_module(MODULES[request["name"]])
+        contender = getattr(module, request.get("build", "build"))(problem, **request["options"])
     except ModuleNotFoundError as error:
         print(json.dumps({"missing": f"not installed: {error}"}), flush=True)
         return

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.connections.base import AbstractConnection, check_delay, check_dimensions
-from eventprop.parameters import Parameter, numeric
+from eventprop.parameters import Parameter, numeric, whole
+
+
+def _sizes(size: Any) -> tuple[int, ...]:
+    if not isinstance(size, list | tuple):
+        raise ValueError(f"size must be one number per spatial dimension, e.g. (28, 28), but is {size!r}.")
+    return tuple(whole("size", n, least=1) for n in size)
 
 
 class Conv(AbstractConnection):
@@ -27,9 +34,9 @@ class Conv(AbstractConnection):
     """
 
     weight: Float[Array, "out in *kernel"] = eqx.field(converter=numeric("weight"))
-    size: tuple[int, ...] = eqx.field(static=True, converter=tuple)
-    stride: int = eqx.field(static=True, default=1)
-    padding: int = eqx.field(static=True, default=0)
+    size: tuple[int, ...] = eqx.field(static=True, converter=_sizes)
+    stride: int = eqx.field(static=True, converter=partial(whole, "stride", least=1), default=1)
+    padding: int = eqx.field(static=True, converter=partial(whole, "padding"), default=0)
     delay: Parameter | None = eqx.field(converter=numeric("delay"), default=None)
     port: int = eqx.field(static=True, default=0)
 
@@ -42,8 +49,6 @@ class Conv(AbstractConnection):
                 f"weight must be [out channels, in channels, *kernel] for an input of the size {self.size}, "
                 f"but has the shape {shape}."
             )
-        if self.stride < 1 or self.padding < 0:
-            raise ValueError(f"stride = {self.stride} must be at least 1, and padding = {self.padding} at least 0.")
         if min(self.output_size) < 1:
             raise ValueError(f"the kernel {shape[2:]} exceeds the input {self.size} with padding {self.padding}.")
         check_delay(self)
@@ -62,9 +67,11 @@ class Conv(AbstractConnection):
         **options: Any,
     ) -> "Conv":
         """Synapses with weights drawn by `initialiser` for the shape (*kernel, in channels, out channels)."""
+        in_channels, out_channels = whole("in_channels", in_channels, 1), whole("out_channels", out_channels, 1)
+        size, kernel = _sizes(size), whole("kernel", kernel, 1)
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
         drawn = initialiser(key, (kernel,) * len(size) + (in_channels, out_channels), dtype)
-        return cls(jnp.moveaxis(drawn, (-1, -2), (0, 1)), tuple(size), **options)
+        return cls(jnp.moveaxis(drawn, (-1, -2), (0, 1)), size, **options)
 
     @property
     def output_size(self) -> tuple[int, ...]:

@@ -19,8 +19,9 @@ class AdEx(AbstractSpiking):
         V reaches peak: spike, V = V_r, w += b.
 
     With pF, nS, mV, ms and pA, as there, units fit. D is the slope factor Delta_T, w is `adaptation` in the state; the
-    exponent is clipped at 40 (see `EIF`). V starts at E and w at 0. I: `synapses`, in pA, or with `ConductanceSynapses`
-    in nS. In the refractory period V is held at V_r while I and w go on.
+    exponent is clipped at 40 (see `EIF`). V starts at E (derivatives by E know it; start from a `state` to hold it
+    fixed) and w at 0. I: `synapses`, in pA, or with `ConductanceSynapses` in nS. In the refractory period V is held at
+    V_r while I and w go on.
 
     Raises ValueError for C, g, D, tau_w or a refractory period that is not positive, a peak that is not above V_T, V_r
     and E, or per-neuron parameters of different lengths. (V_r may lie above V_T: the neuron bursts.)

@@ -21,7 +21,8 @@ class Izhikevich(AbstractSpiking):
         V reaches peak (30): spike, V = c, u += d.
 
     u is `adaptation` in the state. (a, b, c, d) = (.02, .2, -65, 8) spikes regularly, (.02, .2, -50, 2) chatters. V
-    starts at -65 and u at -65 b. I: `synapses`. In the refractory period V is held at c while I and u go on.
+    starts at -65 and u at -65 b (derivatives by b know it; start from a `state` to hold it fixed). I: `synapses`. In
+    the refractory period V is held at c while I and u go on.
 
     Raises ValueError for an a or refractory period that is not positive, a c that is not below the peak, or per-neuron
     parameters of different lengths.

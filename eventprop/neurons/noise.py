@@ -30,7 +30,7 @@ class Noise(AbstractNeuron, Stochastic, Diffusive):
 
     neuron: whatever has a membrane potential. scale: in the unit of V per square root of that of time.
 
-    Raises ValueError for a negative scale.
+    Raises ValueError for a negative scale, and in a simulation for a potential that is computed from the state.
     """
 
     neuron: AbstractNeuron
@@ -38,11 +38,6 @@ class Noise(AbstractNeuron, Stochastic, Diffusive):
 
     def __check_init__(self):
         check_type("neuron", self.neuron, AbstractNeuron)
-        state = self.neuron.init(max((jnp.size(x) for x in jax.tree.leaves(self.neuron)), default=1))
-        if not any(x is self.neuron.voltage(state) for x in jax.tree.leaves(state)):
-            raise ValueError(
-                f"the voltage of {type(self.neuron).__name__} is not an array of its state: no noise is on it."
-            )
         if is_concrete(self.scale):
             check_not_negative("scale", self.scale)
 
@@ -55,8 +50,11 @@ class Noise(AbstractNeuron, Stochastic, Diffusive):
         return self.neuron.vector_field(t, y, args)
 
     def diffusion(self, t: Any, y: Any, args: Any) -> Any:
-        """`scale` for the potential of a free membrane."""
+        """`scale` for the potential of a free membrane. Raises ValueError if none of the arrays of `y` is one."""
         voltage = self.neuron.voltage(y)
+        if not any(x is voltage for x in jax.tree.leaves(y)):
+            name = type(self.neuron).__name__
+            raise ValueError(f"the voltage of {name} must be an array of its state, to which noise can be added.")
         held = getattr(y, "held", None)
         free = jnp.ones_like(voltage) if held is None else 1 - held
         return jax.tree.map(lambda x: self.scale * free if x is voltage else None, y)

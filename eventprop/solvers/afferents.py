@@ -53,9 +53,7 @@ def arrivals(connection: AbstractConnection, spikes: Spikes, flight: InFlight | 
     times = jnp.where(times < t1, times + delay, jnp.inf)
     if flight is None:
         return InFlight(times, spikes.index)
-    return InFlight(
-        jnp.concatenate([flight.times, times]), jnp.concatenate([flight.index.astype(spikes.index.dtype), spikes.index])
-    )
+    return InFlight(jnp.concatenate([flight.times, times]), jnp.concatenate([flight.index, spikes.index]))
 
 
 def still_in_flight(arriving: InFlight, t1: Array, capacity: int) -> tuple[InFlight, Int[Array, ""]]:

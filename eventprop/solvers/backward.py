@@ -53,7 +53,7 @@ def _forward(perturbed, givens, found, items, number, *, solver, adjoint):
 @follow_backwards.def_bwd
 def _backward(residuals, d_found, perturbed, givens, found, items, number, *, solver, adjoint):
     del residuals, perturbed
-    d = jax.tree.map(lambda x, y: jnp.zeros_like(y) if x is None else x, d_found, found, is_leaf=lambda x: x is None)
+    d = eqx.combine(d_found, jax.tree.map(jnp.zeros_like, found))
     forward, interval = forward_item(givens, items, solver), adjoint.interval
     kept, y_end = keep(forward, givens.y, number, items.h.shape[0], interval)
     start = Adjoint(

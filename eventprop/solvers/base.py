@@ -4,10 +4,12 @@ import abc
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint
 from eventprop.network import AbstractNetwork
+from eventprop.parameters import as_arrays
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, no_flight
 from eventprop.spikes import Spikes, SpikeTrains
@@ -72,3 +74,16 @@ def resting_state(network: AbstractNetwork, dtype: Any) -> NetworkState:
     """Every population at rest, nothing in flight."""
     neurons = tuple(neuron.init(size, dtype) for neuron, size in zip(network.neurons, network.sizes, strict=True))
     return NetworkState(neurons, tuple(no_flight(p.connection, dtype) for p in network.projections))
+
+
+def state_as_arrays(state: NetworkState | None, dtype: Any) -> NetworkState | None:
+    """All numbers of a state as arrays of one dtype, but who sent what is in flight, which stays whole."""
+    if state is None:
+        return None
+    flights = tuple(
+        None
+        if flight is None
+        else InFlight(as_arrays("state.in_flight", flight.times, dtype), jnp.asarray(flight.index, jnp.int32))
+        for flight in state.in_flight
+    )
+    return NetworkState(as_arrays("state", state.neurons, dtype), flights)

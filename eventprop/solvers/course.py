@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.adjoint import AbstractAdjoint
-from eventprop.events import event_time
+from eventprop.events import event_delay
 from eventprop.network import AbstractNetwork
 from eventprop.solvers.dynamics import Dynamics, one_of
 
@@ -101,7 +101,7 @@ def retrace(items: Items, givens: Givens, solver: diffrax.AbstractSolver, adjoin
     """The same trial again, as a smooth function of what is given.
 
     Between events the state is integrated to the recorded times, which are fixed. An event takes place a time delta
-    after that, which is 0, but has the derivatives of its cause: by the implicit function theorem (`event_time`) for a
+    after that, which is 0, but has the derivatives of its cause: by the implicit function theorem (`event_delay`) for a
     guard that crosses zero; those of the moment and the delay for an arrival, and for what it lifts over its threshold.
     """
     number = items.h.shape[0]
@@ -155,7 +155,7 @@ def _crossing(dynamics, t, y, happening, finite, adjoint):
     exists = jnp.any(happening)
     unit = jnp.sum(jnp.where(happening, dynamics.units(t.dtype), 0)) + jnp.where(exists, 0, 1)
     args = (dynamics, y, t, happening)
-    return event_time(jnp.zeros_like(t), args, unit, guard=_guard_after, finite=finite & exists, adjoint=adjoint)
+    return event_delay(args, unit, guard=_guard_after, finite=finite & exists, adjoint=adjoint)
 
 
 def _guard_after(delta: Array, args: Any) -> Array:

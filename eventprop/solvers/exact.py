@@ -133,9 +133,7 @@ class Exact(AbstractSolver):
                 within = p.source in first
                 flight = start.in_flight[k]
                 if within:
-                    known = no_events(p.connection, t1.dtype)
-                    if flight is not None:
-                        known = InFlight(flight.times, flight.index.astype(jnp.int32))
+                    known = no_events(p.connection, t1.dtype) if flight is None else flight
                 else:
                     known = arrivals(p.connection, sent[p.source], flight, t1)
                 pathways.append(Pathway(p.connection, known, first[p.source] if within else None, first[number]))

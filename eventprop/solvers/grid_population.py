@@ -17,6 +17,7 @@ from eventprop.solvers.grid_arrivals import Grating, spike_time
 from eventprop.solvers.grid_lines import AbstractLine
 from eventprop.solvers.grid_step import Step, step
 from eventprop.spikes import SpikeTrains
+from eventprop.surrogate import Surrogate
 
 _NOISE = 2**32 - 1
 """Folded into a population's key it is that of the noise: neurons count their draws from 0."""
@@ -88,7 +89,9 @@ def run_component(
         )
         fired = tuple(n + (x.spikes > 0) for n, x in zip(fired, found, strict=True))
         twice = tuple(a | x.twice for a, x in zip(twice, found, strict=True))
-        seen = tuple((x.spikes, x.moment, n, v) for x, n, v in zip(found, fired, before, strict=True))
+        # Every array that a step leaves behind costs: without surrogate gradients counts tell who has fired.
+        spikes = [x.spikes if isinstance(adjoint, Surrogate) else None for x in found]
+        seen = tuple((z, x.moment, n, v) for z, x, n, v in zip(spikes, found, fired, before, strict=True))
         return (tuple(x.y for x in found), lines, fired, twice), seen
 
     voltages = [p.neuron.voltage(p.y) for p in populations]
@@ -103,6 +106,8 @@ def run_component(
     states, _ = _arrive(populations, grating, states, lines, jnp.asarray(grating.steps, jnp.int32))
     courses = {}
     for p, y, both, (spikes, moments, fired, v) in zip(populations, states, twice, seen, strict=True):
+        if spikes is None:
+            spikes = jnp.diff(fired, axis=0, prepend=0).astype(moments.dtype)
         v = None if v is None else jnp.concatenate([v, p.neuron.voltage(y)[None]])
         courses[p.number] = Course(spikes, moments, fired, v, y, jnp.any(both))
     return courses

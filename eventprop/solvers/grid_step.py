@@ -1,5 +1,6 @@
 """One step of a population on a grid: its motion, and the events within."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -9,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint, Implicit
-from eventprop.events import event_time
+from eventprop.events import event_delay
 from eventprop.neurons.base import AbstractNeuron, Event
 from eventprop.neurons.noise import Diffusive
 from eventprop.surrogate import Surrogate
@@ -93,33 +94,59 @@ def _happen(
 
     The guard's chord tells the moment, the state then lies on the chord too, jumps, and is carried on by one Euler step
     over the rest: an error of second order once per event, as small as that of a method of second order as a whole.
+    What neither jumps nor moves differently afterwards stays as it is.
     """
     low, high = event.guard(at.t, begin, at.args), event.guard(at.t + at.h, end, at.args)
     # A guard that ends at zero is an event of the next step, or of the next window.
     due = low >= 0
     within = ~due & (high > 0)
     found = due | within
-    ends = jnp.where(within, low, -1), jnp.where(within, high, 1)
+    # Nobody else's moment matters, but with surrogate gradients: there it is the end of the step.
+    ends = jnp.where(within, low, -1), jnp.where(within, high, 0)
     moment = jnp.where(due, 0, lax.stop_gradient(ends[0] / (ends[0] - ends[1])))
     if isinstance(adjoint, Implicit):
         unit = jnp.broadcast_to(event.unit() / at.h, moment.shape).astype(moment.dtype)
-        moment = event_time(moment, ends, unit, guard=_chord, finite=found, adjoint=adjoint)
+        moment = moment + event_delay((moment, *ends), unit, guard=_chord, finite=found, adjoint=adjoint)
     before = jax.tree.map(lambda a, b: a + moment * (b - a), begin, end)
     after = event.jump(at.t + moment * at.h, before, at.args)
     zero = jnp.zeros_like(at.h)
-    change = terms.vf_prod(zero, after, at.args, terms.contr(zero, at.h))
-    carried = jax.tree.map(lambda y, change: y + (1 - moment) * change, after, change)
-    y = jax.tree.map(lambda new, old: jnp.where(found, new, old), carried, end)
+
+    def change(y):
+        return terms.vf_prod(zero, y, at.args, terms.contr(zero, at.h))
+
+    carried = jax.tree.map(
+        lambda affected, old, y, change: y + (1 - moment) * change if affected else old,
+        _affected(change, before, after),
+        end,
+        after,
+        change(after),
+    )
+    y = jax.tree.map(lambda new, old: old if new is old else jnp.where(found, new, old), carried, end)
     happened = found.astype(moment.dtype)
     if isinstance(adjoint, Surrogate) and event.emits:
         g = lax.stop_gradient(high)
         surrogate = (high - g) * adjoint.derivative(g)  # is zero, and has a derivative
         happened = happened + surrogate
         if not adjoint.detach_reset:
-            y = jax.tree.map(lambda y, new, old: y + surrogate * lax.stop_gradient(new - old), y, carried, end)
-    return y, happened, jnp.where(found, moment, 1)
+            y = jax.tree.map(
+                lambda y, new, old: y if new is old else y + surrogate * lax.stop_gradient(new - old), y, carried, end
+            )
+    return y, happened, moment
 
 
-def _chord(moment: Array, ends: tuple[Array, Array]) -> Array:
-    """A guard between its values at both ends of a step."""
-    return ends[0] + moment * (ends[1] - ends[0])
+def _affected(change: Callable[[Any], Any], before: Any, after: Any) -> Any:
+    """Which arrays of the state a jump changes, directly or in their rates of change."""
+    program = jax.make_jaxpr(change)(before).jaxpr
+    jumps = [new is not old for old, new in zip(*map(jax.tree.leaves, (before, after)), strict=True)]
+    changed = {number for number, jump in zip(map(id, program.invars), jumps, strict=True) if jump}
+    for equation in program.eqns:
+        if changed.intersection(map(id, equation.invars)):
+            changed.update(map(id, equation.outvars))
+    found = [jump or id(x) in changed for jump, x in zip(jumps, program.outvars, strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(before), found)
+
+
+def _chord(delay: Array, args: tuple[Array, Array, Array]) -> Array:
+    """A guard after its moment, between its values at both ends of a step."""
+    moment, low, high = args
+    return low + (moment + delay) * (high - low)

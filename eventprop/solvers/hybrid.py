@@ -14,11 +14,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron
+from eventprop.neurons.noise import Diffusive
 from eventprop.parameters import Parameter, as_float, check_positive, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
 from eventprop.solvers.backward import follow_backwards
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
+from eventprop.solvers.bounds import bound, per_population
 from eventprop.solvers.course import Givens, Outcome, delays_and_charges, follow
 from eventprop.solvers.dynamics import Dynamics
 from eventprop.solvers.find import Given, Search, Stepping, Trial, done, find_events
@@ -37,8 +39,9 @@ class Hybrid(AbstractSolver):
     What can be missed: a guard that rises above zero and falls again within one step, if it bends both ways there.
     `largest_step` bounds that; a quarter of the shortest time constant is on the safe side.
 
-    max_spikes: most spikes per neuron and trial. max_events: most spikes per population, or None for as many as its
-        neurons could fire together. Lost spikes are counted, and by default an error.
+    max_spikes: most spikes per neuron and trial, one number or one per spiking population. max_events: most spikes per
+        population, one number or one for each, or None for as many as its neurons could fire together. Lost spikes are
+        counted, and by default an error.
     max_steps: most steps and events in a trial together; more are an error.
     largest_step: no step is longer, and the first one is tried with it.
     solver, stepsize_controller: of diffrax. Derivatives are those of the solver's own steps, and of every mode that
@@ -46,9 +49,9 @@ class Hybrid(AbstractSolver):
     """
 
     largest_step: Parameter = eqx.field(converter=numeric("largest_step"))
-    max_spikes: int = eqx.field(static=True)
-    max_steps: int = eqx.field(static=True, default=4096)
-    max_events: int | None = eqx.field(static=True, default=None)
+    max_spikes: int | tuple[int, ...] = eqx.field(static=True, converter=bound)
+    max_steps: int = eqx.field(static=True, converter=bound, default=4096)
+    max_events: int | tuple[int, ...] | None = eqx.field(static=True, converter=bound, default=None)
     solver: diffrax.AbstractSolver = diffrax.Tsit5()
     stepsize_controller: diffrax.AbstractStepSizeController = diffrax.PIDController(rtol=1e-6, atol=1e-6)
 
@@ -58,8 +61,9 @@ class Hybrid(AbstractSolver):
         check_type("stepsize_controller", self.stepsize_controller, diffrax.AbstractStepSizeController)
         for name in ("max_spikes", "max_steps", "max_events"):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1) and not (name == "max_events" and value is None):
-                raise ValueError(f"{name} sets the size of arrays: it must be a whole number from 1, but is {value}.")
+            for one in value if isinstance(value, tuple) else (value,):
+                if not (isinstance(one, int) and one >= 1) and not (name == "max_events" and value is None):
+                    raise ValueError(f"{name} sets the size of arrays: it must be a whole number from 1, but is {one}.")
 
     def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Hybrid":
         """The same, with loops that can be differentiated in every mode. `t1` must be finite."""
@@ -78,8 +82,12 @@ class Hybrid(AbstractSolver):
         keys: tuple[PRNGKeyArray | None, ...],
     ) -> Trajectory:
         """Search for the events, then differentiate along them; see `simulate`."""
-        most = [self.max_spikes if _spikes(neuron) else 0 for neuron in network.neurons]
-        return run_hybrid(self, most, network, spikes, t1, adjoint, ts, state, keys, None, self.max_events)
+        spiking = [number for number, neuron in enumerate(network.neurons) if _spikes(neuron)]
+        slots = per_population("max_spikes", self.max_spikes, spiking)
+        most = per_population("max_events", self.max_events, spiking)
+        rooms = [slots.get(number, 0) for number in range(len(network.neurons))]
+        sends = [most.get(number) for number in range(len(network.neurons))]
+        return run_hybrid(self, rooms, network, spikes, t1, adjoint, ts, state, keys, None, sends)
 
 
 def check_adjoint(solver: AbstractSolver, adjoint: AbstractAdjoint) -> None:
@@ -95,6 +103,9 @@ def prepared(solver: Any, network: AbstractNetwork, t1: Any) -> Any:
         raise ValueError(f"t1 = {t1} must be finite: {type(solver).__name__} goes there in steps.")
     step = jnp.asarray(solver.largest_step, network.projections[0].connection.weight.dtype)
     solver = eqx.tree_at(lambda s: s.largest_step, solver, step)
+    for number, neuron in enumerate(network.neurons):
+        if isinstance(neuron, Diffusive):
+            raise ValueError(f"{type(solver).__name__} has no noise, which layer {number} needs: take Grid.")
     if getattr(solver.solver, "scan_kind", "bounded") is None:
         bounded = eqx.tree_at(lambda s: s.scan_kind, solver.solver, "bounded", is_leaf=lambda x: x is None)
         return eqx.tree_at(lambda s: s.solver, solver, bounded)
@@ -112,12 +123,14 @@ def run_hybrid(
     state: NetworkState | None,
     keys: tuple[PRNGKeyArray | None, ...],
     given: Given | None,
-    max_events: int | None = None,
+    max_events: Sequence[int | None] | None = None,
 ) -> Trajectory:
     """Search, and derivatives. slots: spikes per neuron of each population; `given`: prescribed spikes."""
     start = resting_state(network, t1.dtype) if state is None else state
     dynamics = Dynamics(network.neurons, keys, network.sizes)
-    room = [min(max_events or size * most, size * most) for size, most in zip(network.sizes, slots, strict=True)]
+    all_slots = [size * most for size, most in zip(network.sizes, slots, strict=True)]
+    bounds = [None] * len(all_slots) if max_events is None else max_events
+    room = [min(most or total, total) for most, total in zip(bounds, all_slots, strict=True)]
     post = post_of(network, spikes, start, t1, room)
     times = jnp.zeros(0, t1.dtype) if ts is None else ts
     order = jnp.argsort(lax.stop_gradient(times))

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from eventprop.adjoint import Implicit
 from eventprop.closed_form import Membrane
 from eventprop.events import event_time
+from eventprop.loops import vary_alike
 from eventprop.solvers.component import Component, arrivals_within
 from eventprop.solvers.recurrent import Found
 from eventprop.solvers.trial import LayerTrial
@@ -54,12 +55,13 @@ class Course(NamedTuple):
 
 
 class State(NamedTuple):
-    """(v, i) of neurons at time t, one for all or one each, with the ends of their refractory periods."""
+    """(v, i) of neurons at time t, one for all or one each, with the ends of their refractory periods (None: no one
+    ever has one)."""
 
     t: Array
     v: Array
     i: Array
-    release: Array
+    release: Array | None
 
 
 @eqx.filter_custom_jvp
@@ -69,7 +71,7 @@ def course(component: Component, found: Found, ts: Array | None, *, slots: int, 
     The pass over the moments is needed for potentials and derivatives only.
     """
     if ts is not None:
-        return _follow(component, found, ts, slots, adjoint)
+        return _follow(component, found, found.times, ts, slots, adjoint)
     end = _end(component, found)
     return Course(found.times, None, (found.v, found.i, _held(found.release, end)))
 
@@ -86,7 +88,8 @@ def _course_jvp(primals, tangents, *, slots: int, adjoint: Implicit):
 
     def follow(perturbed):
         component, ts = eqx.combine(perturbed, given)
-        return _follow(component, found, ts, slots, adjoint)
+        # Times that are functions of the component themselves: so second derivatives are right as well.
+        return _follow(component, found, out.times, ts, slots, adjoint)
 
     # What is not perturbed is None in both arguments, so nothing is spent on its derivative.
     return out, jax.jvp(follow, (perturbed,), (tangent,))[1]
@@ -101,24 +104,30 @@ def _held(release: Array, end: Array) -> Array:
     return jnp.where(release > end, release - end, 0)
 
 
-def _follow(component: Component, found: Found, ts: Array | None, slots: int, adjoint: Implicit) -> Course:
+def _follow(
+    component: Component, found: Found, times: Array, ts: Array | None, slots: int, adjoint: Implicit
+) -> Course:
+    """The course through the moments that were found; spikes are at `times`."""
+    component, times, ts = vary_alike((component, times, ts))
     trial, spikes = component.trial, found.times.shape[0]
     end = _end(component, found)
     ts = None if ts is None else jnp.where(ts <= end, ts, end)
     moments = _in_order(_all_moments(component, found, slots, ts), end, spikes)
     shared = component.columns == 1
     clock = jnp.zeros_like(end) if shared else jnp.zeros_like(trial.v)
-    state = State(clock, trial.v, trial.i, jnp.broadcast_to(trial.hold, trial.v.shape))
+    # Only a state from elsewhere can be held where there is no refractory period.
+    may_hold = trial.refractory is not None or trial.due is not None
+    state = State(clock, trial.v, trial.i, jnp.broadcast_to(trial.hold, trial.v.shape) if may_hold else None)
 
     def moment(carry, now):
         state, record = carry
-        time = _time(trial, state, record, now, adjoint)
+        time = _time(trial, state, record, times, now, adjoint)
         number = jnp.arange(trial.neurons, dtype=jnp.int32) if shared else now.neuron[None]
         before = _advance(_membrane_of(trial, number, shared), _pick(state, number, shared), time)
         fires = (now.kind == _SPIKE) & (number == now.neuron)
         v = jnp.where(fires, _of(trial.reset, number, shared), before.v)
         release = before.release
-        if trial.refractory is not None:
+        if release is not None and trial.refractory is not None:
             release = jnp.where(fires, time + _of(trial.refractory, number, shared), release)
         after = State(before.t, v, before.i + now.charge, release)
         record = record.at[jnp.where(now.kind == _SPIKE, now.since, spikes)].set(time)
@@ -130,19 +139,22 @@ def _follow(component: Component, found: Found, ts: Array | None, slots: int, ad
     start = (state, jnp.zeros_like(found.times, shape=spikes + 1))
     (state, record), seen = lax.scan(moment, start, moments)
     last = _advance(trial.membrane, state, end)
-    times = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)
-    return Course(times, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, _held(last.release, end)))
+    recorded = jnp.where(found.times < jnp.inf, record[:spikes], jnp.inf)
+    held = jnp.zeros_like(last.v) if last.release is None else _held(last.release, end)
+    return Course(recorded, _potentials(moments, seen, ts, trial.neurons), (last.v, last.i, held))
 
 
-def _time(trial: LayerTrial, state: State, record: Array, now: Any, adjoint: Implicit) -> Array:
+def _time(trial: LayerTrial, state: State, record: Array, times: Array, now: Any, adjoint: Implicit) -> Array:
     """When a moment is: a spike when the potential of its neuron reaches the threshold."""
     neuron = now.neuron
     scale = _at(trial.threshold, neuron) - _at(trial.reset, neuron)
-    one = State(*(_at(x, neuron) for x in state))
+    one = jax.tree.map(lambda x: _at(x, neuron), state)
     membrane = jax.tree.map(lambda x: _at(x, neuron), trial.membrane)
     is_spike = now.kind == _SPIKE
+    # `lax.scan` forgets rules such as that of `event_time` when it is differentiated again after reverse mode, and then
+    # takes the derivatives of this number: those of the spike.
     spike = event_time(
-        lax.stop_gradient(now.value),
+        jnp.where(is_spike, times.at[now.since].get(mode="clip"), now.value),
         (membrane, _at(trial.threshold, neuron), scale, one),
         membrane.tau_mem,
         guard=_guard,
@@ -161,6 +173,10 @@ def _guard(t: Array, args: tuple[Membrane, Array, Array, State]) -> Array:
 def _advance(membrane: Membrane, state: State, t: Array) -> State:
     """The state at a later time: a membrane moves from its release on."""
     elapsed = t - state.t
+    if state.release is None:
+        leak, decay, response = membrane.propagator(elapsed)
+        v = state.v * leak + state.i * response
+        return State(jnp.broadcast_to(t, state.t.shape), v, state.i * decay, None)
     held = jnp.where(state.release > state.t, jnp.where(state.release < t, state.release - state.t, elapsed), 0)
     free = elapsed - held
     leak, _, response = membrane.propagator(free)
@@ -181,11 +197,11 @@ def _membrane_of(trial: LayerTrial, number: Array, shared: bool) -> Membrane:
 
 
 def _pick(state: State, number: Array, shared: bool) -> State:
-    return State(*(_of(x, number, shared) for x in state))
+    return jax.tree.map(lambda x: _of(x, number, shared), state)
 
 
 def _put(state: State, one: State, neuron: Array) -> State:
-    return State(*(x.at[neuron].set(y[0], mode="promise_in_bounds") for x, y in zip(state, one, strict=True)))
+    return jax.tree.map(lambda x, y: x.at[neuron].set(y[0], mode="promise_in_bounds"), state, one)
 
 
 def _all_moments(component: Component, found: Found, slots: int, ts: Array | None) -> Moments:

@@ -3,10 +3,10 @@ import pytest
 
 import gle
 from benchmarks.datasets import yinyang
-from benchmarks.speed import online_scaling, twin_race
+from benchmarks.speed import memory, online_scaling, recurrent_race, recurrent_scaling, twin_race
 from benchmarks.speed.online_problem import OnlineProblem
 from benchmarks.speed.problem import T_LATEST, Problem
-from benchmarks.speed.race import CONTENDERS, reference
+from benchmarks.speed.race import CONTENDERS, Entry, reference
 from benchmarks.speed.scaling import slope
 from benchmarks.speed.with_credax_online import build
 from benchmarks.speed.worker import MODULES
@@ -17,7 +17,7 @@ def test_the_problem_is_the_latency_coded_training_set():
     features = yinyang.sample(4, seed=42).features
     expected = np.concatenate([features * T_LATEST, np.zeros((4, 1))], axis=1)
     np.testing.assert_allclose(problem.times_by_source(), expected, rtol=1e-6)
-    assert problem.hidden.shape == (5, 7) and problem.output.shape == (7, 3)
+    assert problem.hidden.shape == (5, 7) and problem.output.shape == (7, 3) and problem.lateral.shape == (7, 7)
 
 
 def test_each_contender_has_a_module_and_a_row_of_credax_to_be_compared_with():
@@ -56,3 +56,37 @@ def test_the_spiking_twins_of_both_contenders_learn_alike():
         for make in (twin_race.with_credax, twin_race.with_numpy)
     ]
     assert gone[0] == pytest.approx(gone[1], rel=0.15)
+
+
+def test_a_recurrent_race_is_one_on_equal_spikes():
+    def entry(spikes, loss):
+        return Entry([0.1], 1.0, loss, "", spikes, 0, "")
+
+    recurrent_race.check_equal({"credax": entry(76.860, 1.2), "jaxsnn": entry(76.865, 1.2)})
+    recurrent_race.check_equal({"credax": entry(76.860, 1.2), "jaxsnn": "not installed"})
+    for other in (entry(75.0, 1.2), entry(76.86, 1.3)):
+        with pytest.raises(RuntimeError, match="Spikes differ"):
+            recurrent_race.check_equal({"credax": entry(76.86, 1.2), "jaxsnn": other})
+
+
+def test_the_networks_that_grow_keep_their_out_degree():
+    network, spikes = recurrent_scaling.problem(recurrent_scaling.Load(neurons=30, duration=50.0))
+    (inputs, _, lateral), *_ = network.layers
+    assert inputs.weight.shape == (3, 1) and lateral.weight.shape == (30, recurrent_scaling.OUT_DEGREE)
+    assert 0 < spikes.count() and spikes.times[0] >= 0
+
+
+@pytest.mark.slow
+def test_turns_of_a_recurrent_search_are_counted():
+    load = recurrent_scaling.Load(neurons=30, duration=50.0)
+    cost = recurrent_scaling.measure(load, 0.5, repeats=1)
+    assert cost.spikes > 5
+    # A window is as long as the delay, or longer where nobody fires.
+    assert 10 < cost.turns <= load.duration / recurrent_scaling.DELAY + 2 + cost.spikes
+
+
+@pytest.mark.slow
+def test_memory_of_a_recurrent_layer_grows_with_its_spikes():
+    small = memory.Recurrent(inputs=3, neurons=4, spikes=8, batch=2)
+    sizes = [memory.of_recurrent(load) for load in (small, memory.Recurrent(3, 4, 64, 2))]
+    assert 0 < sizes[0] < sizes[1]

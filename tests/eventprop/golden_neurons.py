@@ -100,3 +100,54 @@ GOLDEN = {
     ),
 }
 """From rest, charges at receptor 0."""
+
+GRADIENTS = {
+    "ALIF": (
+        200.0,
+        {
+            "tau_mem": 3.723405449,
+            "synapses.tau_syn[0]": -6.363940966,
+            "adaptation.tau": 0.9230988092,
+            "adaptation.beta": 254.5922511,
+            "bias": -357.1750678,
+            "charge": -43.47649395,
+        },
+    ),
+    "QIF": (
+        100.0,
+        {
+            "tau_mem": 11.73835214,
+            "synapses.tau_syn[0]": -14.13032639,
+            "peak": 0.8056508732,
+            "reset": -11.11685418,
+            "charge": -34.1879866,
+        },
+    ),
+    "EIF .2": (33.0, {"bias": -33.55666}),
+    "EIF .05": (28.0, {"bias": -33.01715}),
+    "EIF .01": (24.0, {"bias": -29.12831}),
+    "EIF .001": (23.0, {"bias": -27.08773}),
+    "Izhikevich RS": (
+        200.0,
+        {"a": -13888.68472, "b": -2331.108128, "c": 0.389673885, "d": 41.47896057, "bias": -57.98123656},
+    ),
+    "AdEx adapting": (
+        300.0,
+        {
+            "C": 2.75383537,
+            "g": 92.82036377,
+            "E": -73.71985274,
+            "V_T": 94.7965777,
+            "D": 25.6768262,
+            "a": 34.0764921,
+            "tau_w": 1.009257749,
+            "b": 19.65598481,
+            "V_r": -17.87673193,
+            "bias": -5.824247024,
+        },
+    ),
+}
+"""Until when, and d(sum of all spike times until then) by each parameter, at a fixed start.
+
+(By default V starts at E, and u at -65 b, and derivatives know it: pass the start as a `state` to hold it fixed.)
+"""

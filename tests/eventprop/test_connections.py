@@ -41,6 +41,18 @@ def test_a_convolution_in_one_dimension(x64):
     np.testing.assert_array_equal(matrix(connection), [[1, 2, 3, 0], [0, 1, 2, 3]])
 
 
+@pytest.mark.parametrize("kind", [conv, sparse, lambda rng: ep.Dense(jnp.asarray(rng.normal(size=(3, 5))))])
+def test_counts_of_all_sources_at_once(precision, rng, kind):
+    """`project` is the product with the matrix, for any leading axes."""
+    connection = jax.tree.map(lambda x: x.astype(precision) if jnp.issubdtype(x.dtype, jnp.floating) else x, kind(rng))
+    counts = jnp.asarray(rng.normal(size=(2, 4, connection.sources)), precision)
+    found = connection.project(counts)
+    assert found.dtype == precision
+    np.testing.assert_allclose(found, counts @ matrix(connection).T, rtol=0, atol=200 * np.finfo(precision).eps)
+    one = jax.vmap(jax.vmap(connection.project))(counts)
+    np.testing.assert_allclose(one, found, rtol=0, atol=200 * np.finfo(precision).eps)
+
+
 @pytest.mark.parametrize("kind", [conv, sparse])
 @pytest.mark.parametrize("per_synapse", [False, True])
 def test_spikes_and_gradients_are_those_of_the_dense_matrix(x64, rng, kind, per_synapse):
@@ -110,7 +122,14 @@ def test_a_readout_may_listen_sparsely(x64, rng):
     ("message", "make"),
     [
         (r"weight must be \[out channels", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4, 4))),
-        ("stride = 0 must be at least 1", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), 0)),
+        ("stride must be a whole number from 1, but is 0", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), 0)),
+        ("stride must be a whole number, but is 1.5", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), 1.5)),
+        ("padding must be a whole number from 0", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4,), padding=-1)),
+        ("size must be one number per spatial dimension", lambda: ep.Conv(jnp.ones((1, 1, 3)), 4)),
+        ("size must be a whole number, but is 4.0", lambda: ep.Conv(jnp.ones((1, 1, 3)), (4.0,))),
+        ("out_channels must be a whole number from 1", lambda: ep.Conv.init((4,), 1, 0, 3, NORMAL, key=KEY)),
+        ("kernel must be a whole number from 1", lambda: ep.Conv.init((4,), 1, 2, 0, NORMAL, key=KEY)),
+        ("source must be a whole number, but is 0.0", lambda: ep.Network([LIF], [(None, 0, ONE), (0.0, 0, ONE)])),
         ("exceeds the input", lambda: ep.Conv(jnp.ones((1, 1, 5)), (4,))),
         ("names a neuron twice", lambda: ep.Sparse(jnp.ones((1, 2)), jnp.array([[1, 1]]), 3)),
         ("target must not be negative", lambda: ep.Sparse(jnp.ones((1, 2)), jnp.array([[-1, 1]]), 3)),
@@ -129,3 +148,4 @@ def test_bad_networks_are_refused(message, make):
 
 
 LIF, LI, ONE = ep.LIF(20.0, 5.0), ep.LI(20.0, 5.0), ep.Dense([[1.0]])
+NORMAL, KEY = ep.Normal(1.0, 1.0), jax.random.key(0)

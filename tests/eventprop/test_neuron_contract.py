@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
+import optax
 import pytest
 
 import eventprop as ep
@@ -154,13 +155,26 @@ def test_everything_can_be_saved(case):
 
 
 def test_networks_of_all_neurons(case):
-    """Ports are those of the neuron, and masks of a network are no networks to check."""
+    """Ports are those of the neuron; every parameter is a leaf that a masked optimiser can reach."""
     ports = [(None, 0, ep.Dense(jnp.ones((2, 3)), port=port)) for port in range(len(case.charges))]
-    network = ep.Network([case.neuron], ports)
-    assert jax.tree.leaves(jax.tree.map(lambda _: None, network)) == []
+    network = as_arrays("network", ep.Network([case.neuron], ports), jnp.float32)
+    own = eqx.tree_at(lambda n: n.neurons, jax.tree.map(lambda _: False, network), replace_fn=lambda n: _all_true(n))
+    optimiser = optax.chain(optax.masked(optax.scale(-1.0), own), optax.masked(optax.set_to_zero(), _inverse(own)))
+    updates, _ = optimiser.update(jax.tree.map(jnp.ones_like, network), optimiser.init(network))
+    after = optax.apply_updates(network, updates)
+    chex.assert_trees_all_equal(after.projections, network.projections)
+    assert all(jnp.all(x == -1) for x in jax.tree.leaves(updates.neurons)) and len(jax.tree.leaves(case.neuron)) >= 3
     for port in (len(case.charges), -1):
         with pytest.raises(ValueError, match=rf"projection None -> 0 .* port {port} is none of .* 0 to"):
             ep.Network([case.neuron], [(None, 0, ep.Dense(jnp.ones((2, 3)), port=port))])
+
+
+def _all_true(tree):
+    return jax.tree.map(lambda _: True, tree)
+
+
+def _inverse(mask):
+    return jax.tree.map(lambda x: not x, mask)
 
 
 RANGES = {

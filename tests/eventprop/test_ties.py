@@ -165,17 +165,19 @@ def test_state_at_the_end_of_a_refractory_period_and_at_a_saved_spike(x64):
     np.testing.assert_allclose(gradient[1][2], 0.0)  # of the held potential at the spike, by the time of the sample
 
 
-def test_runs_under_shard_map():
+@pytest.mark.parametrize("lateral", [(), (ep.Dense(jnp.full((4, 4), -0.1), delay=1.0),)], ids=["forward", "recurrent"])
+def test_runs_under_shard_map(lateral):
     """Trials over a mesh of devices, at the defaults of `jax.shard_map`: values and gradients as without a mesh."""
-    neurons, weights = (ep.LIF(20.0, 5.0), ep.LI(20.0, 5.0)), (jnp.full((4, 3), 5.0), jnp.full((2, 4), 3.0))
-    network = ep.FeedForward([(ep.Dense(w), neuron) for w, neuron in zip(weights, neurons, strict=True)])
+    hidden, output = ep.Dense(jnp.full((4, 3), 5.0)), ep.Dense(jnp.full((2, 4), 3.0))
+    network = ep.Recurrent([(hidden, ep.LIF(20.0, 5.0), *lateral), (output, ep.LI(20.0, 5.0))])
     spikes = ep.Spikes.stack([ep.Spikes.from_events([1.0, 4.0, 5.0 + k], [0, 1, 2]) for k in range(4)])
     solver, saveat = ep.Exact(8, max_events=12, chunk=4), diffrax.SaveAt(ts=jnp.array([1.0, 25.0]))
 
     def loss(network, spikes):
         def trial(spikes):
             solution = ep.simulate(network, spikes, 30.0, solver=solver, saveat=saveat)
-            return jnp.sum(solution.spikes[0].first()) + jnp.sum(solution.ys[1])
+            voltages = ep.voltage_maximum(network, spikes, solution, 30.0)
+            return jnp.sum(solution.spikes[0].first()) + jnp.sum(solution.ys[1]) + jnp.sum(voltages)
 
         return jnp.sum(jax.vmap(trial)(spikes))
 

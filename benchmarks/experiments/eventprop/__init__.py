@@ -6,5 +6,11 @@ LISTED = (
     Listed("eventprop-yinyang", "Yin-Yang, 5-200-3, first-spike loss (later recipe).", f"{__name__}.yinyang.card"),
     Listed("eventprop-yinyang-paper", "Yin-Yang, 5-200-3, the paper's recipe.", f"{__name__}.yinyang.card"),
     Listed("eventprop-yinyang-delays", "Yin-Yang, 5-30-3, with delays that learn.", f"{__name__}.yinyang.card"),
+    Listed(
+        "eventprop-yinyang-recurrent",
+        "Yin-Yang, 5-30-3, hidden neurons that hear each other.",
+        f"{__name__}.yinyang.card",
+    ),
+    Listed("eventprop-mnist", "MNIST, 784-350-10, largest potential of each readout.", f"{__name__}.mnist.card"),
     Listed("eventprop-gradient-check", "Exact gradient beside central differences.", f"{__name__}.gradient_check.card"),
 )

@@ -16,8 +16,8 @@ NEVER_AGAIN = -1000.0
 """Reset potential from which a neuron does not come back, as in jaxsnn's own examples."""
 
 
-def build(problem: Problem, *, refire: bool) -> Contender:
-    """`refire`: outputs fire as often as they are driven to, else once."""
+def build(problem: Problem, *, refire: bool = False, recurrent: bool = False) -> Contender:
+    """`refire`: outputs fire as often as they are driven to, else once. `recurrent`: hidden neurons hear each other."""
     from jaxsnn.event.loss import first_spike  # pyright: ignore[reportMissingImports]
     from jaxsnn.event.modules import LIF, Linear, Source  # pyright: ignore[reportMissingImports]
     from jaxsnn.event.modules.lif.lif import LIFParameters  # pyright: ignore[reportMissingImports]
@@ -34,28 +34,32 @@ def build(problem: Problem, *, refire: bool) -> Contender:
             return LIF(size, events, LIFParameters(TAU_SYN_HERE, TAU_MEM, THRESHOLD, v_reset=reset))
 
         topology = Topology(t_max=T_END, backprop_method="eventprop")
-        topology.add(
-            {
-                "input": Source(inputs),
-                "hidden": lif(hidden, hidden_events, 0.0),
-                "output": lif(outputs, output_events, 0.0 if refire else NEVER_AGAIN),
-                "input-hidden": Linear(pre_weights=problem.hidden * SCALE),
-                "hidden-output": Linear(pre_weights=problem.output * SCALE),
-            }
-        )
-        path = ["input", "input-hidden", "hidden", "hidden-output", "output"]
-        topology.connect(list(itertools.pairwise(path)))
+        parts = {
+            "input": Source(inputs),
+            "hidden": lif(hidden, hidden_events, 0.0),
+            "output": lif(outputs, output_events, 0.0 if refire else NEVER_AGAIN),
+            "input-hidden": Linear(pre_weights=problem.hidden * SCALE),
+            "hidden-output": Linear(pre_weights=problem.output * SCALE),
+        }
+        links = list(itertools.pairwise(["input", "input-hidden", "hidden", "hidden-output", "output"]))
+        if recurrent:
+            parts["lateral"] = Linear(pre_weights=problem.lateral * SCALE)
+            links += [("hidden", "lateral"), ("lateral", "hidden")]
+        topology.add(parts)
+        topology.connect(links)
         return topology.done()
 
     def own_spikes(events):
         return (events.internal & (events.idx >= 0)).sum(axis=1)
 
-    # A layer's events are its own spikes and those that it receives; what finds no place is dropped silently.
+    # A layer's events are its own spikes and those that it receives, in a recurrent one each of its own once more; what
+    # finds no place is dropped silently.
     init, apply = network(inputs + 4 * hidden, 5 * hidden)
     weights = init(jax.random.key(0))
     events = jax.jit(apply)({"input": spikes}, weights)
     hidden_spikes, output_spikes = own_spikes(events["hidden"]), own_spikes(events["output"])
-    bounds = int((inputs + hidden_spikes).max()), int((hidden_spikes + output_spikes).max())
+    within = (2 if recurrent else 1) * hidden_spikes
+    bounds = int((inputs + within).max()), int((hidden_spikes + output_spikes).max())
     _, apply = network(*bounds)
 
     def loss(weights, spikes, labels):

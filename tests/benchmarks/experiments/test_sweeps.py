@@ -24,11 +24,14 @@ SAMPLING = {
 }
 SYMMNET = {"epochs": 1, "batch_size": 8, "replicas": 2, "sal_updates": 1, "sal_duration": 40.0}
 YINYANG = {"epochs": 1, "hidden": 10, "batch_size": 10, "max_spikes": 4, "max_events": 20}
+MNIST = {"epochs": 1, "hidden": 5, "batch_size": 10, "max_spikes": 4, "max_events": 20}
 LATENT = {"epochs": 1, "batch_size": 10}
 SMALL = {
     "eventprop-yinyang": ("learning_rate", YINYANG),
     "eventprop-yinyang-paper": ("bump", YINYANG),
     "eventprop-yinyang-delays": ("delay_rate", YINYANG),
+    "eventprop-yinyang-recurrent": ("lateral_std", YINYANG),
+    "eventprop-mnist": ("learning_rate", MNIST),
     "eventprop-gradient-check": ("chain_weight", {"inputs": 5, "duration": 10.0, "max_spikes": 4}),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),
     "gle-small": ("gle_rate", {"duration": 6.0, "spectrum_steps": 500}),

@@ -8,19 +8,20 @@ from benchmarks.experiments.eventprop.yinyang.model import (
     YinYang,
     YinYangDelays,
     YinYangPaper,
+    YinYangRecurrent,
     YinYangTraining,
     yinyang_experiment,
 )
 
 
-def _card(name: str, config: type, published: Published) -> Card:
+def _card(name: str, config: type, *published: Published) -> Card:
     return Card(
         name=name,
         config=config,
         function=yinyang_experiment,
         training=YinYangTraining,
-        figures=functools.partial(draw_training, published=(published,)),
-        published=(published,),
+        figures=functools.partial(draw_training, published=published),
+        published=published,
     )
 
 
@@ -40,4 +41,5 @@ CARDS = (
         YinYangDelays,
         Published("test_accuracy", 0.982, seeds=1, epochs=300, source="synaptic delays; axonal 97.5 %, none 96.7 %"),
     ),
+    _card("eventprop-yinyang-recurrent", YinYangRecurrent),
 )

@@ -46,11 +46,13 @@ def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequ
     _draw_spikes(left, [respond(training, network, test.features[chosen]) for network in (before, after)])
     upper, lower = right.subplots(2, 1, height_ratios=(1.4, 1.0))
     _draw_decisions(upper, training, after, test)
-    _draw_curve(lower, fit.history, published)
+    draw_curve(lower, fit.history, published)
     figure.savefig(directory / "training.png", dpi=130)
 
 
-def respond(training: YinYangTraining, network: ep.FeedForward, features: Float[np.ndarray, "samples 4"]) -> Response:
+def respond(
+    training: YinYangTraining, network: ep.AbstractNetwork, features: Float[np.ndarray, "samples 4"]
+) -> Response:
     """All hidden spikes and the first output spikes for each sample (ms; inf: none)."""
     config, parts = training.config, []
     # Apart from the simulation: the encoder calls back to check its input, and programs that do are compiled anew in
@@ -67,7 +69,7 @@ def respond(training: YinYangTraining, network: ep.FeedForward, features: Float[
 
 
 @eqx.filter_jit
-def _respond(training: YinYangTraining, network: ep.FeedForward, spikes: ep.Spikes) -> tuple[Array, Array]:
+def _respond(training: YinYangTraining, network: ep.AbstractNetwork, spikes: ep.Spikes) -> tuple[Array, Array]:
     def trial(spikes):
         solution = training.simulate(network, spikes)
         hidden, output = (layer for layer in solution.spikes if layer is not None)
@@ -102,7 +104,7 @@ def _draw_spikes(figure: SubFigure, responses: Sequence[Response]) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize="small")
 
 
-def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.FeedForward, test: Split) -> None:
+def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.AbstractNetwork, test: Split) -> None:
     """The class of every point of the disc in colour, the true borders as lines, misjudged test samples as crosses."""
     side = np.linspace(0.0, 2 * yinyang.R_BIG, GRID)
     x, y = np.meshgrid(side, side)
@@ -129,7 +131,7 @@ def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.FeedForwa
     axes.set_axis_off()
 
 
-def _draw_curve(axes: Axes, history: dict[str, np.ndarray], published: Sequence[Published]) -> None:
+def draw_curve(axes: Axes, history: dict[str, np.ndarray], published: Sequence[Published]) -> None:
     """Errors over epochs: every seed thin, their mean bold, the published figures dashed with their spread."""
     # Seeds that failed are NaN.
     errors, training = (1 - np.ma.masked_invalid(history[f"{part}_accuracy"]) for part in ("validation", "train"))

@@ -62,6 +62,12 @@ class YinYang:
     """Delays begin uniformly distributed from 0 to here."""
     delay_rate: float = 10.0
     """Learning rate of the delays, in units of that of the weights."""
+    recurrent: bool = False
+    """Whether hidden neurons hear each other, with a delay of each that is learned, and that begins like the others."""
+    lateral_std: float = 0.3
+    """Of the weights between hidden neurons, which begin around 0."""
+    max_in_flight: int = 24
+    """Bound on the hidden spikes that are under way to other hidden neurons at any time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +112,22 @@ class YinYangDelays(YinYang):
     delays: Literal["none", "axonal", "synaptic"] = "synaptic"
 
 
+@dataclasses.dataclass(frozen=True)
+class YinYangRecurrent(YinYang):
+    """Yin-Yang, 5-30-3, hidden neurons that hear each other."""
+
+    hidden: int = 30
+    epochs: int = 40
+    batch_size: int = 40
+    decay: float = 0.92
+    max_events: int = 48
+    recurrent: bool = True
+
+
 class State(eqx.Module):
     """What changes in training. `lost` counts spikes beyond the bounds, over the whole training."""
 
-    network: ep.FeedForward
+    network: ep.AbstractNetwork
     optimiser: Any
     key: PRNGKeyArray
     lost: Int[Array, ""]
@@ -148,18 +166,26 @@ class YinYangTraining(Training):
     def init(self, key: PRNGKeyArray) -> State:
         hidden_key, output_key, key = jax.random.split(key, 3)
         c = self.config
-        hidden = self._connection(5, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), hidden_key)
-        output = self._connection(c.hidden, 3, ep.Normal(c.output_mean, c.output_std), output_key)
+        hidden = self._connection(5, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), hidden_key, c.delays)
+        output = self._connection(c.hidden, 3, ep.Normal(c.output_mean, c.output_std), output_key, c.delays)
         neuron = ep.LIF(c.tau_mem, c.tau_syn)
         once = ep.LIF(c.tau_mem, c.tau_syn, refractory=ep.FiresOnce())  # of outputs, first spikes count
-        network = ep.FeedForward([(hidden, neuron), (output, once)])
+        if c.recurrent:
+            lateral = self._connection(
+                c.hidden, c.hidden, ep.Normal(0.0, c.lateral_std), jax.random.fold_in(hidden_key, 2), "axonal"
+            )
+            network = ep.Recurrent([(hidden, neuron, lateral), (output, once)])
+        else:
+            network = ep.FeedForward([(hidden, neuron), (output, once)])
         return State(
             network, self._optimiser().init(eqx.filter(network, _is_learned(network))), key, jnp.zeros((), jnp.int32)
         )
 
-    def _connection(self, sources: int, neurons: int, initialiser: ep.Normal, key: PRNGKeyArray) -> ep.Dense:
+    def _connection(
+        self, sources: int, neurons: int, initialiser: ep.Normal, key: PRNGKeyArray, delays: str
+    ) -> ep.Dense:
         shapes = {"none": None, "axonal": (sources,), "synaptic": (neurons, sources)}
-        shape, delay = shapes[self.config.delays], None
+        shape, delay = shapes[delays], None
         if shape is not None:
             delay = jax.random.uniform(jax.random.fold_in(key, 1), shape, maxval=self.config.longest_delay)
         return ep.Dense.init(sources, neurons, initialiser, key=key, delay=delay)
@@ -179,16 +205,20 @@ class YinYangTraining(Training):
             "spikes_lost": state.lost,
         }
 
-    def finish(self, state: State) -> tuple[Metrics, ep.FeedForward, ep.RESULTS]:
+    def finish(self, state: State) -> tuple[Metrics, ep.AbstractNetwork, ep.RESULTS]:
         test = self._judge(state.network, self.test_set)
         lost = (state.lost + test.lost) > 0
         result = ep.RESULTS.where(lost, ep.RESULTS.spikes_lost, ep.RESULTS.successful)
         return {"test_accuracy": test.accuracy, "test_loss": test.loss}, state.network, result
 
-    def simulate(self, network: ep.FeedForward, spikes: ep.Spikes, **options: Any) -> ep.Solution:
+    def simulate(self, network: ep.AbstractNetwork, spikes: ep.Spikes, **options: Any) -> ep.Solution:
         """One trial without end."""
-        solver = ep.Exact((self.config.max_spikes, 1), max_events=self.config.max_events)
-        adjoint = ep.Implicit(ep.ClipSlope(self.config.minimum_slope))
+        c = self.config
+        bounds: dict[str, Any] = {"max_events": c.max_events}
+        if c.recurrent:
+            bounds |= {"max_in_flight": c.max_in_flight, "chunk": 16}  # a turn sorts as much, for few inputs
+        solver = ep.Exact((c.max_spikes, 1), **bounds)
+        adjoint = ep.Implicit(ep.ClipSlope(c.minimum_slope))
         return ep.simulate(network, spikes, jnp.inf, solver=solver, adjoint=adjoint, throw=False, **options)
 
     def _step(self, state: State, batch: Int[Array, " batch"]) -> tuple[State, Outcome]:
@@ -204,7 +234,7 @@ class YinYangTraining(Training):
         network = eqx.combine(eqx.apply_updates(learned, updates), fixed)
         return State(network, optimiser, state.key, state.lost + outcome.lost), outcome
 
-    def _outcome(self, network: ep.FeedForward, spikes: ep.Spikes, labels: Array) -> Outcome:
+    def _outcome(self, network: ep.AbstractNetwork, spikes: ep.Spikes, labels: Array) -> Outcome:
         """The mean over a batch."""
 
         def trial(spikes, label):
@@ -223,7 +253,7 @@ class YinYangTraining(Training):
 
         return _mean(jax.vmap(trial)(spikes, labels))
 
-    def _judge(self, network: ep.FeedForward, data: tuple[ep.Spikes, Array]) -> Outcome:
+    def _judge(self, network: ep.AbstractNetwork, data: tuple[ep.Spikes, Array]) -> Outcome:
         parts = jnp.arange(data[1].shape[0]).reshape(-1, 200)
         return _mean(jax.lax.map(lambda part: self._outcome(network, *_select(data, part)), parts))
 
@@ -232,22 +262,23 @@ class YinYangTraining(Training):
         rate = optax.exponential_decay(c.learning_rate, self.steps_per_epoch, c.decay, staircase=True)
         bump = ep.weight_bump(c.bump, (c.allowed_silent, 0.0))
         steps = [optax.clip_by_global_norm(c.gradient_clip), optax.adam(rate), bump]
-        if c.delays != "none":
+        if c.recurrent or c.delays != "none":
             steps += [optax.masked(optax.scale(c.delay_rate), _delays), ep.keep_not_negative()]
         return optax.chain(*steps)
 
 
-def _is_learned(network: ep.FeedForward) -> ep.FeedForward:
+def _is_learned(network: ep.AbstractNetwork) -> ep.AbstractNetwork:
     """A mask: weights and delays. (In a sweep a time constant may be an array, too.)"""
     nothing = jax.tree.map(lambda _: False, network)
-    connections = lambda n: [connection for connection, _ in n.layers]  # noqa: E731
+    connections = lambda n: [p.connection for p in n.projections]  # noqa: E731
     return eqx.tree_at(connections, nothing, replace_fn=lambda c: jax.tree.map(lambda _: True, c))
 
 
-def _delays(network: ep.FeedForward) -> ep.FeedForward:
+def _delays(network: ep.AbstractNetwork) -> ep.AbstractNetwork:
     """A mask: delays."""
     nothing = jax.tree.map(lambda _: False, network)
-    return eqx.tree_at(lambda n: [connection.delay for connection, _ in n.layers], nothing, replace_fn=lambda _: True)
+    delays = lambda n: [p.connection.delay for p in n.projections if p.connection.delay is not None]  # noqa: E731
+    return eqx.tree_at(delays, nothing, replace_fn=lambda _: True)
 
 
 def _encode(encoder: ep.Latency, split: Split) -> tuple[ep.Spikes, Int[Array, " samples"]]:
@@ -264,6 +295,6 @@ def _mean(outcomes: Outcome) -> Outcome:
     return eqx.tree_at(lambda o: o.lost, means, jnp.sum(outcomes.lost, axis=0, dtype=jnp.int32))
 
 
-def yinyang_experiment(config: YinYang, key: PRNGKeyArray) -> tuple[Metrics, ep.FeedForward, ep.RESULTS]:
+def yinyang_experiment(config: YinYang, key: PRNGKeyArray) -> tuple[Metrics, ep.AbstractNetwork, ep.RESULTS]:
     """Train and judge one network."""
     return train(YinYangTraining(config), key)

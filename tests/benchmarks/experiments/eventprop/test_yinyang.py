@@ -13,7 +13,8 @@ from benchmarks._fit import fit_in_one_piece, seed_keys
 from benchmarks.datasets import yinyang
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.experiments.eventprop.yinyang.figures import respond
-from benchmarks.experiments.eventprop.yinyang.model import YinYang, YinYangPaper, YinYangTraining
+from benchmarks.experiments.eventprop.yinyang.model import YinYang, YinYangPaper, YinYangRecurrent, YinYangTraining
+from benchmarks.training import train
 
 LATER = EXPERIMENTS["eventprop-yinyang"]
 SMALL = YinYang(
@@ -88,3 +89,23 @@ def test_both_recipes_have_their_published_inputs():
     assert np.all(later[:, 0] == 0) and later.max() <= 30  # the bias spike comes first
     assert paper.min() >= 10 and paper.max() <= 40
     assert np.all(np.sum(np.asarray(paper) == 20, axis=1) >= 1)
+
+
+def test_recurrent_networks_learn_lateral_weights_and_delays(key):
+    training = YinYangTraining(YinYangRecurrent(hidden=6))
+    state = training.init(key)
+    _, lateral, _ = (p.connection for p in state.network.projections)
+    assert lateral.weight.shape == (6, 6) and lateral.delay.shape == (6,)
+    assert np.all((np.asarray(lateral.delay) >= 0) & (np.asarray(lateral.delay) <= 5))
+    moments = {leaf.shape for leaf in jax.tree.leaves(state.optimiser)}
+    assert {(6, 5), (6, 6), (6,), (3, 6)} <= moments  # weights and delays
+
+
+@pytest.mark.slow
+def test_delays_of_a_recurrent_network_move_and_none_becomes_negative(key):
+    config = YinYangRecurrent(hidden=5, epochs=1, batch_size=500, learning_rate=0.05)
+    training = YinYangTraining(config)
+    metrics, network, _ = eqx.filter_jit(train)(training, key)
+    before, after = (n.projections[1].connection.delay for n in (training.init(key).network, network))
+    assert metrics["spikes_lost"] == 0
+    assert np.all(np.asarray(after) >= 0) and np.any(np.abs(after - before) > 0.1)
