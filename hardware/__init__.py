@@ -13,6 +13,10 @@ from hardware.device import Measurement as Measurement
 from hardware.device import Readings as Readings
 from hardware.device import Record as Record
 from hardware.device import Stimulus as Stimulus
+from hardware.emulated import Emulated as Emulated
+from hardware.experiment import Experiment as Experiment
+from hardware.experiment import Recording as Recording
+from hardware.experiment import run as run
 from hardware.limits import BSS2 as BSS2
 from hardware.limits import Limits as Limits
 from hardware.mismatch import MEASURED as MEASURED

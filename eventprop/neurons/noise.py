@@ -38,7 +38,7 @@ class Noise(AbstractNeuron, Stochastic, Diffusive):
 
     def __check_init__(self):
         check_type("neuron", self.neuron, AbstractNeuron)
-        state = self.neuron.init(1)
+        state = self.neuron.init(max((jnp.size(x) for x in jax.tree.leaves(self.neuron)), default=1))
         if not any(x is self.neuron.voltage(state) for x in jax.tree.leaves(state)):
             raise ValueError(
                 f"the voltage of {type(self.neuron).__name__} is not an array of its state: no noise is on it."

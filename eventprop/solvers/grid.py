@@ -204,4 +204,5 @@ def _spikes(neuron: Any) -> bool:
 
 
 def _snapped(grating: Grating, arriving: InFlight) -> InFlight:
-    return InFlight(grating.snapped(arriving.times), arriving.index)
+    # A state that was handed over has only floats.
+    return InFlight(grating.snapped(arriving.times), arriving.index.astype(jnp.int32))
