@@ -15,7 +15,7 @@ from hardware.quantise import round_to, saturated
 
 
 class HardwareWeights(NamedTuple):
-    """values: of each projection [neurons, sources], floats that hold whole numbers; saturated: how many were clipped."""
+    """values: of each projection [neurons, sources], floats that hold whole numbers; saturated: how many clipped."""
 
     values: tuple[Float[Array, "_ _"], ...]
     saturated: Int[Array, ""]
