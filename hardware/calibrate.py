@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from eventprop.parameters import check_type, is_concrete
 from hardware.calibration import Calibration
@@ -153,12 +153,11 @@ def _strengths(bench: _Bench, codes: Codes, tau_mem: Array, key: PRNGKeyArray) -
     """References and strengths of both inputs; and the strength that one code of the target stands for."""
     keys = jax.random.split(key, 5)
     ends = ("exc", "inh")
-    off = dataclasses.replace(
-        codes, **{f"i_synin_gm_{end}": jnp.zeros_like(codes.leak) for end in ends}
-    )
+    off = dataclasses.replace(codes, **{f"i_synin_gm_{end}": jnp.zeros_like(codes.leak) for end in ends})
     rest = averaged(_observer(bench, off, "leak", None), off.leak, keys[0], 4)
     # At first at the code of the target; what moves the membrane is proportional to it.
     for end, k in zip(ends, keys[1:3], strict=True):
+
         def shifted(code, k, end=end):
             on = {f"synin_shift_{end}": code, f"i_synin_gm_{end}": codes.i_synin_gm_exc}
             return _observer(bench, dataclasses.replace(off, **on), "leak", None)(off.leak, k)
@@ -179,9 +178,7 @@ def _strengths(bench: _Bench, codes: Codes, tau_mem: Array, key: PRNGKeyArray) -
     return codes, unit
 
 
-def _judged(
-    bench: _Bench, codes: Codes, unit: Array, key: PRNGKeyArray
-) -> tuple[dict[str, Array], dict[str, Array]]:
+def _judged(bench: _Bench, codes: Codes, unit: Array, key: PRNGKeyArray) -> tuple[dict[str, Array], dict[str, Array]]:
     """Residuals and slopes (in units of the target per code), by the target's name."""
     residuals, slopes = {}, {}
     again = averaged(_observer(bench, codes, "tau_mem", None), codes.tau_mem, key, 2)
@@ -222,9 +219,7 @@ def _observer(bench: _Bench, codes: Codes, name: str, tau_mem: Array | None) -> 
         stimulus = Stimulus(40.0, madc=True, max_spikes=16)
         drive = all_at(jnp.minimum(targets.threshold + 50, 300.0))
         timing = {"refractory_counter": jnp.full_like(code, 250.0), "refractory_clock": jnp.zeros_like(code)}
-        return threshold(
-            seen(stimulus, k, threshold=code, leak=drive, reset=all_at(targets.threshold - 50), **timing)
-        )
+        return threshold(seen(stimulus, k, threshold=code, leak=drive, reset=all_at(targets.threshold - 50), **timing))
 
     def membrane(code, k):
         stimulus = Stimulus(_tenths(2.2 + 4.2 * bench.longest_mem), force_reset=True, madc=True)

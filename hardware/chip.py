@@ -17,7 +17,7 @@ CODE_OF_ZERO = 22.0
 """The code of 0 LSB: codes 70 to 550 are read as 20 to 220 LSB."""
 TAU_MEM = 3000.0
 """µs times code: 10 µs at 300."""
-TAU_SYN, BEND = 963.0, 390.0
+TAU_SYN, BEND = 964.1, 390.0
 """µs times code c (1 + c / BEND): 10 µs at 80, 0.3 µs below 1022."""
 STRENGTH = 0.09
 """LSB/µs per weight at i_synin_gm 500 and synapse_dac_bias 600: with both tau 10 µs a weight of 50 lifts V by 16.6."""
@@ -110,7 +110,7 @@ class Chip(eqx.Module):
 
     Codes c become (relative capacitance C = 1 at code 63, factors f of the fixed pattern, 1 without it)
 
-        V = (c - zero) / 2.4,    tau_mem = 3000 C / (f c gear),    tau_syn = 963 / (f c (1 + c / 390)),
+        V = (c - zero) / 2.4,    tau_mem = 3000 C / (f c gear),    tau_syn = 964.1 / (f c (1 + c / 390)),
         strength = 0.09 f (i_synin_gm / 500) (synapse_dac_bias / 600) / C,
         offset = 0.01 f c / C + 0.09 f (i_synin_gm / 500) 0.2 (+-)(synin_shift - right shift) / C,
 
@@ -211,7 +211,7 @@ class Chip(eqx.Module):
 
     def threshold_drift(self, parameters: Parameters, key: PRNGKeyArray) -> Float[Array, " circuits"]:
         """The thresholds of one run: a part of their distance from the leak is drawn anew."""
-        distance = jnp.abs(jax.lax.stop_gradient(parameters.threshold - parameters.leak))
+        distance = jnp.abs(parameters.threshold - parameters.leak)
         drift = jax.random.normal(key, distance.shape, distance.dtype)
         return parameters.threshold + self.noise.threshold * distance * drift
 

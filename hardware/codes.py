@@ -38,7 +38,7 @@ class Codes(eqx.Module):
     change it with `dataclasses.replace`.
     """
 
-    leak: _Circuits = _code(215.0)
+    leak: _Circuits = _code(214.0)
     reset: _Circuits = _code(190.0)
     threshold: _Circuits = _code(322.0)
     tau_mem: _Circuits = _code(300.0)
@@ -50,8 +50,8 @@ class Codes(eqx.Module):
     synin_shift_inh: _Circuits = _code(310.0)
     e_reversal_exc: _Circuits = _code(742.0)
     e_reversal_inh: _Circuits = _code(94.0)
-    e_reference_exc: _Circuits = _code(215.0)
-    e_reference_inh: _Circuits = _code(215.0)
+    e_reference_exc: _Circuits = _code(214.0)
+    e_reference_inh: _Circuits = _code(214.0)
     onset: _Circuits = _code(310.0)
     sharpness: _Circuits = _code(400.0)
     adaptation_a: _Circuits = _code(0.0)

@@ -39,7 +39,7 @@ class Configured(eqx.Module):
 
     parameters: Parameters
     converter: Converter
-    gains: tuple[Float[Array, "sources repetitions 2 neurons"], ...]
+    gains: tuple[Float[Array, "_ _ 2 _"], ...]
     placement: Placement = eqx.field(static=True)
     features: tuple[Features, ...] = eqx.field(static=True)
     edges: tuple[tuple[int | None, int], ...] = eqx.field(static=True)
@@ -125,10 +125,12 @@ class Emulated(AbstractDevice):
             drops,
         )
 
-    @eqx.filter_jit
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
-        """See `AbstractDevice`."""
-        codes = codes.check()
+        """See `AbstractDevice`. Membranes start at rest. Raises ValueError for codes out of range."""
+        return self._measure(codes.check(), stimulus, key)
+
+    @eqx.filter_jit
+    def _measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         size, limits = self.limits.circuits, self.limits
         for_run, for_cadc, for_madc, for_trial = jax.random.split(key, 4)
         parameters = self.chip.parameters(codes)

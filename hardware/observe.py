@@ -46,7 +46,7 @@ def cadc(
     whole: bool,
 ) -> Float[Array, "samples circuits"]:
     """Samples of the CADC. Derivatives pass straight through where they are in range; `whole` False: not digitised."""
-    seen = CENTRE + converter.gain * (v - CENTRE) + converter.offset
+    seen = CENTRE + converter.gain[None] * (v - CENTRE) + converter.offset[None]
     return _digitised(seen, noise, key, limits.largest_sample, whole)
 
 
@@ -81,7 +81,8 @@ def in_order(spikes: Spikes) -> Spikes:
 
 def stamped(spikes: Spikes, limits: Limits) -> Spikes:
     """Times cut to multiples of 8 ns; derivatives pass straight through."""
-    return Spikes(floor_to(spikes.times / limits.stamp, 0, jnp.inf) * limits.stamp, spikes.index)
+    rate = round(1 / limits.stamp)  # whole, so that multiples of a stamp stay what they are
+    return Spikes(floor_to(spikes.times * rate, 0, jnp.inf) / rate, spikes.index)
 
 
 def queued(

@@ -204,5 +204,4 @@ def _spikes(neuron: Any) -> bool:
 
 
 def _snapped(grating: Grating, arriving: InFlight) -> InFlight:
-    # A state that was handed over has only floats.
-    return InFlight(grating.snapped(arriving.times), arriving.index.astype(jnp.int32))
+    return InFlight(grating.snapped(arriving.times), arriving.index)

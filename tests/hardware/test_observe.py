@@ -63,8 +63,8 @@ def reference(times, bus):
 
 
 def test_buses_pass_one_event_per_8_ns(x64, rng):
-    times = np.sort(np.round(rng.uniform(0, 1, 300), 2))
-    bus = rng.integers(0, 2, 300)
+    times = np.sort(np.round(rng.uniform(0, 1, 500), 2))
+    bus = rng.integers(0, 2, 500)
     passed, lost = queued(jnp.append(jnp.asarray(times), jnp.inf), jnp.append(jnp.asarray(bus), 0), 2, hw.BSS2)
     expected, dropped = reference(times, bus)
     assert dropped.sum() > 5
