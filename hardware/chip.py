@@ -146,7 +146,8 @@ class Chip(eqx.Module):
         strengths = draw_two(keys["strength"], spreads, mismatch.correlated_strengths, limits)
         factor["strength_exc"], factor["strength_inh"] = strengths
         slope = mismatch.cadc_slope.quadrant * jax.random.normal(keys["cadc_slope"], (limits.quadrants,))
-        shifts = tuple(310.0 + draw(keys[f"synin_shift_{end}"], mismatch.synin_shift, limits) for end in ("exc", "inh"))
+        drawn = (310.0 + draw(keys[f"synin_shift_{end}"], mismatch.synin_shift, limits) for end in ("exc", "inh"))
+        shifts = tuple(jnp.clip(shift, 10, limits.largest_code - 10) for shift in drawn)
         return cls(
             {name: CODE_OF_ZERO + x for name, x in zero.items()},
             {name: jnp.exp(x) for name, x in factor.items()},

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from eventprop import AbstractNetwork, Spikes
 from eventprop.failures import error_if
 from eventprop.parameters import Parameter, check_type, numeric
+from hardware.calibration import Calibration
 from hardware.device import AbstractDevice, Record
 from hardware.placement import Placement
 from hardware.weights import hardware_weights
@@ -18,14 +19,14 @@ from hardware.weights import hardware_weights
 class Experiment(eqx.Module):
     """All that a run needs beside the network: where it sits, the codes, and how the model's units become the chip's.
 
-    placement: of the network. calibration: whatever has `codes` and the `identity` of the chip that they belong to.
+    placement: of the network. calibration: of the chip.
     weight_scale: LSB per unit of weight, one number or one per projection.
     trace_scale, trace_offset: a sample c is the potential trace_scale (c - trace_offset) of the model.
     cadc_time_shift: µs, added to the times of samples.
     """
 
     placement: Placement = eqx.field(static=True)
-    calibration: Any
+    calibration: Calibration
     weight_scale: Any = 1.0
     trace_scale: Parameter = eqx.field(converter=numeric("trace_scale"), default=1.0)
     trace_offset: Parameter = eqx.field(converter=numeric("trace_offset"), default=0.0)
@@ -33,6 +34,7 @@ class Experiment(eqx.Module):
 
     def __check_init__(self):
         check_type("placement", self.placement, Placement)
+        check_type("calibration", self.calibration, Calibration)
 
 
 class Recording(eqx.Module):
@@ -79,7 +81,7 @@ def run(
     Raises ValueError for what does not fit on the chip. A calibration of another chip and lost events are errors when
     the program runs.
     """
-    codes = _own(experiment.calibration, device)
+    codes = experiment.calibration.of(device).codes
     handle = device.configure(network, experiment.placement, codes)
     weights = hardware_weights(network, experiment.placement, experiment.weight_scale, device.limits)
     readings = device.run(handle, weights.values, spikes, t1, record, key)
@@ -104,12 +106,4 @@ def run(
         weights.saturated,
         time,
         device.limits.power * time,
-    )
-
-
-def _own(calibration: Any, device: AbstractDevice) -> Any:
-    """The codes, if they were made for this chip."""
-    other = jnp.any(jnp.asarray(calibration.identity) != jnp.asarray(device.identity))
-    return error_if(
-        calibration.codes, other, "the calibration belongs to another chip: calibrate this one, or load its own."
     )

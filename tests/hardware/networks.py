@@ -1,7 +1,5 @@
 """Networks, codes and chips that several tests run."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
@@ -10,13 +8,6 @@ import hardware as hw
 from hardware.place import place
 
 TRIAL = ep.Spikes.from_events([1.0, 2.0, 3.0, 4.0, 5.0], [0, 1, 2, 3, 4])
-
-
-class Codes(NamedTuple):
-    """A calibration that is right for an ideal chip."""
-
-    codes: hw.Codes
-    identity: jax.Array
 
 
 def layers(hidden=12, outputs=3, inputs=5):
@@ -31,4 +22,4 @@ def experiment(network, device, codes=None, repetitions=1, **options):
     """The network on this device, without a calibration."""
     codes = hw.Codes.default() if codes is None else codes
     placement = place(network, input_repetitions=repetitions)
-    return hw.Experiment(placement, Codes(codes, device.identity), **options)
+    return hw.Experiment(placement, hw.Calibration.from_codes(codes, device), **options)
