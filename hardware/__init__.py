@@ -1,6 +1,7 @@
 """A BrainScaleS-2 chip to fabricate, calibrate, run and differentiate."""
 
 # Fabrication
+from hardware.calibration import Calibration as Calibration
 from hardware.chip import QUIET as QUIET
 from hardware.chip import Chip as Chip
 from hardware.chip import Noise as Noise

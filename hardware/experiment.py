@@ -81,8 +81,8 @@ def run(
     Raises ValueError for what does not fit on the chip. A calibration of another chip and lost events are errors when
     the program runs.
     """
-    codes = experiment.calibration.of(device).codes
-    handle = device.configure(network, experiment.placement, codes)
+    own = experiment.calibration if device.identity is None else experiment.calibration.of(device)
+    handle = device.configure(network, experiment.placement, own.codes)
     weights = hardware_weights(network, experiment.placement, experiment.weight_scale, device.limits)
     readings = device.run(handle, weights.values, spikes, t1, record, key)
     drops = readings.drops

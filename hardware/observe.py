@@ -92,20 +92,20 @@ def queued(
 
     An event waits while others are before it, and is lost if `DEPTH` of them are. times: ascending, `inf` for none.
     """
-    fixed, slot = lax.stop_gradient(times), limits.stamp
+    slot, numbers = limits.stamp, jnp.arange(buses)
 
-    def pass_on(carry):
-        event, free, wait, lost = carry
-        t, at = fixed[event], bus[event]
-        delay = jnp.maximum(free[at] - t, 0)
+    def pass_on(free, event):
+        t, at = event
+        here = numbers == at
+        delay = jnp.maximum(jnp.max(jnp.where(here, free, -jnp.inf)) - t, 0)
         full = delay > DEPTH * slot
-        free = free.at[at].set(jnp.where(full, free[at], t + delay + slot))
-        return event + 1, free, wait.at[event].set(delay), lost.at[event].set(full)
+        return jnp.where(here & ~full, t + delay + slot, free), (delay, full)
 
-    events = jnp.sum(fixed < jnp.inf)
-    start = jnp.zeros_like(events), jnp.full(buses, -jnp.inf, fixed.dtype), jnp.zeros_like(fixed), fixed == jnp.nan
-    _, _, wait, lost = lax.while_loop(lambda carry: carry[0] < events, pass_on, start)
-    return jnp.where(lost, jnp.inf, times + wait), lost
+    fixed = lax.stop_gradient(times)
+    wait, lost = lax.scan(pass_on, jnp.full(buses, -jnp.inf, fixed.dtype), (fixed, bus), unroll=8)[1]
+    none = fixed == jnp.inf
+    lost = lost & ~none
+    return jnp.where(lost, jnp.inf, times + jnp.where(none, 0, wait)), lost
 
 
 def through_bus(spikes: Spikes, bus: np.ndarray, buses: int, limits: Limits) -> tuple[Spikes, Int[Array, ""]]:
