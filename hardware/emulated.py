@@ -26,6 +26,7 @@ from hardware.observe import (
     jittered,
     madc,
     madc_times,
+    order_of,
     queued,
     stamped,
     through_bus,
@@ -277,7 +278,7 @@ class Emulated(AbstractDevice):
             merged[number] = jittered(merged[number], self.chip.noise.jitter, jax.random.fold_in(key, place))
         times = jnp.concatenate([x.times for x in merged.values()])
         buses = [jnp.asarray(output[handle.placement.circuits[number][:, 0]])[x.index] for number, x in merged.items()]
-        order = jnp.argsort(jax.lax.stop_gradient(times), stable=True)
+        order = order_of(times)
         passed, lost = queued(times[order], jnp.concatenate(buses)[order], limits.outputs, limits)
         passed = jnp.zeros_like(passed).at[order].set(passed)
         begin = 0

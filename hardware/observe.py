@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eventprop import Spikes
+from eventprop.spikes import sorted_positions
 from hardware.limits import Limits
 from hardware.quantise import floor_to
 
@@ -74,9 +75,14 @@ def jittered(spikes: Spikes, deviation: float, key: PRNGKeyArray) -> Spikes:
 
 def in_order(spikes: Spikes) -> Spikes:
     """The same events, sorted by time."""
-    order = jnp.argsort(lax.stop_gradient(spikes.times), stable=True)
+    order = order_of(spikes.times)
     times = spikes.times[order]
     return Spikes(times, jnp.where(times < jnp.inf, spikes.index[order], 0))
+
+
+def order_of(times: Float[Array, " events"]) -> Int[Array, " events"]:
+    """The positions of times, not negative, in ascending order."""
+    return sorted_positions(lax.stop_gradient(times), lax.iota(jnp.int32, times.shape[0]))
 
 
 def stamped(spikes: Spikes, limits: Limits) -> Spikes:

@@ -1,4 +1,4 @@
-"""Speed of an emulated chip: `python -m benchmarks.speed.chip`; see docs/speed.md.
+"""Speed of an emulated chip: `python -m benchmarks.speed.chip`.
 
 All 512 circuits and all 131 072 synapses, 128 signed inputs per circuit, driven for 50 µs in steps of 0.1 µs, float32,
 with and without noise; all membranes are sampled. Beside it the floor: nothing but the matrix products of the synapses,
