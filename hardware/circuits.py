@@ -85,9 +85,11 @@ def _receptor(each: Parameters, share: Array, slot: int, end: str, features: Fea
     return Receptor(of("tau_syn"), -strength, of("largest"), conductance)
 
 
-def at_rest(neuron: Circuit, neurons: int) -> CircuitState:
+def at_rest(neuron: AbstractNeuron, neurons: int) -> CircuitState:
     """The state before a trial: V where leak and offset balance, if that is no spike; else the leak, or the reset."""
-    y = neuron.init(neurons, neuron.tau_mem.dtype)
+    neuron = neuron.neuron if isinstance(neuron, Noise) else neuron
+    assert isinstance(neuron, Circuit)
+    y = neuron.init(neurons, jnp.result_type(neuron.tau_mem))
     rest = neuron.leak + neuron.tau_mem * neuron.offset
     v = rest
     if neuron.threshold is not None:

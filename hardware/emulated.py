@@ -151,7 +151,7 @@ class Emulated(AbstractDevice):
             stimulus.duration,
             solver=ep.Grid(self.dt, stimulus.max_spikes),
             adjoint=self.adjoint,
-            saveat=diffrax.SaveAt(ts=np.concatenate(times)),
+            saveat=diffrax.SaveAt(ts=jnp.asarray(np.concatenate(times))),
             state=ep.NetworkState((start,), ()),
             key=for_trial,
             throw=False,
@@ -196,7 +196,7 @@ class Emulated(AbstractDevice):
         summed = jnp.sum(charge[columns] * kept, axis=1)
         delay = self.chip.noise.latency if internal and self.chip.noise.latency else None
         size, columns = route.row_pairs.shape[0], tuple(int(x) for x in columns)
-        return [Part(summed[:, end].T, columns, size, delay, 2 * slot + end) for end in (0, 1)]
+        return [Part(summed[:, end].T, columns=columns, size=size, delay=delay, port=2 * slot + end) for end in (0, 1)]
 
     def _noisy(self, neuron: Any) -> Any:
         scale = self.chip.noise.membrane
@@ -230,15 +230,14 @@ class Emulated(AbstractDevice):
         arriving = ep.Spikes(arriving.times + noise.latency, arriving.index)
         slow = cadc_times(t1, limits)
         fast = madc_times(t1, limits) if record.madc else np.zeros(0)
-        circuits = [n.neuron if isinstance(n, ep.Noise) else n for n in network.neurons]
-        start = tuple(at_rest(c, size) for c, size in zip(circuits, network.sizes, strict=True))
+        start = tuple(at_rest(neuron, size) for neuron, size in zip(network.neurons, network.sizes, strict=True))
         solution = ep.simulate(
             network,
             arriving,
             t1,
             solver=ep.Grid(self.dt, record.max_spikes),
             adjoint=self.adjoint,
-            saveat=diffrax.SaveAt(ts=np.concatenate([slow, fast])),
+            saveat=diffrax.SaveAt(ts=jnp.asarray(np.concatenate([slow, fast]))),
             state=ep.NetworkState(start, ()),
             key=for_grid,
             throw=False,

@@ -1,7 +1,7 @@
 """How much chips differ, and circuits of one chip."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -54,13 +54,12 @@ class Mismatch:
 
 MEASURED = Mismatch()
 """Chips as they are."""
-NONE = Mismatch(
-    **{
-        field.name: Spread(0.0) if isinstance(field.default, Spread) else 0.0
-        for field in dataclasses.fields(Mismatch)
-        if not field.name.startswith("correlated")
-    }
-)
+_NOTHING: dict[str, Any] = {
+    field.name: Spread(0.0) if isinstance(field.default, Spread) else 0.0
+    for field in dataclasses.fields(Mismatch)
+    if not field.name.startswith("correlated")
+}
+NONE = Mismatch(**_NOTHING)
 """A chip without a fixed pattern."""
 
 

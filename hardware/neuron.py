@@ -165,10 +165,14 @@ class Circuit(AbstractNeuron):
         return self.tau_mem / jnp.abs(jnp.asarray(self.threshold) - self.reset)
 
     def _distance(self, t: Any, y: CircuitState, args: Any) -> Array:
+        assert self.threshold is not None
         return y.v - self.threshold - STEEP * (y.held + jnp.maximum(y.clock, 0))
 
     def _fire(self, t: Any, y: CircuitState, args: Any) -> CircuitState:
-        adaptation = y.adaptation if self.adaptation is None else y.adaptation + self.adaptation.b
+        adaptation = y.adaptation
+        if self.adaptation is not None:
+            assert adaptation is not None
+            adaptation = adaptation + self.adaptation.b
         clock = jnp.broadcast_to(jnp.asarray(self.refractory, y.v.dtype), y.v.shape)
         return CircuitState(y.v, y.currents, adaptation, clock, jnp.ones_like(y.held))
 

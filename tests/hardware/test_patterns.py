@@ -69,11 +69,11 @@ def test_patterns(trains):
     np.testing.assert_allclose(tonic[-1], 9.585 + REFRACTORY, rtol=0.05)
     adapting = intervals["adapting"]
     assert np.all(np.diff(adapting) > 0)
-    np.testing.assert_allclose([adapting[0], adapting[-1]], [11.27, 75.90], rtol=0.12)
+    np.testing.assert_allclose(adapting[[0, 1, 2, 3, 4, 8]], [11.27, 14.38, 19.61, 29.42, 47.74, 75.90], rtol=0.05)
     burst = intervals["initial burst"]
-    assert np.all(burst[:2] < 12) and np.all(burst[2:] > 45)
+    np.testing.assert_allclose(burst, [3.4, 7.3, 54.7] + [63.95] * 6, rtol=0.05, atol=2.2)
     delayed = intervals["delayed accelerating"]
     assert trains["delayed accelerating"][0] == pytest.approx(33.57, rel=0.05)
-    assert np.all(np.diff(delayed) < 0.1) and delayed[0] > 1.7 * delayed[-1]
+    assert np.all(np.diff(delayed[::5]) < 0) and delayed[0] > 1.7 * delayed[-1]
     irregular = intervals["irregular"]
-    assert irregular.std() / irregular.mean() > 0.4
+    assert irregular.std() / irregular.mean() > 0.25
