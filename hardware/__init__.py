@@ -20,6 +20,11 @@ from hardware.experiment import Recording as Recording
 from hardware.experiment import run as run
 from hardware.limits import BSS2 as BSS2
 from hardware.limits import Limits as Limits
+
+# The analog matrix-vector mode
+from hardware.mac import Conv as Conv
+from hardware.mac import Linear as Linear
+from hardware.mac import Mac as Mac
 from hardware.mismatch import MEASURED as MEASURED
 from hardware.mismatch import NONE as NONE
 from hardware.mismatch import Mismatch as Mismatch
@@ -32,6 +37,7 @@ from hardware.neuron import Receptor as Receptor
 from hardware.neuron import Upstroke as Upstroke
 from hardware.placement import Placement as Placement
 from hardware.placement import Route as Route
+from hardware.targets import Targets as Targets
 from hardware.units import from_biology as from_biology
 from hardware.units import from_seconds as from_seconds
 from hardware.units import hxtorch_targets as hxtorch_targets
