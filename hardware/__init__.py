@@ -1,0 +1,43 @@
+"""A BrainScaleS-2 chip to fabricate, calibrate, run and differentiate."""
+
+# Fabrication
+from hardware.calibration import Calibration as Calibration
+from hardware.chip import QUIET as QUIET
+from hardware.chip import Chip as Chip
+from hardware.chip import Noise as Noise
+
+# What a chip is to its users
+from hardware.codes import Codes as Codes
+from hardware.device import AbstractDevice as AbstractDevice
+from hardware.device import Features as Features
+from hardware.device import Measurement as Measurement
+from hardware.device import Readings as Readings
+from hardware.device import Record as Record
+from hardware.device import Stimulus as Stimulus
+from hardware.emulated import Emulated as Emulated
+from hardware.experiment import Experiment as Experiment
+from hardware.experiment import Recording as Recording
+from hardware.experiment import run as run
+from hardware.limits import BSS2 as BSS2
+from hardware.limits import Limits as Limits
+
+# The analog matrix-vector mode
+from hardware.mac import Conv as Conv
+from hardware.mac import Linear as Linear
+from hardware.mac import Mac as Mac
+from hardware.mismatch import MEASURED as MEASURED
+from hardware.mismatch import NONE as NONE
+from hardware.mismatch import Mismatch as Mismatch
+from hardware.mismatch import Spread as Spread
+from hardware.neuron import Adaptation as Adaptation
+from hardware.neuron import Circuit as Circuit
+from hardware.neuron import CircuitState as CircuitState
+from hardware.neuron import Conductance as Conductance
+from hardware.neuron import Receptor as Receptor
+from hardware.neuron import Upstroke as Upstroke
+from hardware.placement import Placement as Placement
+from hardware.placement import Route as Route
+from hardware.targets import Targets as Targets
+from hardware.units import from_biology as from_biology
+from hardware.units import from_seconds as from_seconds
+from hardware.units import hxtorch_targets as hxtorch_targets

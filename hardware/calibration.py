@@ -1,0 +1,74 @@
+"""The codes of one chip that hit given targets, kept with the identity of that chip."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt32
+
+from eventprop.failures import error_if
+from eventprop.parameters import is_concrete
+from hardware.codes import Codes
+from hardware.device import AbstractDevice
+
+_OTHER_CHIP = "this is the calibration of another chip: calibrate this one, or load its own file."
+
+
+class Calibration(eqx.Module):
+    """Codes, and how well they do on the chip that they belong to.
+
+    codes: what `configure` takes. residuals: measured minus target of each circuit, by the target's name, in its unit
+    (relative for time constants and strengths). success: whether all residuals of a circuit are within tolerance.
+    identity: of the chip.
+    """
+
+    codes: Codes
+    residuals: dict[str, Float[Array, "*chips circuits"]]
+    success: Bool[Array, "*chips circuits"]
+    identity: UInt32[Array, "*chips 2"]
+
+    @classmethod
+    def from_codes(cls, codes: Codes, device: AbstractDevice) -> "Calibration":
+        """Codes that somebody else has found for this chip: nothing has been measured, all circuits count as good."""
+        success = jnp.ones(jnp.shape(codes.leak), bool)
+        return cls(codes.check(), {}, success, jnp.asarray(device.identity))
+
+    def of(self, device: AbstractDevice) -> "Calibration":
+        """The same. Raises ValueError if the device is another chip; where only values tell, an error when it runs."""
+        mine, other = self.identity, device.identity
+        if is_concrete(mine) and is_concrete(other):
+            if not np.array_equal(mine, other):
+                raise ValueError(f"{_OTHER_CHIP} (It is of {np.asarray(mine)}, the device is {np.asarray(other)}.)")
+            return self
+        return dataclasses.replace(self, codes=error_if(self.codes, jnp.any(mine != other), _OTHER_CHIP))
+
+    def save(self, path: str | Path) -> None:
+        """Write a NumPy archive (.npz): codes, residuals, success and the chip's identity."""
+        codes = {f"codes/{field.name}": getattr(self.codes, field.name) for field in dataclasses.fields(Codes)}
+        residuals = {f"residuals/{name}": value for name, value in self.residuals.items()}
+        arrays: dict[str, Any] = codes | residuals | {"success": self.success, "identity": self.identity}
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, **jax.tree.map(np.asarray, arrays))
+
+    @classmethod
+    def load(cls, path: str | Path, device: AbstractDevice) -> "Calibration":
+        """Read what `save` has written. Raises ValueError if it is of another chip than `device`, or not complete."""
+        with np.load(path) as file:
+            arrays = dict(file)
+        names = [field.name for field in dataclasses.fields(Codes)]
+        missing = [name for name in names if f"codes/{name}" not in arrays]
+        if missing or not {"success", "identity"} <= set(arrays):
+            raise ValueError(f"{path} is no calibration: {missing or 'success or identity'} is missing.")
+        codes = Codes(**{name: jnp.asarray(arrays[f"codes/{name}"], float) for name in names})
+        prefix = "residuals/"
+        residuals = {
+            name.removeprefix(prefix): jnp.asarray(value, float)
+            for name, value in arrays.items()
+            if name.startswith(prefix)
+        }
+        found = cls(codes.check(), residuals, jnp.asarray(arrays["success"]), jnp.asarray(arrays["identity"]))
+        return found.of(device)

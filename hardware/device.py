@@ -1,0 +1,144 @@
+"""What calibration, experiments and training see of a chip, simulated or real."""
+
+import abc
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from eventprop import AbstractNetwork, Spikes, SpikeTrains
+from eventprop.parameters import Parameter, check_positive, numeric
+from hardware.codes import Codes
+from hardware.limits import Limits
+from hardware.placement import Placement
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """The parts of a neuron circuit that are switched on.
+
+    spiking: its threshold; exponential: the upstroke; adaptation; conductances: synaptic inputs that depend on the
+    membrane potential (COBA).
+    """
+
+    spiking: bool = True
+    exponential: bool = False
+    adaptation: bool = False
+    conductances: bool = False
+
+
+class Stimulus(eqx.Module):
+    """What an unplaced chip is shown for a time: the same events to all circuits at once.
+
+    duration: µs. times: [events] of each input (exc, inh), `inf` for none; an event there delivers the weight 0 to 63,
+        one number or one per circuit [circuits], of `rows` rows together.
+    force_reset: whether every circuit is reset at 0, as by a spike, and held for its refractory period.
+    reference: a potential (LSB) that is connected to all CADC channels instead of the membranes, or None.
+    madc: whether the potentials of all circuits are sampled by the MADC too (a pair of circuits at a time).
+    max_spikes: most spikes per circuit that are kept.
+    features: of all circuits.
+    """
+
+    duration: float = eqx.field(static=True, converter=float)
+    times: tuple[Any, Any] = eqx.field(default=(np.zeros(0), np.zeros(0)))
+    weight: Parameter = eqx.field(converter=numeric("weight"), default=0.0)
+    rows: int = eqx.field(static=True, default=1)
+    force_reset: bool = eqx.field(static=True, default=False)
+    reference: Parameter | None = eqx.field(converter=numeric("reference"), default=None)
+    madc: bool = eqx.field(static=True, default=False)
+    max_spikes: int = eqx.field(static=True, default=16)
+    features: Features = eqx.field(static=True, default=Features())
+
+    def __check_init__(self):
+        check_positive("duration", self.duration, "µs")
+
+
+class Measurement(eqx.Module):
+    """What an unplaced chip has answered. Samples and potentials in LSB, times in µs.
+
+    spikes: of each circuit (None if its threshold is off); lost: spikes that found no room in `max_spikes`;
+    cadc [samples, circuits] at cadc_times; madc [madc samples, circuits] at madc_times, or None.
+    """
+
+    spikes: SpikeTrains | None
+    lost: Int[Array, ""]
+    cadc: Float[Array, "samples circuits"]
+    cadc_times: Float[Array, " samples"]
+    madc: Float[Array, "madc_samples circuits"] | None
+    madc_times: Float[Array, " madc_samples"] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run shall record beside spikes.
+
+    cadc: the populations whose membranes the CADC samples (None: all). madc: up to two neurons (population, neuron),
+    one on an even and one on an odd circuit. max_spikes: most spikes per neuron that there is room for.
+    """
+
+    cadc: tuple[int, ...] | None = None
+    madc: tuple[tuple[int, int], ...] = ()
+    max_spikes: int = 32
+
+    def populations(self, network: AbstractNetwork) -> tuple[int, ...]:
+        """The populations that are sampled. Raises ValueError for one that the network has not."""
+        count = len(network.neurons)
+        chosen = tuple(range(count)) if self.cadc is None else self.cadc
+        if any(not 0 <= population < count for population in chosen):
+            raise ValueError(f"record.cadc = {self.cadc} names a population that is none: there are 0 to {count - 1}.")
+        return chosen
+
+
+class Readings(eqx.Module):
+    """What a device sends back from a run; every array has the leading axes of the input spikes.
+
+    - spikes: of each population the events with stamps of 8 ns (None for those without spikes);
+    - cadc: of each recorded population, samples [samples, neurons] that hold whole LSB; None for the others;
+    - cadc_times [samples], µs, the same for all trials;
+    - madc: [madc samples, recorded neurons], or None; madc_times;
+    - drops: events that did not get through (full buses, full buffers).
+    """
+
+    spikes: tuple[Spikes | None, ...]
+    cadc: tuple[Float[Array, "*batch samples _"] | None, ...]
+    cadc_times: Float[Array, " samples"]
+    madc: Float[Array, "*batch madc_samples recorded"] | None
+    madc_times: Float[Array, " madc_samples"] | None
+    drops: Int[Array, "*batch"]
+
+
+class AbstractDevice(eqx.Module):
+    """A chip as its users see it: limits, identity, spikes and samples. Times in µs, potentials in LSB.
+
+    Weights are floats that hold whole numbers [neurons, sources], signed, up to 63 per row pair of the placement, one
+    array per projection. So are samples and codes: gradients pass through them where the device can be differentiated.
+    """
+
+    limits: eqx.AbstractVar[Limits]
+
+    @property
+    @abc.abstractmethod
+    def identity(self) -> Any:
+        """What tells this chip from others: uint32 numbers [2] (an array, so that chips can be vmapped)."""
+
+    @abc.abstractmethod
+    def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
+        """All circuits, not connected to each other, under a stimulus: what calibration needs."""
+
+    @abc.abstractmethod
+    def configure(self, network: AbstractNetwork, placement: Placement, codes: Codes) -> Any:
+        """The chip set up for a network: a pytree that `run` takes. The network's weights play no part."""
+
+    @abc.abstractmethod
+    def run(
+        self,
+        handle: Any,
+        weights: tuple[Float[Array, "_ _"], ...],
+        spikes: Spikes,
+        t1: float,
+        record: Record,
+        key: PRNGKeyArray,
+    ) -> Readings:
+        """One run of the configured chip: the trials along the leading axes of `spikes`, each from 0 to t1."""

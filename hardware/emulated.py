@@ -1,0 +1,319 @@
+"""A fabricated chip as a device: measured, configured and run on a fixed grid."""
+
+from functools import partial
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
+
+import eventprop as ep
+from eventprop.failures import error_if
+from eventprop.parameters import check_positive, check_type
+from hardware.chip import Chip, Parameters
+from hardware.circuits import Part, at_rest, circuit, features_of
+from hardware.codes import Codes
+from hardware.device import AbstractDevice, Features, Measurement, Readings, Record, Stimulus
+from hardware.limits import Limits
+from hardware.observe import (
+    Converter,
+    cadc,
+    cadc_times,
+    in_order,
+    jittered,
+    madc,
+    madc_times,
+    order_of,
+    queued,
+    stamped,
+    through_bus,
+)
+from hardware.placement import Placement, Route
+from hardware.weights import row_weights
+
+
+class Configured(eqx.Module):
+    """A chip set up for a network. gains: the charge per weight of each projection's synapses."""
+
+    parameters: Parameters
+    converter: Converter
+    gains: tuple[Float[Array, "_ _ 2 _"], ...]
+    placement: Placement = eqx.field(static=True)
+    features: tuple[Features, ...] = eqx.field(static=True)
+    edges: tuple[tuple[int | None, int], ...] = eqx.field(static=True)
+
+
+class Emulated(AbstractDevice):
+    """A fabricated chip that is simulated: `Emulated(Chip.fabricate(key))`.
+
+    The circuits run on `eventprop.Grid` with steps of `dt`; membranes, samples, thresholds and times have the chip's
+    noise. Events take the chip's latency to their synapses, and wait for a bus: those from outside for that of their
+    first row pair, those that are recorded for their circuits' output. Buses hold up no events between circuits.
+
+    `configure` and `run` are differentiable in codes, weights, times and the chip itself. Under `jax.vmap` there are
+    many chips. What is drawn: by the chip's key its fixed pattern; per `run` the thresholds, the same for all trials of
+    a batch; per trial the rest.
+
+    dt: µs; t1 must be a whole number of steps. quantised: False leaves out what has steps (CADC, MADC, time stamps),
+        for checks of derivatives. adjoint: `Implicit()` or `Surrogate(...)`, as for `Grid`.
+    """
+
+    chip: Chip
+    dt: float = eqx.field(static=True, default=0.1)
+    quantised: bool = eqx.field(static=True, default=True)
+    adjoint: ep.AbstractAdjoint = ep.Implicit()
+
+    def __check_init__(self):
+        check_type("chip", self.chip, Chip)
+        check_positive("dt", self.dt, "it is the length of a step")
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the chip."""
+        return self.chip.limits
+
+    @property
+    def identity(self) -> UInt32[Array, "2"]:
+        """The chip's number."""
+        return self.chip.identity
+
+    def configure(self, network: ep.AbstractNetwork, placement: Placement, codes: Codes) -> Configured:
+        """See `AbstractDevice`. Raises ValueError for codes out of range, and for neurons that the chip has not."""
+        codes = codes.check()
+        edges = tuple((p.source, p.target) for p in network.projections)
+        gains = tuple(
+            _gains(self.chip, route, placement.circuits[target])
+            for route, (_, target) in zip(placement.routes, edges, strict=True)
+        )
+        features = tuple(features_of(neuron) for neuron in network.neurons)
+        return Configured(self.chip.parameters(codes), converter(self.chip, codes), gains, placement, features, edges)
+
+    @eqx.filter_jit
+    def run(
+        self,
+        handle: Configured,
+        weights: tuple[Float[Array, "_ _"], ...],
+        spikes: ep.Spikes,
+        t1: float,
+        record: Record,
+        key: PRNGKeyArray,
+    ) -> Readings:
+        """See `AbstractDevice`."""
+        for_run, for_trials = jax.random.split(key)
+        parameters = handle.parameters
+        drifted = self.chip.threshold_drift(parameters, for_run)
+        parameters = eqx.tree_at(lambda p: p.threshold, parameters, drifted)
+        network = self._network(handle, parameters, weights)
+        batch = spikes.times.shape[:-1]
+        flat = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), spikes)
+        keys = jax.random.split(for_trials, flat.times.shape[0])
+        trial = partial(self._trial, handle, network, t1, record)
+        found = jax.vmap(trial)(flat, keys)
+        populations = record.populations(network)
+        found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
+        events, samples, traces, drops = found
+        sampled = dict(zip(populations, samples, strict=True))
+        dtype = spikes.times.dtype
+        return Readings(
+            events,
+            tuple(sampled.get(number) for number in range(len(network.neurons))),
+            jnp.asarray(cadc_times(t1, self.limits), dtype),
+            traces,
+            None if traces is None else jnp.asarray(madc_times(t1, self.limits), dtype),
+            drops,
+        )
+
+    def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
+        """See `AbstractDevice`. Membranes start at rest. Raises ValueError for codes out of range."""
+        return self._measure(codes.check(), stimulus, key)
+
+    @eqx.filter_jit
+    def _measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
+        size, limits = self.limits.circuits, self.limits
+        for_run, for_cadc, for_madc, for_trial = jax.random.split(key, 4)
+        parameters = self.chip.parameters(codes)
+        drifted = self.chip.threshold_drift(parameters, for_run)
+        parameters = eqx.tree_at(lambda p: p.threshold, parameters, drifted)
+        neuron = circuit(parameters, np.arange(size)[:, None], stimulus.features)
+        start = at_rest(neuron, size)
+        if stimulus.force_reset:
+            clock = jnp.broadcast_to(neuron.refractory, (size,))
+            start = eqx.tree_at(lambda y: (y.clock, y.held), start, (clock, jnp.ones_like(start.held)))
+        network = self._stimulated(neuron, stimulus)
+        times = [cadc_times(stimulus.duration, limits)]
+        times += [madc_times(stimulus.duration, limits)] if stimulus.madc else []
+        solution = ep.simulate(
+            network,
+            _events(stimulus.times, start.v.dtype),
+            stimulus.duration,
+            solver=ep.Grid(self.dt, stimulus.max_spikes),
+            adjoint=self.adjoint,
+            saveat=diffrax.SaveAt(ts=jnp.asarray(np.concatenate(times))),
+            state=ep.NetworkState((start,), ()),
+            key=for_trial,
+            throw=False,
+        )
+        assert solution.ys is not None
+        samples = len(times[0])
+        v, fast = solution.ys[0][:samples], solution.ys[0][samples:]
+        if stimulus.reference is not None:
+            v = jnp.full_like(v, stimulus.reference)
+        noise, whole = self.chip.noise, self.quantised
+        return Measurement(
+            solution.spikes[0],
+            solution.stats["spikes_lost"],
+            cadc(v, converter(self.chip, codes), noise.cadc, for_cadc, limits, whole),
+            jnp.asarray(times[0], v.dtype),
+            madc(fast, noise.madc, for_madc, limits, whole) if stimulus.madc else None,
+            jnp.asarray(times[1], v.dtype) if stimulus.madc else None,
+        )
+
+    def _network(
+        self, handle: Configured, parameters: Parameters, weights: tuple[Float[Array, "_ _"], ...]
+    ) -> ep.Network:
+        """The placed network, made of circuits and of the charges that rows of synapses deliver."""
+        circuits = handle.placement.circuits
+        neurons = [circuit(parameters, at, on) for at, on in zip(circuits, handle.features, strict=True)]
+        projections = []
+        for (source, target), route, gain, weight in zip(
+            handle.edges, handle.placement.routes, handle.gains, weights, strict=True
+        ):
+            charge = row_weights(weight, gain.shape[1], self.limits.largest_weight) * gain
+            for slot in range(circuits[target].shape[1]):
+                projections += [(source, target, part) for part in self._parts(charge, route, slot, source is not None)]
+        return ep.Network([self._noisy(neuron) for neuron in neurons], projections)
+
+    def _parts(self, charge: Array, route: Route, slot: int, internal: bool) -> list[Part]:
+        """The synapses on one of the merged circuits, excitatory and inhibitory ones."""
+        here = route.slots == slot
+        columns = np.flatnonzero(np.any(here, axis=1))
+        if not len(columns):
+            return []
+        kept = jnp.asarray(here[columns], charge.dtype)[:, :, None, None]
+        summed = jnp.sum(charge[columns] * kept, axis=1)
+        delay = self.chip.noise.latency if internal and self.chip.noise.latency else None
+        size, columns = route.row_pairs.shape[0], tuple(int(x) for x in columns)
+        return [Part(summed[:, end].T, columns=columns, size=size, delay=delay, port=2 * slot + end) for end in (0, 1)]
+
+    def _noisy(self, neuron: Any) -> Any:
+        scale = self.chip.noise.membrane
+        return ep.Noise(neuron, scale) if scale else neuron
+
+    def _stimulated(self, neuron: Any, stimulus: Stimulus) -> ep.Network:
+        """Both inputs of all circuits, driven by the first rows of their synapses."""
+        size = self.limits.circuits
+        rows, circuits = np.meshgrid(np.arange(stimulus.rows), np.arange(size), indexing="ij")
+        projections = []
+        for end in (0, 1):
+            gain = jnp.sum(self.chip.synapse_gain(jnp.asarray(rows), jnp.asarray(circuits), end), axis=0)
+            charge = jnp.zeros((size, 2), gain.dtype).at[:, end].set(stimulus.weight * gain)
+            projections.append((None, 0, ep.Dense(charge, port=end)))
+        return ep.Network([self._noisy(neuron)], projections)
+
+    def _trial(
+        self,
+        handle: Configured,
+        network: ep.Network,
+        t1: float,
+        record: Record,
+        spikes: ep.Spikes,
+        key: PRNGKeyArray,
+    ) -> tuple[tuple[ep.Spikes | None, ...], tuple[Array, ...], Array | None, Int[Array, ""]]:
+        """Events of each population, samples of the recorded ones, MADC traces, and the number of drops."""
+        limits, noise = self.limits, self.chip.noise
+        for_input, for_grid, for_stamps, for_cadc, for_madc = jax.random.split(key, 5)
+        arriving = jittered(spikes, noise.jitter, for_input)
+        arriving, dropped = through_bus(arriving, input_bus(handle, limits), limits.arrays * limits.buses, limits)
+        arriving = ep.Spikes(arriving.times + noise.latency, arriving.index)
+        slow = cadc_times(t1, limits)
+        fast = madc_times(t1, limits) if record.madc else np.zeros(0)
+        start = tuple(at_rest(neuron, size) for neuron, size in zip(network.neurons, network.sizes, strict=True))
+        solution = ep.simulate(
+            network,
+            arriving,
+            t1,
+            solver=ep.Grid(self.dt, record.max_spikes),
+            adjoint=self.adjoint,
+            saveat=diffrax.SaveAt(ts=jnp.asarray(np.concatenate([slow, fast]))),
+            state=ep.NetworkState(start, ()),
+            key=for_grid,
+            throw=False,
+        )
+        assert solution.ys is not None
+        failed = (solution.result != ep.RESULTS.successful) & (solution.result != ep.RESULTS.spikes_lost)
+        ys = error_if(solution.ys, failed, "the emulated chip has failed: an input or a weight is not finite")
+        events, lost = self._recorded(handle, network, solution.spikes, for_stamps)
+        samples = tuple(
+            cadc(
+                ys[number][: len(slow)],
+                Converter(*(x[handle.placement.circuits[number][:, 0]] for x in handle.converter)),
+                noise.cadc,
+                jax.random.fold_in(for_cadc, number),
+                limits,
+                self.quantised,
+            )
+            for number in record.populations(network)
+        )
+        traces = None
+        if record.madc:
+            chosen = jnp.stack([ys[population][len(slow) :, neuron] for population, neuron in record.madc], axis=1)
+            traces = madc(chosen, noise.madc, for_madc, limits, self.quantised)
+        return events, samples, traces, dropped + lost + solution.stats["spikes_lost"]
+
+    def _recorded(
+        self, handle: Configured, network: ep.Network, trains: tuple[ep.SpikeTrains | None, ...], key: PRNGKeyArray
+    ) -> tuple[tuple[ep.Spikes | None, ...], Int[Array, ""]]:
+        """Events as the host gets them: jitter, one event per 8 ns and output, stamps. And how many are lost."""
+        limits = self.limits
+        merged = {number: train.merge()[0] for number, train in enumerate(trains) if train is not None}
+        found: list[ep.Spikes | None] = [None] * len(trains)
+        if not merged:
+            return tuple(found), jnp.zeros((), jnp.int32)
+        output = limits.output()
+        for place, number in enumerate(merged):
+            merged[number] = jittered(merged[number], self.chip.noise.jitter, jax.random.fold_in(key, place))
+        times = jnp.concatenate([x.times for x in merged.values()])
+        buses = [jnp.asarray(output[handle.placement.circuits[number][:, 0]])[x.index] for number, x in merged.items()]
+        order = order_of(times)
+        passed, lost = queued(times[order], jnp.concatenate(buses)[order], limits.outputs, limits)
+        passed = jnp.zeros_like(passed).at[order].set(passed)
+        begin = 0
+        for number, events in merged.items():
+            end = begin + events.times.shape[0]
+            events = in_order(ep.Spikes(passed[begin:end], events.index))
+            found[number] = stamped(events, limits) if self.quantised else events
+            begin = end
+        return tuple(found), jnp.sum(lost, dtype=jnp.int32)
+
+
+def converter(chip: Chip, codes: Codes) -> Converter:
+    """The CADC channels of all circuits as these codes make them."""
+    slope = (chip.cadc_slope / jnp.maximum(codes.cadc_slope, 1))[chip.limits.quadrant()]
+    return Converter(chip.factor["cadc_gain"] * slope, chip.cadc_offset + codes.cadc_offset)
+
+
+def input_bus(handle: Configured, limits: Limits) -> np.ndarray:
+    """The bus of each input source: that of its first row pair."""
+    for (source, target), route in zip(handle.edges, handle.placement.routes, strict=True):
+        if source is None:
+            circuits = handle.placement.circuits[target][0, route.slots[:, 0]]
+            return circuits // limits.columns * limits.buses + route.row_pairs[:, 0] % limits.buses
+    raise ValueError("no projection comes from the input: one with the source None is needed.")
+
+
+def _gains(chip: Chip, route: Route, circuits: np.ndarray) -> Float[Array, "sources repetitions 2 neurons"]:
+    """The charge per weight of every synapse of a projection."""
+    at = np.moveaxis(circuits[:, route.slots], 0, -1)
+    rows = np.broadcast_to(route.row_pairs[..., None], at.shape)
+    each = [chip.synapse_gain(jnp.asarray(rows), jnp.asarray(at), end) for end in (0, 1)]
+    return jnp.stack(each, axis=2)
+
+
+def _events(times: tuple[Any, Any], dtype: Any) -> ep.Spikes:
+    """The events of a stimulus, of the sources 0 (exc) and 1 (inh)."""
+    joined = jnp.concatenate([jnp.asarray(x, dtype) for x in times])
+    index = jnp.concatenate([jnp.full(np.shape(x), source, jnp.int32) for source, x in enumerate(times)])
+    return in_order(ep.Spikes(joined, index))

@@ -1,0 +1,109 @@
+"""A network on a device, from weights to recordings in the units of the model."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from eventprop import AbstractNetwork, Spikes
+from eventprop.failures import error_if
+from eventprop.parameters import Parameter, check_type, numeric
+from hardware.calibration import Calibration
+from hardware.device import AbstractDevice, Record
+from hardware.placement import Placement
+from hardware.weights import hardware_weights
+
+
+class Experiment(eqx.Module):
+    """All that a run needs beside the network: where it sits, the codes, and how the model's units become the chip's.
+
+    placement: of the network. calibration: of the chip.
+    weight_scale: LSB per unit of weight, one number or one per projection.
+    trace_scale, trace_offset: a sample c is the potential trace_scale (c - trace_offset) of the model.
+    cadc_time_shift: µs, added to the times of samples.
+    """
+
+    placement: Placement = eqx.field(static=True)
+    calibration: Calibration
+    weight_scale: Any = 1.0
+    trace_scale: Parameter = eqx.field(converter=numeric("trace_scale"), default=1.0)
+    trace_offset: Parameter = eqx.field(converter=numeric("trace_offset"), default=0.0)
+    cadc_time_shift: Parameter = eqx.field(converter=numeric("cadc_time_shift"), default=0.0)
+
+    def __check_init__(self):
+        check_type("placement", self.placement, Placement)
+        check_type("calibration", self.calibration, Calibration)
+
+
+class Recording(eqx.Module):
+    """What came back from a run; arrays have the leading axes of the input spikes. Times in µs.
+
+    - spikes: of each population, stamps of 8 ns (None for populations without spikes);
+    - cadc [samples, neurons] of each recorded population, whole LSB; voltage: the same in the model's units;
+    - cadc_times [samples];
+    - madc [madc samples, recorded neurons] at madc_times, or None;
+    - drops: events that did not get through; saturated: weights that did not fit and were clipped;
+    - time: on the chip, all trials together; energy: µJ, an estimate from the power of a whole chip.
+    """
+
+    spikes: tuple[Spikes | None, ...]
+    cadc: tuple[Float[Array, "*batch samples _"] | None, ...]
+    voltage: tuple[Float[Array, "*batch samples _"] | None, ...]
+    cadc_times: Float[Array, " samples"]
+    madc: Float[Array, "*batch madc_samples recorded"] | None
+    madc_times: Float[Array, " madc_samples"] | None
+    drops: Int[Array, "*batch"]
+    saturated: Int[Array, ""]
+    time: Float[Array, ""]
+    energy: Float[Array, ""]
+
+
+def run(
+    experiment: Experiment,
+    network: AbstractNetwork,
+    device: AbstractDevice,
+    spikes: Spikes,
+    t1: float,
+    key: PRNGKeyArray,
+    record: Record = Record(),
+    throw: bool = True,
+) -> Recording:
+    """Run a network on a device: the trials along the leading axes of `spikes`, each from 0 to `t1` µs.
+
+    The network's weights are scaled, rounded and clipped; its other parameters are those that the calibration has
+    aimed at, and play no part here. On an `Emulated` chip all is differentiable, straight through what has steps, and
+    `jax.vmap` over experiments and devices makes many chips.
+
+    key: what differs from run to run comes from it. throw: whether lost events are an error.
+
+    Raises ValueError for what does not fit on the chip. A calibration of another chip and lost events are errors when
+    the program runs.
+    """
+    own = experiment.calibration if device.identity is None else experiment.calibration.of(device)
+    handle = device.configure(network, experiment.placement, own.codes)
+    weights = hardware_weights(network, experiment.placement, experiment.weight_scale, device.limits)
+    readings = device.run(handle, weights.values, spikes, t1, record, key)
+    drops = readings.drops
+    if throw:
+        message = "the chip has lost events: fewer of them at a time, more room in record.max_spikes, or throw=False."
+        drops = error_if(drops, drops > 0, message)
+    trials = spikes.times.size // spikes.times.shape[-1]
+    time = jnp.asarray(trials * t1, readings.cadc_times.dtype)
+
+    def voltage(samples):
+        return experiment.trace_scale * (samples - experiment.trace_offset)
+
+    return Recording(
+        readings.spikes,
+        readings.cadc,
+        jax.tree.map(voltage, readings.cadc),
+        readings.cadc_times + experiment.cadc_time_shift,
+        readings.madc,
+        readings.madc_times,
+        drops,
+        weights.saturated,
+        time,
+        device.limits.power * time,
+    )

@@ -1,0 +1,56 @@
+"""Where the neurons and synapses of a network sit on a chip."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Route:
+    """The synapses of one projection: source i drives `row_pairs[i]`, whose synapses end on a part of every neuron.
+
+    A signed weight takes a pair of rows, 2 p for excitation and 2 p + 1 for inhibition. Several pairs per source (input
+    repetitions) hold larger weights: the first takes up to 63, the next what is left.
+
+    row_pairs: [sources, repetitions], 0 to 127, of the array that serves the circuit.
+    slots: [sources, repetitions], which of a neuron's merged circuits it is.
+    labels: [sources], the 14-bit labels of their events.
+    """
+
+    row_pairs: np.ndarray
+    slots: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        if self.row_pairs.ndim != 2 or self.row_pairs.shape != self.slots.shape:
+            raise ValueError(
+                f"row_pairs and slots must both be [sources, repetitions], but have the shapes {self.row_pairs.shape} "
+                f"and {self.slots.shape}."
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Placement:
+    """A network on a chip: static data, made of shapes only.
+
+    circuits: of each population [neurons, merged circuits]; the first one of a neuron has the spikes.
+    routes: of each projection, in the order of the network's.
+    """
+
+    circuits: tuple[np.ndarray, ...]
+    routes: tuple[Route, ...]
+
+    @property
+    def repetitions(self) -> tuple[int, ...]:
+        """Row pairs per synapse of each projection: weights reach 63 times that."""
+        return tuple(route.row_pairs.shape[1] for route in self.routes)
+
+    def _key(self) -> tuple:
+        arrays = [*self.circuits, *(x for r in self.routes for x in (r.row_pairs, r.slots, r.labels))]
+        return len(self.circuits), tuple((x.shape, np.asarray(x, np.int64).tobytes()) for x in arrays)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Placement) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())

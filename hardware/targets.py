@@ -1,0 +1,142 @@
+"""What calibration shall reach, under the names that users of calix know."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from eventprop import AbstractNetwork
+from eventprop.failures import error_if
+from eventprop.parameters import as_float, is_concrete
+from hardware.limits import BSS2, Limits
+from hardware.placement import Placement
+
+
+def _target(least: Any, most: Any, default: Any, unit: str) -> Any:
+    return dataclasses.field(metadata={"range": (least, most), "default": default, "unit": unit})
+
+
+class Targets(eqx.Module):
+    """What each circuit shall be, [circuits]; CADC LSB and µs. Names, ranges and defaults are calix'.
+
+    leak 50-160 (80), reset 50-160 (70), threshold 50-220 (125): LSB; tau_mem .5-60 (10), tau_syn_exc and tau_syn_inh
+    .3-30 (10), refractory_time .04-32 (2), holdoff_time 0-4 (0): µs; i_synin_gm_exc and i_synin_gm_inh 30-800 (500),
+    the code whose strength, the median over the chip, every circuit shall have; membrane_capacitance 0-63 (63);
+    synapse_dac_bias 30-1022 (600), one number for all.
+
+    spiking: whether the circuit's threshold is on. `Targets.of` makes them for the populations of a network.
+    """
+
+    leak: Float[Array, " circuits"] = _target(50, 160, 80, "LSB")
+    reset: Float[Array, " circuits"] = _target(50, 160, 70, "LSB")
+    threshold: Float[Array, " circuits"] = _target(50, 220, 125, "LSB")
+    tau_mem: Float[Array, " circuits"] = _target(0.5, 60, 10, "µs")
+    tau_syn_exc: Float[Array, " circuits"] = _target(0.3, 30, 10, "µs")
+    tau_syn_inh: Float[Array, " circuits"] = _target(0.3, 30, 10, "µs")
+    refractory_time: Float[Array, " circuits"] = _target(0.04, 32, 2, "µs")
+    holdoff_time: Float[Array, " circuits"] = _target(0, 4, 0, "µs")
+    i_synin_gm_exc: Float[Array, " circuits"] = _target(30, 800, 500, "code")
+    i_synin_gm_inh: Float[Array, " circuits"] = _target(30, 800, 500, "code")
+    membrane_capacitance: Float[Array, " circuits"] = _target(0, 63, 63, "code")
+    synapse_dac_bias: Float[Array, ""] = _target(30, 1022, 600, "code")
+    spiking: Bool[Array, " circuits"] = eqx.field(converter=jnp.asarray, default=True)  # pyright: ignore
+
+    @classmethod
+    def default(cls, limits: Limits = BSS2, **targets: Any) -> "Targets":
+        """All circuits alike, or one number per circuit, [circuits]; what is not given is calix' default.
+
+        tau_syn and i_synin_gm stand for both ends, (exc, inh) for two different numbers. Raises ValueError for names
+        that are none and for targets out of range.
+        """
+        values = {name: field.metadata["default"] for name, field in _fields().items()}
+        values |= _both_ends(targets)
+        filled = {name: _checked(name, value, limits) for name, value in values.items()}
+        return cls(**filled, spiking=jnp.ones(limits.circuits, bool))
+
+    @classmethod
+    def of(cls, network: AbstractNetwork, placement: Placement, limits: Limits = BSS2, **targets: Any) -> "Targets":
+        """Targets for the populations of a placed network: `Targets.of(network, placement, leak=80, tau_mem=(6, 10))`.
+
+        Each is one number for all, or a tuple or list with one entry per population: a number, or one per neuron
+        [neurons]. All circuits of a neuron get its number. tau_syn and i_synin_gm stand for both ends; their names
+        ending in `_exc` and `_inh` stand for one. Not given:
+
+        - tau_mem, tau_syn: those of the network's neurons, if they have any (chip's side of a `Mixed`), in µs;
+        - refractory_time: the neurons' `refractory`, if it is a number;
+        - everything else, and circuits without a neuron: calix' defaults.
+
+        Populations without spikes (LI readouts) have their threshold off. Raises ValueError as `Targets.default` does.
+        """
+        own = {"tau_mem": "tau_mem", "tau_syn": "tau_syn", "refractory_time": "refractory"}
+        for name, attribute in own.items():
+            if not any(given.startswith(name) for given in targets):
+                values = tuple(_own_number(neuron, attribute) for neuron in network.neurons)
+                if any(value is not None for value in values):
+                    targets[name] = values
+        spread = {name: _per_circuit(name, value, placement, limits) for name, value in _both_ends(targets).items()}
+        made = cls.default(limits, **spread)
+        spiking = np.ones(limits.circuits, bool)
+        for neuron, circuits in zip(network.neurons, placement.circuits, strict=True):
+            spiking[circuits.ravel()] = any(event.emits for event in neuron.events)
+        return dataclasses.replace(made, spiking=jnp.asarray(spiking))
+
+
+def _fields() -> dict[str, Any]:
+    return {field.name: field for field in dataclasses.fields(Targets) if "range" in field.metadata}
+
+
+def _both_ends(targets: dict[str, Any]) -> dict[str, Any]:
+    """tau_syn and i_synin_gm as two targets each."""
+    ends = {"tau_syn", "i_synin_gm"}
+    known = {*_fields(), *ends}
+    unknown = sorted(set(targets) - known)
+    if unknown:
+        raise ValueError(f"{unknown} are no targets; there are {sorted(known)}.")
+    found = {name: value for name, value in targets.items() if name not in ends}
+    for name in ends & set(targets):
+        found = {f"{name}_exc": targets[name], f"{name}_inh": targets[name]} | found
+    return found
+
+
+def _own_number(neuron: Any, attribute: str) -> Any:
+    """A time constant of a model's neuron, as the chip shall have it; None where it has none."""
+    value = getattr(neuron, attribute, None)
+    if attribute == "tau_syn" and value is None:
+        value = getattr(getattr(neuron, "synapses", None), attribute, None)
+    value = getattr(value, "hardware", value)
+    is_number = isinstance(value, float | int) or hasattr(value, "dtype")
+    return value if is_number else None
+
+
+def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) -> Array:
+    """The numbers of populations at their circuits; the default elsewhere."""
+    field = _fields()[name]
+    values: Sequence[Any] = value if isinstance(value, tuple | list) else [value] * len(placement.circuits)
+    if len(values) != len(placement.circuits):
+        raise ValueError(f"{name} has {len(values)} entries, but the network {len(placement.circuits)} populations.")
+    filled = jnp.full(limits.circuits, float(field.metadata["default"]))
+    for number, circuits in zip(values, placement.circuits, strict=True):
+        if number is not None:
+            each = jnp.asarray(as_float(name, number), filled.dtype)
+            filled = filled.at[circuits].set(jnp.broadcast_to(each[..., None], circuits.shape))
+    return filled
+
+
+def _checked(name: str, value: Any, limits: Limits) -> Array:
+    (least, most), unit = _fields()[name].metadata["range"], _fields()[name].metadata["unit"]
+    message = f"the target {name} must lie within {least:g} to {most:g} {unit}"
+    shape = () if name == "synapse_dac_bias" else (limits.circuits,)
+    given = jnp.asarray(as_float(name, value))
+    if given.shape not in ((), shape):
+        raise ValueError(f"the target {name} must be one number or one per circuit, {shape}, but is {given.shape}.")
+    if is_concrete(value):
+        outside = ~((np.asarray(value) >= least) & (np.asarray(value) <= most))
+        if np.any(outside):
+            raise ValueError(f"{message}, but is {np.asarray(value)[outside].flat[0]:g}.")
+    else:
+        given = error_if(given, jnp.any(~((given >= least) & (given <= most))), message + ".")
+    return jnp.broadcast_to(given, shape)

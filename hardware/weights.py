@@ -1,0 +1,60 @@
+"""Weights of a network as the chip holds them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from eventprop import AbstractConnection, AbstractNetwork
+from eventprop.parameters import as_float
+from hardware.limits import BSS2, Limits
+from hardware.placement import Placement
+from hardware.quantise import round_to, saturated
+
+
+class HardwareWeights(NamedTuple):
+    """values: of each projection [neurons, sources], floats that hold whole numbers; saturated: how many clipped."""
+
+    values: tuple[Float[Array, "_ _"], ...]
+    saturated: Int[Array, ""]
+
+
+def hardware_weights(
+    network: AbstractNetwork, placement: Placement, weight_scale: float | Array | Sequence, limits: Limits = BSS2
+) -> HardwareWeights:
+    """The weights to send to the chip: clip(round(weight_scale w), +-63 r), r row pairs being at the synapse's service.
+
+    weight_scale: LSB per unit of weight, one number or one per projection. Gradients pass straight through, where
+    nothing saturates. Connections of any kind become dense, [neurons, sources].
+    """
+    projections = network.projections
+    scales = weight_scale if isinstance(weight_scale, list | tuple) else [weight_scale] * len(projections)
+    if len(scales) != len(projections):
+        raise ValueError(f"weight_scale has {len(scales)} numbers, but the network {len(projections)} projections.")
+    values, clipped = [], jnp.zeros((), jnp.int32)
+    for p, scale, repetitions in zip(projections, scales, placement.repetitions, strict=True):
+        scaled = dense(p.connection) * as_float("weight_scale", scale)
+        most = limits.largest_weight * repetitions
+        values.append(round_to(scaled, -most, most))
+        clipped += saturated(scaled, -most, most)
+    return HardwareWeights(tuple(values), clipped)
+
+
+def dense(connection: AbstractConnection) -> Float[Array, "neurons sources"]:
+    """The weights of any connection as a matrix, 0 where there is no synapse."""
+    return connection.charges(jnp.arange(connection.sources)).T
+
+
+def row_weights(
+    weights: Float[Array, "neurons sources"], repetitions: int = 1, largest: int = BSS2.largest_weight
+) -> Float[Array, "sources repetitions 2 neurons"]:
+    """What stands in the rows of each source: an excitatory one, then an inhibitory one, for each of its row pairs.
+
+    Rows hold 0 to 63, and one sign each: the weights (5, -8, 0) of a source become the rows (5, 0, 0) and (0, 8, 0).
+    What exceeds the first pair goes to the next.
+    """
+    signed = jnp.stack([weights.T, -weights.T], axis=1)
+    before = largest * np.arange(repetitions, dtype=weights.dtype)
+    return jnp.clip(signed[:, None] - before[None, :, None, None], 0, largest)

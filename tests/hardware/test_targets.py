@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eventprop import LI, LIF, Dense, FeedForward
+from hardware.place import place
+from hardware.targets import Targets
+from hardware.units import from_seconds, hxtorch_targets
+
+NETWORK = FeedForward(
+    [(Dense(np.zeros((4, 200))), LIF(6.0, 5.0, refractory=1.0)), (Dense(np.zeros((3, 4))), LI(8.0, 5.0))]
+)
+
+
+def test_defaults_are_calix():
+    targets = Targets.default()
+    wanted = {"leak": 80, "reset": 70, "threshold": 125, "tau_mem": 10, "tau_syn_exc": 10, "refractory_time": 2}
+    for name, value in (wanted | {"i_synin_gm_inh": 500, "membrane_capacitance": 63, "holdoff_time": 0}).items():
+        np.testing.assert_array_equal(getattr(targets, name), np.full(512, value))
+    assert targets.synapse_dac_bias == 600
+    assert jnp.all(targets.spiking)
+
+
+def test_each_population_has_its_own():
+    placement = place(NETWORK)
+    targets = Targets.of(NETWORK, placement, leak=(90, 100), threshold=150, tau_syn=(jnp.arange(1.0, 5.0), 5.0))
+    hidden, readout = placement.circuits
+    assert hidden.shape == (4, 2)
+    np.testing.assert_array_equal(targets.leak[hidden], np.full((4, 2), 90))
+    np.testing.assert_array_equal(targets.leak[readout], np.full((3, 1), 100))
+    np.testing.assert_array_equal(targets.tau_syn_inh[hidden], [[1, 1], [2, 2], [3, 3], [4, 4]])
+    np.testing.assert_array_equal(targets.tau_mem[hidden], np.full((4, 2), 6))
+    np.testing.assert_array_equal(targets.refractory_time[hidden], np.full((4, 2), 1))
+    np.testing.assert_array_equal(targets.refractory_time[readout], np.full((3, 1), 2))
+    assert targets.leak[500] == 80
+    assert not jnp.any(targets.spiking[readout])
+    assert jnp.all(targets.spiking[hidden])
+
+
+def test_units_of_other_programs():
+    targets = Targets.of(NETWORK, place(NETWORK), tau_mem=from_seconds(6e-6), **hxtorch_targets())
+    assert targets.reset[0] == 80
+    assert targets.refractory_time[0] == 1
+    np.testing.assert_allclose(targets.tau_mem[0], 6)
+
+
+def test_targets_pass_gradients():
+    def total(leak):
+        return jnp.sum(Targets.of(NETWORK, place(NETWORK), leak=(leak, 80)).leak)
+
+    assert jax.grad(total)(90.0) == 8
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ({"leak": 49}, "leak must lie within 50 to 160 LSB, but is 49"),
+        ({"threshold": (100, 221)}, "threshold must lie within 50 to 220 LSB, but is 221"),
+        ({"tau_mem": np.nan}, "tau_mem must lie within 0.5 to 60 µs"),
+        ({"tau_syn": 31}, "tau_syn_exc must lie within 0.3 to 30"),
+        ({"v_leak": 80}, r"\['v_leak'\] are no targets; there are"),
+        ({"leak": (80, 80, 80)}, "leak has 3 entries, but the network 2 populations"),
+    ],
+)
+def test_targets_out_of_range_are_refused(target, message):
+    with pytest.raises(ValueError, match=message):
+        Targets.of(NETWORK, place(NETWORK), **target)
+
+
+def test_traced_targets_are_checked_when_they_run():
+    with pytest.raises(RuntimeError, match="leak must lie within"):
+        jax.block_until_ready(jax.jit(lambda leak: Targets.default(leak=leak))(40.0).leak)
