@@ -132,7 +132,7 @@ def run_hybrid(
     bounds = [None] * len(all_slots) if max_events is None else max_events
     room = [min(most or total, total) for most, total in zip(bounds, all_slots, strict=True)]
     post = post_of(network, spikes, start, t1, room)
-    times = jnp.zeros(0, t1.dtype) if ts is None else ts
+    times = jnp.zeros(0, t1.dtype) if ts is None else jnp.where(ts > t1, t1, ts)
     order = jnp.argsort(lax.stop_gradient(times))
     trial = Trial(network, dynamics, post, start.neurons, times[order], t1, given)
     stepping = Stepping(solver.solver, solver.stepsize_controller, solver.largest_step, solver.max_steps)

@@ -149,10 +149,12 @@ def test_a_peak_within_a_step(x64):
 
 @pytest.mark.parametrize("cut", [0.0, 7.3, 16.0])
 def test_windows(x64, cut):
-    """A trial that is cut anywhere, with spikes in flight, is the whole."""
+    """A trial that is cut anywhere, with spikes in flight, is the whole; V beyond the cut is that at the cut."""
     p, hybrid = layers(), ep.Hybrid(max_spikes=12, max_steps=256, **PRECISE)
     whole = simulate(p, hybrid)
     first = simulate(p | {"t1": jnp.asarray(cut)}, hybrid)
+    for seen, y in zip(first.ys, first.state.neurons, strict=True):
+        np.testing.assert_allclose(seen[1], y.v, rtol=0, atol=1e-12)  # at 33, which is beyond all cuts
     late = jnp.where(p["times"] >= cut, p["times"], jnp.inf)
     order = jnp.argsort(late)
     lif = ep.LIF(p["tau_mem"], p["tau_syn"], refractory=p["refractory"])
