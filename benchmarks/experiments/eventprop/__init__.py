@@ -8,18 +8,18 @@ LISTED = (
     Listed("eventprop-yinyang-delays", "Yin-Yang, 5-30-3, with delays that learn.", f"{__name__}.yinyang.card"),
     Listed(
         "eventprop-yinyang-recurrent",
-        "Yin-Yang, 5-30-3, hidden neurons that hear each other.",
+        "Yin-Yang, 5-30-3, recurrent hidden layer.",
         f"{__name__}.yinyang.card",
     ),
     Listed("eventprop-mnist", "MNIST, 784-350-10, largest potential of each readout.", f"{__name__}.mnist.card"),
     Listed(
         "eventprop-match-to-sample",
-        "Delayed match to sample by a recurrent ALIF network, with EventProp.",
+        "Match to sample after a delay, EventProp.",
         f"{__name__}.match_to_sample.card",
     ),
     Listed(
         "eventprop-match-to-sample-surrogate",
-        "Delayed match to sample by a recurrent ALIF network, with surrogate gradients.",
+        "Match to sample, surrogates.",
         f"{__name__}.match_to_sample.card",
     ),
     Listed("eventprop-gradient-check", "Exact gradient beside central differences.", f"{__name__}.gradient_check.card"),

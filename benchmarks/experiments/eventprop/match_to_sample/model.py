@@ -21,7 +21,7 @@ LOOKS = 4
 
 @dataclasses.dataclass(frozen=True)
 class MatchToSample:
-    """Delayed match to sample by a recurrent ALIF network, with EventProp.
+    """Match to sample after a delay, EventProp.
 
     A cue of one of two kinds, silence, another cue: were they of the same kind? Each kind has inputs of its own, each
     of which spikes once during the cue, at random. In the silence, several membrane time constants long, nothing but
@@ -78,7 +78,7 @@ class MatchToSample:
 
 @dataclasses.dataclass(frozen=True)
 class MatchToSampleSurrogate(MatchToSample):
-    """Delayed match to sample by a recurrent ALIF network, with surrogate gradients."""
+    """Match to sample, surrogates."""
 
     method: Literal["eventprop", "surrogate"] = "surrogate"
 

@@ -114,7 +114,7 @@ class YinYangDelays(YinYang):
 
 @dataclasses.dataclass(frozen=True)
 class YinYangRecurrent(YinYang):
-    """Yin-Yang, 5-30-3, hidden neurons that hear each other."""
+    """Yin-Yang, 5-30-3, recurrent hidden layer."""
 
     hidden: int = 30
     epochs: int = 40
