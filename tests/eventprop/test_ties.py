@@ -165,6 +165,7 @@ def test_state_at_the_end_of_a_refractory_period_and_at_a_saved_spike(x64):
     np.testing.assert_allclose(gradient[1][2], 0.0)  # of the held potential at the spike, by the time of the sample
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lateral", [(), (ep.Dense(jnp.full((4, 4), -0.1), delay=1.0),)], ids=["forward", "recurrent"])
 def test_runs_under_shard_map(lateral):
     """Trials over a mesh of devices, at the defaults of `jax.shard_map`: values and gradients as without a mesh."""

@@ -181,6 +181,7 @@ def test_a_spike_at_0_is_followed_by_the_refractory_period(x64, refractory):
     np.testing.assert_allclose(times, np.where(expected < 60.0, expected, np.inf), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_a_spike_on_the_cut(x64):
     """The next window's spike at 0 moves with the state; together with the cut, the derivative is that of the whole."""
 
