@@ -94,7 +94,9 @@ def _happen(
 
     The guard's chord tells the moment, the state then lies on the chord too, jumps, and is carried on by one Euler step
     over the rest: an error of second order once per event, as small as that of a method of second order as a whole.
-    What neither jumps nor moves differently afterwards stays as it is.
+    What neither jumps nor moves differently afterwards stays as it is. The rates of that step are those after the jump,
+    for the rest at the beginning of the step: another error of second order, and what does not depend on what jumps
+    has been computed already.
     """
     low, high = event.guard(at.t, begin, at.args), event.guard(at.t + at.h, end, at.args)
     # A guard that ends at zero is an event of the next step, or of the next window.
@@ -109,6 +111,7 @@ def _happen(
         moment = moment + event_delay((moment, *ends), unit, guard=_chord, finite=found, adjoint=adjoint)
     before = jax.tree.map(lambda a, b: a + moment * (b - a), begin, end)
     after = event.jump(at.t + moment * at.h, before, at.args)
+    rested = jax.tree.map(lambda new, old, begin: begin if new is old else new, after, before, begin)
     zero = jnp.zeros_like(at.h)
 
     def change(y):
@@ -119,7 +122,7 @@ def _happen(
         _affected(change, before, after),
         end,
         after,
-        change(after),
+        change(rested),
     )
     y = jax.tree.map(lambda new, old: old if new is old else jnp.where(found, new, old), carried, end)
     happened = found.astype(moment.dtype)
