@@ -207,7 +207,9 @@ def _step(population: Population, point: Int[Array, ""], grating: Grating) -> St
     if isinstance(population.neuron, Diffusive):
         assert population.key is not None
         noise = jax.random.fold_in(jax.random.fold_in(population.key, _NOISE), point)
-    return Step(point * grating.h, grating.h, population.key, noise)
+    return Step(
+        point * grating.h, grating.h, population.key, jnp.where(point < 0, 2.0, 1.0).astype(grating.h.dtype), noise
+    )
 
 
 def trains_of(grating: Grating, course: Course, slots: int) -> tuple[SpikeTrains, Int[Array, ""]]:
