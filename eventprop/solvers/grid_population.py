@@ -133,7 +133,7 @@ def run_component(
     point, rows, row = jax.tree.map(lambda x: x[-1], at)
     progress = _arrive(populations, grating, progress, _charges(populations, rows), point, row)
     seen = jax.tree.map(lambda x: x.reshape(grating.steps, *x.shape[2:]), seen)
-    return {p.number: _course(*each) for p, *each in zip(populations, progress, seen, strict=True)}
+    return {p.number: _course(own, *each) for p, own, each in zip(populations, progress, seen, strict=True)}
 
 
 def _begin(population: Population, looks: Looks | None) -> _Progress:
@@ -193,8 +193,7 @@ def _after(
     return _Progress(found.y, lines, fired, latest, own.twice | found.twice, own.v), record
 
 
-def _course(progress: _Progress, seen: tuple[Array | None, Array]) -> Course:
-    spikes, record = seen
+def _course(progress: _Progress, spikes: Array | None, record: Array) -> Course:
     silent = record < 0
     spikes = jnp.where(silent, 0, jnp.ones_like(record)) if spikes is None else spikes
     moments = jnp.where(silent, 1, record)

@@ -30,8 +30,8 @@ class Stepped(NamedTuple):
 class Step(NamedTuple):
     """The step from t to t + h, the key of the population, and that of the noise in this step.
 
-    one: 1, which no compiler knows. XLA keeps quotients; on CPU it computes whatever is cheaper once more for each array
-    that depends on it. So what much depends on is divided by 1.
+    one: 1, which no compiler knows. XLA keeps quotients; on CPU whatever is cheaper is computed once more for each
+        array that depends on it. So what much depends on is divided by 1.
     """
 
     t: Float[Array, ""]
