@@ -31,7 +31,14 @@ TOPOLOGIES = {
         *(Wire(1, 0, 0.3, 1.9), Wire(0, 0, 0.2, 3.1), Wire(1, 1, 0.1, 2.3)),
     ),
 }
+READOUTS = {"feed-forward": TOPOLOGIES["feed-forward"][:2]}
+"""For neurons that do not spike: both hear the input."""
 KEY = jax.random.key(5)
+
+
+def topologies(case: Case) -> dict[str, tuple[Wire, ...]]:
+    """Those in which the neuron can stand."""
+    return TOPOLOGIES if case.neuron.events else READOUTS
 
 
 def spikes_of(ports: int, t: Any = TIMES) -> ep.Spikes:

@@ -12,7 +12,7 @@ import eventprop as ep
 from tests.eventprop.differences import central_differences
 from tests.eventprop.golden_neurons import TIMES
 from tests.eventprop.neuron_table import NEURONS, T1
-from tests.eventprop.pairs import KEY, TOPOLOGIES, network, spikes_of
+from tests.eventprop.pairs import KEY, network, spikes_of, topologies
 
 PRECISE = diffrax.PIDController(rtol=1e-11, atol=1e-11)
 STEPS = (1e-3, 3e-4, 1e-4)
@@ -58,7 +58,7 @@ def three_routes(model, loss, directions):
 @pytest.mark.parametrize("name", NEURONS)
 def test_two_layers(x64, name):
     """By everything that there is: weights, delays, times of the input, and the numbers of the neuron."""
-    case, wires = NEURONS[name], TOPOLOGIES["feed-forward"]
+    case, wires = NEURONS[name], topologies(NEURONS[name])["feed-forward"]
     pair = network([case, case], wires)
     model = arrays((pair, jnp.asarray(TIMES)))
     size = sum(x.size for x in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))

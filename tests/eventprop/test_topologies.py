@@ -6,7 +6,7 @@ import pytest
 
 import eventprop as ep
 from tests.eventprop.neuron_table import NEURONS, T1
-from tests.eventprop.pairs import KEY, TOPOLOGIES, Wire, by_force, network, spikes_of
+from tests.eventprop.pairs import KEY, Wire, by_force, network, spikes_of, topologies
 
 PRECISE = diffrax.PIDController(rtol=1e-10, atol=1e-10)
 SLOTS = 40
@@ -50,7 +50,7 @@ def solvers_of(name):
 TABLE = [
     pytest.param(name, topology, solver, id=f"{name}-{topology}-{kind}", marks=pytest.mark.slow)
     for name in NEURONS
-    for topology in TOPOLOGIES
+    for topology in topologies(NEURONS[name])
     for kind, solver in solvers_of(name)
 ]
 
@@ -58,7 +58,7 @@ TABLE = [
 @pytest.mark.parametrize(("name", "topology", "solver"), TABLE)
 def test_right_spikes(x64, name, topology, solver):
     """To 1e-7 and better; by Grid with errors that fall with the step as they should, or are small already."""
-    case, wires = NEURONS[name], TOPOLOGIES[topology]
+    case, wires = NEURONS[name], topologies(NEURONS[name])[topology]
     right = by_force(case, wires, T1)
     if solver is not None:
         times, found = run([case, case], wires, solver)
