@@ -33,6 +33,8 @@ def first_event(
     maximum, which is looked for where the tangents at both ends meet above zero: they enclose whatever bends one way.
     So a crossing is missed only if a guard bends both ways and rises and falls again within one step.
     """
+    if watched.size == 0:  # readouts alone
+        return jnp.full_like(h, jnp.inf)
     (g0, slope0), (g1, slope1) = ends
     turns = slope0 - slope1
     meet = (g1 - g0 - slope1 * h) / jnp.where(turns > 0, turns, 1)
