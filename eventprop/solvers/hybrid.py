@@ -138,14 +138,14 @@ def run_hybrid(
     stepping = Stepping(solver.solver, solver.stepsize_controller, solver.largest_step, solver.max_steps)
     trial_, stepping_ = jax.tree.map(_stop, (trial, stepping))
     search = find_events(trial_, stepping_)
-    delay, charges = delays_and_charges(network, search.items, post.known)
+    delay, charges = delays_and_charges(network, search.arrived, post.known, t1.dtype)
     givens = Givens(dynamics, start.neurons, post.times, delay, charges, times[order], t1)
     found = Outcome(search.times, search.y, search.saved)
     if isinstance(adjoint, EventProp):
         options = {"solver": solver.solver, "adjoint": adjoint}
-        found = follow_backwards(givens, found, search.items, search.number, **options)
+        found = follow_backwards(givens, found, search.items, search.arrived, search.number, **options)
     else:
-        found = follow(found, search.items, givens, solver=solver.solver, adjoint=adjoint)
+        found = follow(found, search.items, search.arrived, givens, solver=solver.solver, adjoint=adjoint)
     ys = None if ts is None else tuple(v[jnp.argsort(order)] for v in found.saved)
     trains, sent, lost = _trains(network, slots, post, search, found)
     flights = _in_flight(network, {None: spikes, **sent}, start, t1)

@@ -93,11 +93,9 @@ def _bisect(dynamics, watched, interpolate, t, high, hit, tolerance):
     return lax.while_loop(wide, proceed, (jnp.zeros_like(high), high))[1]
 
 
-def imminent(
-    guards: Array, slopes: Array, watched: Bool[Array, " guards"], tolerance: Float[Array, ""]
-) -> Bool[Array, " guards"]:
+def imminent(guards: Array, slopes: Array, tolerance: Float[Array, ""]) -> Bool[Array, " guards"]:
     """Who is at its event: above zero, or as near to it as it rises within the tolerance."""
-    return watched & ((guards >= 0) | (guards + jnp.maximum(slopes, 0) * tolerance >= 0))
+    return (guards >= 0) | (guards + jnp.maximum(slopes, 0) * tolerance >= 0)
 
 
 def until(guards: Array, slopes: Array) -> Array:
