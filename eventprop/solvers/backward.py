@@ -65,7 +65,7 @@ def _backward(residuals, d_found, perturbed, givens, found, items, arrived, numb
         delay=jnp.zeros_like(givens.delay),
         charges=jax.tree.map(jnp.zeros_like, givens.charges),
         ts=jnp.zeros_like(givens.ts),
-        cause=jnp.zeros(sum(slots.size for slots in givens.dynamics.slots), givens.t1.dtype),
+        cause=jnp.zeros(max(1, givens.dynamics.number), givens.t1.dtype),
     )
 
     def turn(a: Adjoint) -> Adjoint:

@@ -153,7 +153,7 @@ def retrace(
         return jnp.where(here.kind == ARRIVAL, here.arrival, NOWHERE)
 
     moment = arrived.moment.at[items.arrival].get(mode="fill", fill_value=NOWHERE)
-    crossed = jnp.zeros(sum(slots.size for slots in givens.dynamics.slots), givens.t1.dtype)
+    crossed = jnp.zeros(max(1, givens.dynamics.number), givens.t1.dtype)
     carry = (givens.y, givens.times, crossed)
     (y, times, _), voltages = lax.scan(block, carry, jax.tree.map(pad, (items, moment)))
     y = givens.dynamics.shift(lax.stop_gradient(givens.t1), y, _zero(givens.t1))
@@ -166,7 +166,7 @@ def _one_item(givens: Givens, carry: Any, x: Any, solver: Any, adjoint: Any) -> 
     dynamics = givens.dynamics
     y, t = advance(solver, dynamics, item.start, item.h, y)[0], item.start + item.h
     is_event, is_arrival, is_save = (item.kind == kind for kind in (GUARD, ARRIVAL, SAVE))
-    happening = one_of(item.guard, crossed.shape[0], is_event)
+    happening = one_of(item.guard, dynamics.number, is_event)
     crosses = is_event & ~item.forced
     crossing = _crossing(dynamics, t, y, happening, crosses, adjoint)
     caused = _zero(entry(times, moment) + delay) + entry(crossed, item.cause)

@@ -15,7 +15,7 @@ from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron
 from eventprop.neurons.noise import Diffusive
-from eventprop.parameters import Parameter, as_float, check_positive, check_type, is_concrete, numeric
+from eventprop.parameters import Parameter, as_float, check_largest_step, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
 from eventprop.solvers.backward import follow_backwards
@@ -56,7 +56,7 @@ class Hybrid(AbstractSolver):
     stepsize_controller: diffrax.AbstractStepSizeController = diffrax.PIDController(rtol=1e-6, atol=1e-6)
 
     def __check_init__(self):
-        check_positive("largest_step", self.largest_step)
+        check_largest_step(self.largest_step)
         check_type("solver", self.solver, diffrax.AbstractSolver)
         check_type("stepsize_controller", self.stepsize_controller, diffrax.AbstractStepSizeController)
         for name in ("max_spikes", "max_steps", "max_events"):
@@ -150,6 +150,10 @@ def run_hybrid(
     trains, sent, lost = _trains(network, slots, post, search, found)
     flights = _in_flight(network, {None: spikes, **sent}, start, t1)
     result = RESULTS.where(done(search, trial_), RESULTS.successful, RESULTS.too_many_steps)
+    largest = stepping_.largest_step
+    result = RESULTS.where((largest > 0) & (largest < jnp.inf), result, RESULTS.invalid_time)
+    if given is not None:
+        result = RESULTS.where(jnp.all(given.times >= 0), result, RESULTS.invalid_trains)
     return Trajectory(trains, ys, NetworkState(found.y, flights), lost, result)
 
 

@@ -30,7 +30,7 @@ def item_at(items: Items, k: Array) -> Items:
 
 def happening_in(dynamics: Dynamics, item: Items) -> Array:
     """Whose guard an item is the event of, if any, [guards]."""
-    return one_of(item.guard, sum(slots.size for slots in dynamics.slots), item.kind == GUARD)
+    return one_of(item.guard, dynamics.number, item.kind == GUARD)
 
 
 def charges_at(givens: Givens, item: Items) -> dict[tuple[int, int], Array]:
