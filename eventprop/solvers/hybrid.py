@@ -23,7 +23,8 @@ from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, res
 from eventprop.solvers.bounds import bound, per_population
 from eventprop.solvers.course import Givens, Outcome, delays_and_charges, follow
 from eventprop.solvers.dynamics import Dynamics
-from eventprop.solvers.find import Given, Search, Stepping, Trial, done, find_events
+from eventprop.solvers.find import Stepping, done, find_events
+from eventprop.solvers.happen import Given, Search, Trial
 from eventprop.solvers.post import Post, post_of
 from eventprop.spikes import Spikes, SpikeTrains
 

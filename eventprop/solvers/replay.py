@@ -14,7 +14,7 @@ from eventprop.network import AbstractNetwork
 from eventprop.parameters import Parameter, check_largest_step, check_not_negative, check_type, numeric
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory
 from eventprop.solvers.dynamics import Dynamics
-from eventprop.solvers.find import Given
+from eventprop.solvers.happen import Given
 from eventprop.solvers.hybrid import check_adjoint, prepared, run_hybrid
 from eventprop.spikes import Spikes, SpikeTrains
 
