@@ -15,7 +15,7 @@ from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron
 from eventprop.neurons.noise import Diffusive
-from eventprop.parameters import Parameter, as_float, check_positive, check_type, is_concrete, numeric
+from eventprop.parameters import Parameter, as_float, check_largest_step, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
 from eventprop.solvers.backward import follow_backwards
@@ -23,7 +23,8 @@ from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, res
 from eventprop.solvers.bounds import bound, per_population
 from eventprop.solvers.course import Givens, Outcome, delays_and_charges, follow
 from eventprop.solvers.dynamics import Dynamics
-from eventprop.solvers.find import Given, Search, Stepping, Trial, done, find_events
+from eventprop.solvers.find import Stepping, done, find_events
+from eventprop.solvers.happen import Given, Search, Trial
 from eventprop.solvers.post import Post, post_of
 from eventprop.spikes import Spikes, SpikeTrains
 
@@ -56,7 +57,7 @@ class Hybrid(AbstractSolver):
     stepsize_controller: diffrax.AbstractStepSizeController = diffrax.PIDController(rtol=1e-6, atol=1e-6)
 
     def __check_init__(self):
-        check_positive("largest_step", self.largest_step)
+        check_largest_step(self.largest_step)
         check_type("solver", self.solver, diffrax.AbstractSolver)
         check_type("stepsize_controller", self.stepsize_controller, diffrax.AbstractStepSizeController)
         for name in ("max_spikes", "max_steps", "max_events"):
@@ -138,18 +139,22 @@ def run_hybrid(
     stepping = Stepping(solver.solver, solver.stepsize_controller, solver.largest_step, solver.max_steps)
     trial_, stepping_ = jax.tree.map(_stop, (trial, stepping))
     search = find_events(trial_, stepping_)
-    delay, charges = delays_and_charges(network, search.items, post.known)
+    delay, charges = delays_and_charges(network, search.arrived, post.known, t1.dtype)
     givens = Givens(dynamics, start.neurons, post.times, delay, charges, times[order], t1)
     found = Outcome(search.times, search.y, search.saved)
     if isinstance(adjoint, EventProp):
         options = {"solver": solver.solver, "adjoint": adjoint}
-        found = follow_backwards(givens, found, search.items, search.number, **options)
+        found = follow_backwards(givens, found, search.items, search.arrived, search.number, **options)
     else:
-        found = follow(found, search.items, givens, solver=solver.solver, adjoint=adjoint)
+        found = follow(found, search.items, search.arrived, givens, solver=solver.solver, adjoint=adjoint)
     ys = None if ts is None else tuple(v[jnp.argsort(order)] for v in found.saved)
     trains, sent, lost = _trains(network, slots, post, search, found)
     flights = _in_flight(network, {None: spikes, **sent}, start, t1)
     result = RESULTS.where(done(search, trial_), RESULTS.successful, RESULTS.too_many_steps)
+    largest = stepping_.largest_step
+    result = RESULTS.where((largest > 0) & (largest < jnp.inf), result, RESULTS.invalid_time)
+    if given is not None:
+        result = RESULTS.where(jnp.all(given.times >= 0), result, RESULTS.invalid_trains)
     return Trajectory(trains, ys, NetworkState(found.y, flights), lost, result)
 
 
