@@ -6,6 +6,7 @@ Nothing but samples and spikes goes in; all circuits at once, [circuits].
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 from eventprop import SpikeTrains
@@ -34,14 +35,14 @@ def membrane_time(
     0.3 to 3 times `guess` the result is that bound.
     """
     trace, t = _trace(measurement)
-    s = jnp.maximum(t - begin, 0) / guess
+    s = jnp.maximum(t - begin, 0) / guess[None]
     decay = jnp.exp(-s)
     _, a, b = _fit([jnp.ones_like(decay), -decay, -s * decay], trace, (t >= begin) & (s <= 4))
     return guess * _corrected(b, a)
 
 
 def synaptic_time(
-    measurement: Measurement, guess: Float[Array, " circuits"], tau_mem: float, begin: float, sign: int
+    measurement: Measurement, guess: Float[Array, " circuits"], tau_mem: float, begin: float, sign: int | Array
 ) -> Float[Array, " circuits"]:
     """tau_syn from a postsynaptic potential of this sign from `begin` on: a fit around `guess`, tau_mem known, µs.
 
@@ -51,17 +52,17 @@ def synaptic_time(
     after = jnp.maximum(t - begin, 0)
     psp = sign * _psp(after, tau_mem, guess)
     slope = (sign * _psp(after, tau_mem, guess * STEP) - sign * _psp(after, tau_mem, guess / STEP)) / (STEP - 1 / STEP)
-    _, a, b = _fit([jnp.ones_like(psp), psp, slope], trace, after <= 5 * guess)
+    _, a, b = _fit([jnp.ones_like(psp), psp, slope], trace, after <= 5 * guess[None])
     return guess * _corrected(b, a)
 
 
 def strength(
-    measurement: Measurement, tau_syn: Float[Array, " circuits"], tau_mem: float, begin: float, sign: int
+    measurement: Measurement, tau_syn: Float[Array, " circuits"], tau_mem: float, begin: float, sign: int | Array
 ) -> Float[Array, " circuits"]:
     """How steeply an event at `begin` moves the membrane at first, LSB/µs, from a fit of its whole response."""
     trace, t = _trace(measurement)
     after = jnp.maximum(t - begin, 0)
-    _, height = _fit([jnp.ones_like(trace), sign * _psp(after, tau_mem, tau_syn)], trace, after <= 5 * tau_syn)
+    _, height = _fit([jnp.ones_like(trace), sign * _psp(after, tau_mem, tau_syn)], trace, after <= 5 * tau_syn[None])
     return height / MADC_GAIN
 
 
@@ -73,7 +74,7 @@ def threshold(measurement: Measurement) -> Float[Array, " circuits"]:
     count = round(TAIL * 29.4)
     last = jnp.floor(jnp.where(trains.times < jnp.inf, trains.times, 0) * rate).astype(jnp.int32)
     known = (trains.times < jnp.inf) & (last >= 2 * count)
-    at = jnp.maximum(last[..., None] - jnp.arange(2 * count), 0)
+    at = jnp.maximum(last[..., None] - jnp.arange(2 * count)[None, None], 0)
     samples = measurement.madc.T[jnp.arange(at.shape[0])[:, None, None], at]
     late, early = jnp.mean(samples[..., :count], axis=-1), jnp.mean(samples[..., count:], axis=-1)
     number = jnp.sum(known, axis=-1)
@@ -106,5 +107,5 @@ def _fit(basis: Sequence[Array], trace: Array, inside: Array) -> tuple[Array, ..
     normal = jnp.einsum("isc,jsc->cij", stacked, stacked, precision="highest")
     moments = jnp.einsum("isc,sc->ci", stacked, trace - jnp.mean(trace, axis=0)[None], precision="highest")
     ridge = 1e-6 * jnp.eye(len(basis), dtype=trace.dtype)
-    found = jnp.linalg.solve(normal + ridge[None], moments[..., None])[..., 0].T
+    found = cho_solve(cho_factor(normal + ridge[None]), moments[..., None])[..., 0].T
     return tuple(found / norms)

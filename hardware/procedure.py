@@ -1,7 +1,6 @@
 """Finding the codes that make a chip's circuits what they shall be, from noisy measurements alone."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,7 +14,7 @@ from eventprop.parameters import check_type, is_concrete
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
-from hardware.stages import EVENT, NEUTRAL, Bench, Found, Stage, searches, start, targeted
+from hardware.stages import EVENT, NAMES, NEUTRAL, SEARCHED, Bench, Stage, searches, start
 from hardware.targets import Targets
 
 TOLERANCE = {
@@ -59,17 +58,17 @@ def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Ca
     time constants ask for; with traced targets, as the longest that there are.
 
     Limit: tau_syn below 1 µs is found with an error of some 5 %, at 0.3 µs of 20 %: single events leave few samples.
-    Raises TypeError for what is no device or no targets.
+    Raises ValueError for what is no device or no targets.
     """
     check_type("device", device, AbstractDevice)
     check_type("targets", targets, Targets)
-    synapses = max(_longest(targets.tau_syn_exc, 30), _longest(targets.tau_syn_inh, 30))
-    duration = max(EVENT + 5 * synapses, 2.2 + 4.2 * max(NEUTRAL, _longest(targets.tau_mem, 60)))
+    synapses = max(_longest(targets.tau_syn_exc, 30.0), _longest(targets.tau_syn_inh, 30.0))
+    duration = max(EVENT + 5 * synapses, 2.2 + 4.2 * max(NEUTRAL, _longest(targets.tau_mem, 60.0)))
     return _calibrate(device, targets, key, float(np.ceil(duration)))
 
 
 def _longest(value: Array, most: float) -> float:
-    return float(np.max(np.asarray(value))) if is_concrete(value) else float(most)
+    return float(np.max(np.asarray(value))) if is_concrete(value) else most
 
 
 @eqx.filter_jit
@@ -80,16 +79,20 @@ def _calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray, dura
     codes = _cadc(device, _digital(device, fixed), for_cadc)
     bench = Bench(codes, fixed, device.limits, duration)
     state = _measured(device, bench, for_searches)
-    residuals = {name: residual for name, (residual, _) in state.judged.items()} | _timing(bench)
-    good = jnp.ones_like(targets.spiking)
+    found, off, slopes = (dict(zip(NAMES, x, strict=True)) for x in (state.found, state.residuals, state.slopes))
+    residuals = {name: off[name] * (getattr(fixed, name) if most > 1 else 1) for name, most in TOLERANCE.items()}
+    timing = _timing(bench)
     period = 2 ** (codes.refractory_clock + 1) / device.limits.clock
-    for name, residual in residuals.items():
-        most = CLOCKS[name] * period if name in CLOCKS else TOLERANCE[name]
-        good &= (jnp.abs(residual) <= most) | ((name == "threshold") & ~targets.spiking)
-    found = {name: code for name, code in state.found.items() if name not in ("neutral", "unit")}
-    for name, (_, slope) in state.judged.items():
-        found[name] = found[name] + (getattr(targets, name) - getattr(fixed, name)) / slope
-    return Calibration(dataclasses.replace(codes, **found), residuals, good, jnp.asarray(device.identity))
+    good = ~jnp.isnan(residuals["leak"])
+    for name, most in TOLERANCE.items():
+        good &= (jnp.abs(residuals[name]) <= most) | ((name == "threshold") & ~targets.spiking)
+    for name, periods in CLOCKS.items():
+        good &= jnp.abs(timing[name]) <= periods * period
+    for name in TOLERANCE:
+        change = getattr(targets, name) - getattr(fixed, name)  # 0, with a derivative
+        found[name] += change / getattr(fixed, name) / slopes[name]
+    codes = dataclasses.replace(codes, **{name: found[name] for name in SEARCHED})
+    return Calibration(codes, residuals | timing, good, jnp.asarray(device.identity))
 
 
 def _digital(device: AbstractDevice, targets: Targets) -> Codes:
@@ -143,133 +146,110 @@ def _cadc(device: AbstractDevice, codes: Codes, key: PRNGKeyArray) -> Codes:
 
 
 class _State(NamedTuple):
-    """found: codes so far; judged: residual and slope of each; of the present search: the code, and sums of samples."""
+    """Of all `NAMES`: found, codes so far; residuals, relative to the goal; slopes, of what is
+    measured relative to the goal, per code. Besides:
+    unit, the strength of one code; and of the present task its code, and sums of three samples."""
 
-    found: Found
-    judged: dict[str, tuple[Array, Array]]
+    found: Float[Array, "names circuits"]
+    residuals: Float[Array, "names circuits"]
+    slopes: Float[Array, "names circuits"]
+    unit: Float[Array, ""]
     code: Float[Array, " circuits"]
     sums: Float[Array, "3 circuits"]
 
 
 class _Row(NamedTuple):
-    """One measurement: of which task, how far from its code, a bit of a search (slot -1) or one of three samples."""
+    """One measurement of a task: a stage, what is done with its code, and how far from that code it is made.
 
+    slot: 0, 1, 2 for samples of the code, of one below and above it; -1 for a bit of a search. first, last: of the
+    task.
+    """
+
+    stage: Any
     task: Any
-    move: Any
+    apart: Any
     slot: Any
-    begins: Any
-    ends: Any
+    first: Any
+    last: Any
 
 
-class _Task(NamedTuple):
-    """A stage, where its code begins, what becomes of the samples at the end, and the moves between."""
-
-    stage: Stage
-    begin: Callable[[Found, PRNGKeyArray], Array]
-    finish: Callable[[_State], _State]
-    moves: tuple[tuple[float, int], ...]
+SEARCH, UNIT, JUDGE = range(3)
+"""Tasks: find a code, find the strength of one code, measure a code that has been found."""
 
 
-_AROUND = ((0.0, 0), (-1.0, 1), (1.0, 2))
+def _rows(stage: int, task: int) -> list[_Row]:
+    """The measurements of one task."""
+    bits = [(2.0**bit, -1) for bit in reversed(range(BITS))]
+    around = {SEARCH: (0.0, -1.0, 1.0), UNIT: (0.0, 0.0, 0.0), JUDGE: (0.0, -APART, APART)}[task]
+    moves = (bits if task == SEARCH else []) + REPEATS * [(apart, slot) for slot, apart in enumerate(around)]
+    return [_Row(stage, task, *move, place == 0, place == len(moves) - 1) for place, move in enumerate(moves)]
 
 
 def _measured(device: AbstractDevice, bench: Bench, key: PRNGKeyArray) -> _State:
-    """All searches and judgements, measurement by measurement: one scan, in which the chip is simulated once."""
+    """All tasks, measurement by measurement: one scan, in which the chip is simulated once."""
     before, after = searches(bench)
-    tasks = [_searching(stage, bench) for stage in before]
-    tasks += [_unit(after[0], bench)]
-    tasks += [_searching(stage, bench) for stage in after]
-    tasks += [_judging(stage, bench) for stage in targeted(bench)]
-    rows = [
-        _Row(number, move, slot, place == 0, place == len(task.moves) - 1)
-        for number, task in enumerate(tasks)
-        for place, (move, slot) in enumerate(task.moves)
-    ]
+    stages = before + after
+    rows = [row for number in range(len(before)) for row in _rows(number, SEARCH)]
+    rows += _rows(len(before), UNIT)
+    rows += [row for number in range(len(before), len(stages)) for row in _rows(number, SEARCH)]
+    last = {stage.name: number for number, stage in enumerate(stages)}
+    rows += [row for name in TOLERANCE for row in _rows(last[name], JUDGE)]
     table = _Row(*(jnp.asarray(np.array(column)) for column in zip(*rows, strict=True)))
     found = start(bench)
-    zeros = jnp.zeros_like(found["leak"])
-    judged = {stage.name: (zeros, zeros) for stage in targeted(bench)}
-    state = _State(found, judged, zeros, jnp.zeros((3, *zeros.shape), zeros.dtype))
+    codes = jnp.stack([found[name] for name in NAMES])
+    none = jnp.zeros_like(codes)
+    state = _State(codes, none, none, jnp.ones((), codes.dtype), codes[0], none[:3])
 
     def step(state, row):
-        return _step(device, bench, tasks, state, *row), None
+        return _step(device, bench, stages, state, *row), None
 
     return lax.scan(step, state, (table, jax.random.split(key, len(rows))))[0]
 
 
 def _step(
-    device: AbstractDevice, bench: Bench, tasks: list[_Task], state: _State, row: _Row, key: PRNGKeyArray
+    device: AbstractDevice, bench: Bench, stages: list[Stage], state: _State, row: _Row, key: PRNGKeyArray
 ) -> _State:
     for_begin, for_device = jax.random.split(key)
-    stages = [task.stage for task in tasks]
-    first = lax.switch(row.task, [task.begin for task in tasks], state.found, for_begin)
-    code = jnp.where(row.begins, first, state.code)
-    sums = jnp.where(row.begins, 0, state.sums)
-    tried = jnp.clip(code + row.move, 0, bench.limits.largest_code)
-    shown = lax.switch(row.task, [stage.show for stage in stages], state.found, tried)
+
+    def of(entry):
+        return jnp.asarray(np.array([entry(stage) for stage in stages]))[row.stage]
+
+    name = of(lambda stage: NAMES.index(stage.name))
+    begin = jax.random.randint(for_begin, state.code.shape, -BEGIN, BEGIN + 1).astype(state.code.dtype)
+    begin = jnp.where(row.task == SEARCH, begin, state.found[name])
+    code, sums = jnp.where(row.first, begin, state.code), jnp.where(row.first, 0, state.sums)
+    tried = jnp.clip(code + row.apart, 0, bench.limits.largest_code)
+    found = dict(zip(NAMES, state.found, strict=True))
+    shown = lax.switch(row.stage, [stage.show for stage in stages], found, tried)
     stimulus = Stimulus(bench.duration, shown.times, shown.weight, force_reset=True, madc=True)
     measurement = device.measure(shown.codes, stimulus, for_device)
-    value = lax.switch(row.task, [stage.see for stage in stages], measurement)
-    goal = lax.switch(row.task, [stage.goal for stage in stages], state.found)
-    short = (value < goal) == jnp.asarray([stage.rising for stage in stages])[row.task]
-    code = jnp.where((row.slot < 0) & short, code + row.move, code)
-    sums = sums.at[jnp.maximum(row.slot, 0)].add(jnp.where(row.slot < 0, 0, value))
-    state = _State(state.found, state.judged, code, sums)
-    finished = [lambda state, task=task: task.finish(state) for task in tasks]
-    return lax.cond(row.ends, lambda s: lax.switch(row.task, finished, s), lambda s: s, state)
+    about, goal = (jnp.stack([getattr(stage, entry) for stage in stages])[row.stage] for entry in ("about", "goal"))
+    goal = goal * jnp.where(of(lambda stage: stage.in_units), state.unit, 1)
+    sees = list(dict.fromkeys(stage.see for stage in stages))
+    value = lax.switch(of(lambda stage: sees.index(stage.see)), sees, measurement, about, of(lambda stage: stage.sign))
+    is_bit = row.slot < 0
+    short = (value < goal) == of(lambda stage: stage.rising)
+    code = jnp.where(is_bit & short, code + row.apart, code)
+    sums = sums.at[jnp.maximum(row.slot, 0)].add(jnp.where(is_bit, 0, value))
+    return _finished(state._replace(code=code, sums=sums), name, goal, row, bench.limits.largest_code)
 
 
-def _searching(stage: Stage, bench: Bench) -> _Task:
-    """A binary search, and the best of the code and its neighbours."""
+def _finished(state: _State, name: Array, goal: Array, row: _Row, largest: int) -> _State:
+    """What a task has found, where its last measurement has been made."""
+    means = state.sums / REPEATS
+    tried = jnp.clip(state.code[None] + jnp.asarray([0.0, -1.0, 1.0], means.dtype)[:, None], 0, largest)
+    miss = jnp.abs(means - goal[None])
+    best = jnp.argmin(jnp.where(jnp.isnan(miss), jnp.inf, miss), axis=0)[None]
+    apart = jnp.clip(state.code + APART, 0, largest) - jnp.clip(state.code - APART, 0, largest)
+    slope = (means[2] - means[1]) / apart / goal
+    slope = jnp.where(jnp.isfinite(slope) & (slope != 0), slope, jnp.inf)
 
-    def begin(found, key):
-        like = found["leak"]
-        return jax.random.randint(key, like.shape, -BEGIN, BEGIN + 1).astype(like.dtype)
+    def put(into, values, task):
+        return jnp.where(row.last & (row.task == task), into.at[name].set(values), into)
 
-    def finish(state):
-        tried = _tried(state.code, 1.0, bench)
-        miss = jnp.abs(state.sums / REPEATS - stage.goal(state.found)[None])
-        best = jnp.argmin(jnp.where(jnp.isnan(miss), jnp.inf, miss), axis=0)[None]
-        chosen = jnp.take_along_axis(tried, best, axis=0)[0]
-        return state._replace(found=state.found | {stage.name: chosen})
-
-    bits = tuple((2.0**bit, -1) for bit in reversed(range(BITS)))
-    return _Task(stage, begin, finish, bits + REPEATS * _AROUND)
-
-
-def _unit(stage: Stage, bench: Bench) -> _Task:
-    """The strength that one code stands for: the median of all inputs at the codes of their targets."""
-    repeats = 4
-
-    def begin(found, key):
-        return found[stage.name]
-
-    def finish(state):
-        each = state.sums[0] / repeats / getattr(bench.targets, stage.name)
-        return state._replace(found=state.found | {"unit": jnp.full_like(each, jnp.median(each))})
-
-    return _Task(stage, begin, finish, repeats * _AROUND[:1])
-
-
-def _judging(stage: Stage, bench: Bench) -> _Task:
-    """The residual of a code that has been found, and the slope of the target over the code."""
-    name = stage.name
-    target = getattr(bench.targets, name)
-
-    def begin(found, key):
-        return found[name]
-
-    def finish(state):
-        scale = state.found["unit"] if name.startswith("i_synin") else 1.0
-        values, tried = state.sums / REPEATS / scale, _tried(state.code, APART, bench)
-        slope = (values[2] - values[1]) / jnp.maximum(tried[2] - tried[1], 1)
-        slope = jnp.where(jnp.isfinite(slope) & (slope != 0), slope, jnp.inf)
-        residual = values[0] - target if TOLERANCE[name] > 1 else values[0] / target - 1
-        return state._replace(judged=state.judged | {name: (residual, slope)})
-
-    return _Task(stage, begin, finish, REPEATS * tuple((APART * move, slot) for move, slot in _AROUND))
-
-
-def _tried(code: Array, apart: float, bench: Bench) -> Array:
-    """The codes of the three samples."""
-    return jnp.clip(code + apart * jnp.asarray([0.0, -1.0, 1.0], code.dtype)[:, None], 0, bench.limits.largest_code)
+    return state._replace(
+        found=put(state.found, jnp.take_along_axis(tried, best, axis=0)[0], SEARCH),
+        residuals=put(state.residuals, (means[0] - goal) / goal, JUDGE),
+        slopes=put(state.slopes, slope, JUDGE),
+        unit=jnp.where(row.last & (row.task == UNIT), jnp.median(jnp.mean(means, axis=0) / goal), state.unit),
+    )

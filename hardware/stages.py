@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -25,10 +24,29 @@ WEIGHT = 15.0
 HELD = {"refractory_counter": 250.0, "refractory_clock": 0.0}
 """2 µs at the reset potential."""
 BRIEFLY = {"refractory_counter": 1.0, "refractory_clock": 0.0}
+"""8 ns there: hardly anything."""
+SETTLED = 10.0
+"""µs after which resting membranes are read."""
+SIGN = {"exc": 1, "inh": -1}
 OFF = {"i_synin_gm_exc": 0.0, "i_synin_gm_inh": 0.0}
 
 Found = dict[str, Array]
-"""Codes by their names [circuits], besides `neutral`, that of tau_mem 10 µs, and `unit`, the strength per code."""
+"""Codes by their names, [circuits]: those of `NAMES`."""
+SEARCHED: tuple[str, ...] = (
+    "tau_syn_exc",
+    "tau_syn_inh",
+    "threshold",
+    "synin_shift_exc",
+    "synin_shift_inh",
+    "i_synin_gm_exc",
+    "i_synin_gm_inh",
+    "leak",
+    "tau_mem",
+    "reset",
+)
+"""The codes that are searched for."""
+NAMES: tuple[str, ...] = ("neutral", *SEARCHED)
+"""`neutral`: the code of tau_mem at which it is 10 µs."""
 
 
 class Shown(NamedTuple):
@@ -40,13 +58,21 @@ class Shown(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A code to search for: `see` shall be `goal` for what is shown with it; rising: whether it rises with the code."""
+    """A code to search for, so that what is seen is `goal`.
+
+    rising: whether that rises with the code. in_units: the goal is a code of a strength, to be multiplied by the
+    strength of one code. show: what to measure with codes found and the one that is tried. see: of a measurement, with
+    `about`, the number around which it looks, and `sign`, that of the response.
+    """
 
     name: str
     rising: bool
-    goal: Callable[[Found], Array]
+    goal: Float[Array, " circuits"]
     show: Callable[[Found, Array], Shown]
-    see: Callable[[Measurement], Array]
+    see: Callable[[Measurement, Array, Any], Array]
+    about: Float[Array, " circuits"]
+    sign: int = 1
+    in_units: bool = False
 
 
 class Bench(NamedTuple):
@@ -65,16 +91,18 @@ class Bench(NamedTuple):
         """The codes of a potential on average, 22 + 2.4 V: they need not be right."""
         return jnp.clip(jnp.round(22.0 + 2.4 * potential), 0, self.limits.largest_code)
 
-    def shown(self, found: Found, event: str | None = None, **changed: Any) -> Shown:
+    def shown(self, found: Found, changed: dict[str, Any], event: str | None = None) -> Shown:
         """A measurement with an event at the input `exc` or `inh`. The threshold is out of the way if not changed."""
-        given = {name: code for name, code in found.items() if name not in ("neutral", "unit")}
+        given = {name: found[name] for name in SEARCHED}
         given |= {"threshold": self.limits.largest_code, "holdoff_time": 15.0} | BRIEFLY | changed
-        like = self.codes.leak
-        codes = dataclasses.replace(
-            self.codes, **{name: jnp.broadcast_to(jnp.asarray(x, like.dtype), like.shape) for name, x in given.items()}
-        )
-        times = tuple(jnp.full(1, EVENT if event == end else jnp.inf, like.dtype) for end in ("exc", "inh"))
+        codes = dataclasses.replace(self.codes, **{name: self.each(code) for name, code in given.items()})
+        times = tuple(jnp.full(1, EVENT if event == end else jnp.inf, codes.leak.dtype) for end in ("exc", "inh"))
         return Shown(codes, (times[0], times[1]), self.weight(event or "exc"))
+
+    def each(self, x: Any) -> Array:
+        """One number per circuit."""
+        like = self.codes.leak
+        return jnp.broadcast_to(jnp.asarray(x, like.dtype), like.shape)
 
     def weight(self, end: str) -> Array:
         """Of an event, larger for short time constants."""
@@ -83,105 +111,100 @@ class Bench(NamedTuple):
 
 
 def searches(bench: Bench) -> tuple[list[Stage], list[Stage]]:
-    """All searches in their order; in front of the second list the strength of one code has to be known."""
+    """All searches in their order; before the second list the strength of one code has to be known."""
+    leak = _resting(bench)
     first = [
-        _relaxing(bench, "neutral", neutral=True),
-        _synapse(bench, "tau_syn_exc"),
-        _synapse(bench, "tau_syn_inh"),
+        _relaxing(bench, "neutral"),
+        _synapse(bench, "exc"),
+        _synapse(bench, "inh"),
         _spiking(bench),
-        _resting(bench, "leak", MIDDLE, **OFF),
+        _centred(bench),
         _referring(bench, "exc"),
         _referring(bench, "inh"),
     ]
-    second = [
+    return first, [
         _strength(bench, "exc"),
         _strength(bench, "inh"),
-        _resting(bench, "leak", bench.targets.leak),
+        leak,
         _relaxing(bench, "tau_mem"),
         _clamped(bench),
-        _resting(bench, "leak", bench.targets.leak),
+        leak,
     ]
-    return first, second
-
-
-def targeted(bench: Bench) -> list[Stage]:
-    """Every code that has a target of its own, once."""
-    first, second = searches(bench)
-    chosen = {stage.name: stage for stage in (*first, *second)}
-    return [stage for name, stage in chosen.items() if hasattr(bench.targets, name)]
 
 
 def start(bench: Bench) -> Found:
     """What stands in for codes that are not found yet."""
     targets, codes = bench.targets, bench.codes
     neutral = jnp.round(300.0 * bench.relative_capacitance())
-    tau_mem = neutral * NEUTRAL / (targets.tau_mem * 8.0**codes.leak_gear)
-    shifts = {f"synin_shift_{end}": getattr(codes, f"synin_shift_{end}") for end in ("exc", "inh")}
-    strengths = {f"i_synin_gm_{end}": jnp.round(getattr(targets, f"i_synin_gm_{end}")) for end in ("exc", "inh")}
-    others = {name: getattr(codes, name) for name in ("tau_syn_exc", "tau_syn_inh", "threshold", "leak", "reset")}
-    whole = {"neutral": neutral, "tau_mem": jnp.clip(jnp.round(tau_mem), 0, bench.limits.largest_code)}
-    return whole | shifts | strengths | others | {"unit": jnp.ones_like(neutral)}
-
-
-def _fixed(goal: Any, bench: Bench) -> Callable[[Found], Array]:
-    return lambda found: jnp.broadcast_to(jnp.asarray(goal, bench.codes.leak.dtype), bench.codes.leak.shape)
+    tau_mem = jnp.round(neutral * NEUTRAL / (targets.tau_mem * 8.0**codes.leak_gear))
+    found = {name: getattr(codes, name) for name in SEARCHED}
+    found |= {"neutral": neutral, "tau_mem": jnp.clip(tau_mem, 0, bench.limits.largest_code)}
+    return found | {f"i_synin_gm_{end}": jnp.round(getattr(targets, f"i_synin_gm_{end}")) for end in ("exc", "inh")}
 
 
 def _neutral(found: Found) -> dict[str, Any]:
     return {"tau_mem": found["neutral"], "leak_gear": 0.0}
 
 
-def _relaxing(bench: Bench, name: str, neutral: bool = False) -> Stage:
+def _relaxing(bench: Bench, name: str) -> Stage:
     """tau_mem: clamped at 50 LSB for 2 µs, membranes rise to about 130."""
-    goal = _fixed(NEUTRAL if neutral else bench.targets.tau_mem, bench)
+    ends = {"leak": bench.nominal(130.0), "reset": bench.nominal(50.0)}
+    gear = {"leak_gear": 0.0} if name == "neutral" else {}
+    goal = bench.each(NEUTRAL if name == "neutral" else bench.targets.tau_mem)
 
     def show(found, code):
-        changed = {"tau_mem": code} | ({"leak_gear": 0.0} if neutral else {})
-        return bench.shown(found, leak=bench.nominal(130.0), reset=bench.nominal(50.0), **changed, **OFF, **HELD)
+        return bench.shown(found, {"tau_mem": code} | gear | ends | OFF | HELD)
 
-    return Stage(name, False, goal, show, lambda m: observables.membrane_time(m, goal({}), 2.1))
+    return Stage(name, False, goal, show, _relaxation, goal)
 
 
-def _input(bench: Bench, found: Found, end: str, **changed: Any) -> Shown:
+def _relaxation(measurement: Measurement, about: Array, sign: Any) -> Array:
+    return observables.membrane_time(measurement, about, 2.1)
+
+
+def _input(bench: Bench, found: Found, end: str, changed: dict[str, Any]) -> Shown:
     """An event at one input, the other off; the leak high, where an input with the wrong reference leaves room."""
-    return bench.shown(found, end, **_neutral(found), leak=bench.nominal(180.0), **(OFF | changed))
+    return bench.shown(found, {"leak": bench.nominal(180.0)} | _neutral(found) | OFF | changed, end)
 
 
-def _synapse(bench: Bench, name: str) -> Stage:
+def _synapse(bench: Bench, end: str) -> Stage:
     """tau_syn: a postsynaptic potential of a strong input."""
-    end, tau = name[-3:], getattr(bench.targets, name)
-    strong = jnp.round(1000.0 * bench.relative_capacitance())
+    name, strong = f"tau_syn_{end}", jnp.round(1000.0 * bench.relative_capacitance())
+    tau = getattr(bench.targets, name)
 
     def show(found, code):
-        return _input(bench, found, end, **{name: code, f"i_synin_gm_{end}": strong})
+        return _input(bench, found, end, {name: code, f"i_synin_gm_{end}": strong})
 
-    see = partial(observables.synaptic_time, guess=tau, tau_mem=NEUTRAL, begin=EVENT, sign=_sign(end))
-    return Stage(name, False, _fixed(tau, bench), show, see)
+    return Stage(name, False, tau, show, _synaptic_time, tau, SIGN[end])
+
+
+def _synaptic_time(measurement: Measurement, about: Array, sign: Any) -> Array:
+    return observables.synaptic_time(measurement, about, NEUTRAL, EVENT, sign)
 
 
 def _spiking(bench: Bench) -> Stage:
     """The threshold: the leak is 50 LSB above it, the membrane fires over and over."""
     target = bench.targets.threshold
+    drive = {"leak": bench.nominal(target + 50), "reset": bench.nominal(target - 50)}
 
     def show(found, code):
-        drive = {"leak": bench.nominal(target + 50), "reset": bench.nominal(target - 50)}
-        return bench.shown(found, threshold=code, **drive, **_neutral(found), **OFF, **HELD)
+        return bench.shown(found, {"threshold": code} | drive | _neutral(found) | OFF | HELD)
 
-    return Stage("threshold", True, _fixed(target, bench), show, observables.threshold)
+    return Stage("threshold", True, target, show, _threshold, target)
 
 
-def _resting(bench: Bench, name: str, goal: Any, **changed: Any) -> Stage:
-    """The leak: where membranes rest."""
-    middle = bool(changed)
+def _threshold(measurement: Measurement, about: Array, sign: Any) -> Array:
+    return observables.threshold(measurement)
+
+
+def _centred(bench: Bench) -> Stage:
+    """A leak in the middle, with both inputs off."""
 
     def show(found, code):
-        return bench.shown(found, leak=code, **changed, **(_neutral(found) if middle else {}))
+        return bench.shown(found, {"leak": code} | _neutral(found) | OFF)
 
-    return Stage(name, True, _fixed(goal, bench), show, _rest(bench))
-
-
-def _rest(bench: Bench) -> Callable[[Measurement], Array]:
-    return partial(observables.mean_sample, begin=bench.duration / 4)
+    middle = bench.each(MIDDLE)
+    return Stage("leak", True, middle, show, _rest, middle)
 
 
 def _referring(bench: Bench, end: str) -> Stage:
@@ -189,34 +212,43 @@ def _referring(bench: Bench, end: str) -> Stage:
     name, strength = f"synin_shift_{end}", f"i_synin_gm_{end}"
 
     def show(found, code):
-        return bench.shown(found, **_neutral(found), **(OFF | {name: code, strength: found[strength]}))
+        return bench.shown(found, _neutral(found) | OFF | {name: code, strength: found[strength]})
 
-    return Stage(name, end == "exc", _fixed(MIDDLE, bench), show, _rest(bench))
+    middle = bench.each(MIDDLE)
+    return Stage(name, end == "exc", middle, show, _rest, middle)
 
 
 def _strength(bench: Bench, end: str) -> Stage:
-    """i_synin_gm: the slope that an event gives the membrane, per weight."""
-    name, tau = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}")
+    """i_synin_gm: the slope that an event gives the membrane at first."""
+    name, tau, weight = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}"), bench.weight(end)
 
     def show(found, code):
-        return _input(bench, found, end, **{name: code})
+        return _input(bench, found, end, {name: code})
 
-    def see(measurement):
-        return observables.strength(measurement, tau, NEUTRAL, EVENT, _sign(end)) / bench.weight(end)
+    goal = weight * getattr(bench.targets, name)
+    return Stage(name, True, goal, show, _slope, tau, SIGN[end], in_units=True)
 
-    return Stage(name, True, lambda found: found["unit"] * getattr(bench.targets, name), show, see)
+
+def _slope(measurement: Measurement, about: Array, sign: Any) -> Array:
+    return observables.strength(measurement, about, NEUTRAL, EVENT, sign)
+
+
+def _resting(bench: Bench) -> Stage:
+    """The leak: where membranes rest."""
+    target = bench.targets.leak
+    return Stage("leak", True, target, lambda found, code: bench.shown(found, {"leak": code}), _rest, target)
 
 
 def _clamped(bench: Bench) -> Stage:
     """The reset: membranes are held there, against the leak."""
-    clock = bench.limits.clock
-    slowest = jnp.ceil(jnp.log2(bench.duration * clock / 255)) - 1
+    slowest = jnp.ceil(jnp.log2(bench.duration * bench.limits.clock / 255)) - 1
+    held = {"refractory_counter": 255.0, "refractory_clock": slowest}
 
     def show(found, code):
-        return bench.shown(found, reset=code, refractory_counter=255.0, refractory_clock=slowest)
+        return bench.shown(found, {"reset": code} | held)
 
-    return Stage("reset", True, _fixed(bench.targets.reset, bench), show, partial(observables.mean_sample, begin=5.0))
+    return Stage("reset", True, bench.targets.reset, show, _rest, bench.targets.reset)
 
 
-def _sign(end: str) -> int:
-    return 1 if end == "exc" else -1
+def _rest(measurement: Measurement, about: Array, sign: Any) -> Array:
+    return observables.mean_sample(measurement, SETTLED)
