@@ -63,7 +63,7 @@ def calibrated(number=1, limits=SMALL, **targets):
     return device, hw.calibrate(Opaque.of(device), made, jax.random.key(2))
 
 
-def rates(device, codes, targets, key):
+def rates(device, codes, key):
     """kHz of all circuits, leak over threshold, inputs off as they are between events."""
     times = np.asarray(device.measure(codes, hw.Stimulus(200.0, max_spikes=32), key).spikes.times)
     count = np.isfinite(times).sum(axis=1)
@@ -112,7 +112,7 @@ def test_channels_of_the_cadc_agree():
 def test_firing_rates_of_leak_over_threshold(key):
     """100 kHz within -10 and +15 % for 90 % of the circuits."""
     device, found = calibrated(**RATES, threshold=float(threshold_for(100)))
-    rate = rates(device, found.codes, None, key)
+    rate = rates(device, found.codes, key)
     assert threshold_for(100) == pytest.approx(87.534, abs=1e-3)
     assert np.mean((rate > 90) & (rate < 115)) > 0.9
 
