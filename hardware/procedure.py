@@ -14,7 +14,7 @@ from eventprop.parameters import check_type, is_concrete
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
-from hardware.stages import EVENT, NAMES, NEUTRAL, SEARCHED, Bench, Stage, searches, start
+from hardware.stages import EVENT, NAMES, NEUTRAL, ROWS, SEARCHED, Bench, Stage, relative_capacitance, searches, start
 from hardware.targets import Targets
 
 TOLERANCE = {
@@ -35,8 +35,8 @@ BEGIN = 5
 """Searches begin up to so many codes off, at random, so that circuits do not all move together."""
 REPEATS = 2
 """Measurements of the code that a search has found, and of either neighbour."""
-APART = 12.0
-"""Codes between which the slope of what is measured is taken."""
+APART = 8.0
+"""Slopes are taken between codes that are an eighth away on either side, 4 to 24."""
 
 
 def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Calibration:
@@ -79,11 +79,11 @@ def _calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray, dura
     codes = _cadc(device, _digital(device, fixed), for_cadc)
     bench = Bench(codes, fixed, device.limits, duration)
     state = _measured(device, bench, for_searches)
-    found, off, slopes = (dict(zip(NAMES, x, strict=True)) for x in (state.found, state.residuals, state.slopes))
-    residuals = {name: off[name] * (getattr(fixed, name) if most > 1 else 1) for name, most in TOLERANCE.items()}
+    found, missed, slopes = (dict(zip(NAMES, x, strict=True)) for x in (state.found, state.residuals, state.slopes))
+    residuals = {name: missed[name] * (getattr(fixed, name) if most > 1 else 1) for name, most in TOLERANCE.items()}
     timing = _timing(bench)
     period = 2 ** (codes.refractory_clock + 1) / device.limits.clock
-    good = ~jnp.isnan(residuals["leak"])
+    good = jnp.ones_like(targets.spiking)
     for name, most in TOLERANCE.items():
         good &= (jnp.abs(residuals[name]) <= most) | ((name == "threshold") & ~targets.spiking)
     for name, periods in CLOCKS.items():
@@ -100,16 +100,15 @@ def _digital(device: AbstractDevice, targets: Targets) -> Codes:
     codes, limits = Codes.default(device.limits), device.limits
     exponent = jnp.ceil(jnp.log2(jnp.maximum(targets.refractory_time * limits.clock / 255, 2)))
     period = 2**exponent / limits.clock
-    capacitance = jnp.round(targets.membrane_capacitance)
     # Beyond the leak's codes its current has to be multiplied, or divided.
-    per_capacitance = targets.tau_mem / (0.08 + 0.92 * capacitance / limits.largest_capacitance)
+    per_capacitance = targets.tau_mem / relative_capacitance(targets, limits)
     gear = jnp.where(per_capacitance < 5, 1.0, jnp.where(per_capacitance > 40, -1.0, 0.0))
     return dataclasses.replace(
         codes,
         refractory_counter=jnp.clip(jnp.round(targets.refractory_time / period), 1, 255),
         refractory_clock=exponent - 1,
         holdoff_time=15 - jnp.clip(jnp.round((targets.holdoff_time / period - 1) / 2), 0, 15),
-        membrane_capacitance=capacitance,
+        membrane_capacitance=jnp.round(targets.membrane_capacitance),
         leak_gear=gear.astype(codes.leak_gear.dtype),
         synapse_dac_bias=jnp.broadcast_to(jnp.round(targets.synapse_dac_bias), codes.synapse_dac_bias.shape),
     )
@@ -146,9 +145,12 @@ def _cadc(device: AbstractDevice, codes: Codes, key: PRNGKeyArray) -> Codes:
 
 
 class _State(NamedTuple):
-    """Of all `NAMES`: found, codes so far; residuals, relative to the goal; slopes, of what is
-    measured relative to the goal, per code. Besides:
-    unit, the strength of one code; and of the present task its code, and sums of three samples."""
+    """What is known, and where the present task stands.
+
+    Of all `NAMES`: found, the codes so far; residuals, relative to the goal; slopes, of what is measured relative to
+    the goal, per code. unit: the strength of one code. code, sums: of the present task its code, and sums of what has
+    been measured at three codes.
+    """
 
     found: Float[Array, "names circuits"]
     residuals: Float[Array, "names circuits"]
@@ -161,8 +163,8 @@ class _State(NamedTuple):
 class _Row(NamedTuple):
     """One measurement of a task: a stage, what is done with its code, and how far from that code it is made.
 
-    slot: 0, 1, 2 for samples of the code, of one below and above it; -1 for a bit of a search. first, last: of the
-    task.
+    apart: codes; to judge, in units of what is far enough to see a slope. slot: 0, 1, 2 for samples of the code, of one
+    below and above it; -1 for a bit of a search. first, last: of the task.
     """
 
     stage: Any
@@ -180,7 +182,7 @@ SEARCH, UNIT, JUDGE = range(3)
 def _rows(stage: int, task: int) -> list[_Row]:
     """The measurements of one task."""
     bits = [(2.0**bit, -1) for bit in reversed(range(BITS))]
-    around = {SEARCH: (0.0, -1.0, 1.0), UNIT: (0.0, 0.0, 0.0), JUDGE: (0.0, -APART, APART)}[task]
+    around = {SEARCH: (0.0, -1.0, 1.0), UNIT: (0.0, 0.0, 0.0), JUDGE: (0.0, -1.0, 1.0)}[task]
     moves = (bits if task == SEARCH else []) + REPEATS * [(apart, slot) for slot, apart in enumerate(around)]
     return [_Row(stage, task, *move, place == 0, place == len(moves) - 1) for place, move in enumerate(moves)]
 
@@ -209,6 +211,7 @@ def _measured(device: AbstractDevice, bench: Bench, key: PRNGKeyArray) -> _State
 def _step(
     device: AbstractDevice, bench: Bench, stages: list[Stage], state: _State, row: _Row, key: PRNGKeyArray
 ) -> _State:
+    """One measurement, and what follows from it."""
     for_begin, for_device = jax.random.split(key)
 
     def of(entry):
@@ -218,10 +221,11 @@ def _step(
     begin = jax.random.randint(for_begin, state.code.shape, -BEGIN, BEGIN + 1).astype(state.code.dtype)
     begin = jnp.where(row.task == SEARCH, begin, state.found[name])
     code, sums = jnp.where(row.first, begin, state.code), jnp.where(row.first, 0, state.sums)
-    tried = jnp.clip(code + row.apart, 0, bench.limits.largest_code)
+    unit = jnp.where(row.task == JUDGE, _far(code), 1)
+    tried = jnp.clip(code + unit * row.apart, 0, bench.limits.largest_code)
     found = dict(zip(NAMES, state.found, strict=True))
     shown = lax.switch(row.stage, [stage.show for stage in stages], found, tried)
-    stimulus = Stimulus(bench.duration, shown.times, shown.weight, force_reset=True, madc=True)
+    stimulus = Stimulus(bench.duration, shown.times, shown.weight, ROWS, force_reset=True, madc=True)
     measurement = device.measure(shown.codes, stimulus, for_device)
     about, goal = (jnp.stack([getattr(stage, entry) for stage in stages])[row.stage] for entry in ("about", "goal"))
     goal = goal * jnp.where(of(lambda stage: stage.in_units), state.unit, 1)
@@ -240,7 +244,8 @@ def _finished(state: _State, name: Array, goal: Array, row: _Row, largest: int) 
     tried = jnp.clip(state.code[None] + jnp.asarray([0.0, -1.0, 1.0], means.dtype)[:, None], 0, largest)
     miss = jnp.abs(means - goal[None])
     best = jnp.argmin(jnp.where(jnp.isnan(miss), jnp.inf, miss), axis=0)[None]
-    apart = jnp.clip(state.code + APART, 0, largest) - jnp.clip(state.code - APART, 0, largest)
+    far = _far(state.code)
+    apart = jnp.clip(state.code + far, 0, largest) - jnp.clip(state.code - far, 0, largest)
     slope = (means[2] - means[1]) / apart / goal
     slope = jnp.where(jnp.isfinite(slope) & (slope != 0), slope, jnp.inf)
 
@@ -253,3 +258,8 @@ def _finished(state: _State, name: Array, goal: Array, row: _Row, largest: int) 
         slopes=put(state.slopes, slope, JUDGE),
         unit=jnp.where(row.last & (row.task == UNIT), jnp.median(jnp.mean(means, axis=0) / goal), state.unit),
     )
+
+
+def _far(code: Array) -> Array:
+    """How far from a code a slope shows, and is still that at the code."""
+    return jnp.clip(jnp.round(code / APART), 4, 24)

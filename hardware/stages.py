@@ -19,8 +19,10 @@ MIDDLE = 120.0
 """LSB: where the references of the inputs are compared, far from both ends of the CADC."""
 EVENT = 6.0
 """µs before the event of a postsynaptic potential, for its base line."""
-WEIGHT = 15.0
-"""Of such an event, if tau_syn is 10 µs or longer: the inhibitory input is still linear."""
+ROWS = 8
+"""Of synapses that such an event reaches, so that their own pattern plays a small part."""
+LARGEST = {"exc": 8.0, "inh": 4.0}
+"""Weight of such an event per row, for the shortest tau_syn: inhibition saturates."""
 HELD = {"refractory_counter": 250.0, "refractory_clock": 0.0}
 """2 µs at the reset potential."""
 BRIEFLY = {"refractory_counter": 1.0, "refractory_clock": 0.0}
@@ -83,31 +85,34 @@ class Bench(NamedTuple):
     limits: Limits
     duration: float
 
-    def relative_capacitance(self) -> Array:
-        """What a capacitance nominally is, relative to the largest: with parasitics."""
-        return 0.08 + 0.92 * self.targets.membrane_capacitance / self.limits.largest_capacitance
-
     def nominal(self, potential: Any) -> Array:
         """The codes of a potential on average, 22 + 2.4 V: they need not be right."""
         return jnp.clip(jnp.round(22.0 + 2.4 * potential), 0, self.limits.largest_code)
 
-    def shown(self, found: Found, changed: dict[str, Any], event: str | None = None) -> Shown:
+    def shown(
+        self, found: Found, changed: dict[str, Any], event: str | None = None, weight: Array | float = 0.0
+    ) -> Shown:
         """A measurement with an event at the input `exc` or `inh`. The threshold is out of the way if not changed."""
         given = {name: found[name] for name in SEARCHED}
         given |= {"threshold": self.limits.largest_code, "holdoff_time": 15.0} | BRIEFLY | changed
         codes = dataclasses.replace(self.codes, **{name: self.each(code) for name, code in given.items()})
         times = tuple(jnp.full(1, EVENT if event == end else jnp.inf, codes.leak.dtype) for end in ("exc", "inh"))
-        return Shown(codes, (times[0], times[1]), self.weight(event or "exc"))
+        return Shown(codes, (times[0], times[1]), self.each(weight))
 
     def each(self, x: Any) -> Array:
         """One number per circuit."""
         like = self.codes.leak
         return jnp.broadcast_to(jnp.asarray(x, like.dtype), like.shape)
 
-    def weight(self, end: str) -> Array:
-        """Of an event, larger for short time constants."""
+    def weight(self, end: str, long: float) -> Array:
+        """Of an event, per row: so much if tau_syn is 10 µs or longer, more if it is shorter."""
         tau = getattr(self.targets, f"tau_syn_{end}")
-        return jnp.clip(jnp.round(WEIGHT * NEUTRAL / tau), WEIGHT, self.limits.largest_weight)
+        return jnp.clip(jnp.round(long * NEUTRAL / tau), long, LARGEST[end])
+
+
+def relative_capacitance(targets: Targets, limits: Limits) -> Array:
+    """What a capacitance nominally is, relative to the largest: with parasitics."""
+    return 0.08 + 0.92 * jnp.round(targets.membrane_capacitance) / limits.largest_capacitance
 
 
 def searches(bench: Bench) -> tuple[list[Stage], list[Stage]]:
@@ -135,7 +140,7 @@ def searches(bench: Bench) -> tuple[list[Stage], list[Stage]]:
 def start(bench: Bench) -> Found:
     """What stands in for codes that are not found yet."""
     targets, codes = bench.targets, bench.codes
-    neutral = jnp.round(300.0 * bench.relative_capacitance())
+    neutral = jnp.round(300.0 * relative_capacitance(bench.targets, bench.limits))
     tau_mem = jnp.round(neutral * NEUTRAL / (targets.tau_mem * 8.0**codes.leak_gear))
     found = {name: getattr(codes, name) for name in SEARCHED}
     found |= {"neutral": neutral, "tau_mem": jnp.clip(tau_mem, 0, bench.limits.largest_code)}
@@ -162,18 +167,18 @@ def _relaxation(measurement: Measurement, about: Array, sign: Any) -> Array:
     return observables.membrane_time(measurement, about, 2.1)
 
 
-def _input(bench: Bench, found: Found, end: str, changed: dict[str, Any]) -> Shown:
+def _input(bench: Bench, found: Found, end: str, weight: Array, changed: dict[str, Any]) -> Shown:
     """An event at one input, the other off; the leak high, where an input with the wrong reference leaves room."""
-    return bench.shown(found, {"leak": bench.nominal(180.0)} | _neutral(found) | OFF | changed, end)
+    return bench.shown(found, {"leak": bench.nominal(180.0)} | _neutral(found) | OFF | changed, end, weight)
 
 
 def _synapse(bench: Bench, end: str) -> Stage:
     """tau_syn: a postsynaptic potential of a strong input."""
-    name, strong = f"tau_syn_{end}", jnp.round(1000.0 * bench.relative_capacitance())
-    tau = getattr(bench.targets, name)
+    name, strong = f"tau_syn_{end}", jnp.round(1000.0 * relative_capacitance(bench.targets, bench.limits))
+    tau, weight = getattr(bench.targets, name), bench.weight(end, 2.0)
 
     def show(found, code):
-        return _input(bench, found, end, {name: code, f"i_synin_gm_{end}": strong})
+        return _input(bench, found, end, weight, {name: code, f"i_synin_gm_{end}": strong})
 
     return Stage(name, False, tau, show, _synaptic_time, tau, SIGN[end])
 
@@ -220,12 +225,12 @@ def _referring(bench: Bench, end: str) -> Stage:
 
 def _strength(bench: Bench, end: str) -> Stage:
     """i_synin_gm: the slope that an event gives the membrane at first."""
-    name, tau, weight = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}"), bench.weight(end)
+    name, tau, weight = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}"), bench.weight(end, 1.0)
 
     def show(found, code):
-        return _input(bench, found, end, {name: code})
+        return _input(bench, found, end, weight, {name: code})
 
-    goal = weight * getattr(bench.targets, name)
+    goal = ROWS * weight * getattr(bench.targets, name)
     return Stage(name, True, goal, show, _slope, tau, SIGN[end], in_units=True)
 
 

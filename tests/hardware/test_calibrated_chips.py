@@ -88,12 +88,12 @@ def test_thresholds_have_no_outliers():
 
 
 def test_strengths_match():
-    """Between quadrants 320 to 640 codes; afterwards one strength, but for the pattern of single synapses."""
+    """Between quadrants 320 to 640 codes; afterwards one strength, but for the pattern of single rows."""
     before, after = before_and_after()
     for end in ("exc", "inh"):
         name = f"strength_{end}"
         assert np.std(before[name]) / np.mean(before[name]) > 0.15
-        assert np.std(after[name], axis=1).mean() / np.mean(after[name]) < 0.06
+        assert np.std(after[name], axis=1).mean() / np.mean(after[name]) < 0.04
     np.testing.assert_allclose(after["strength_inh"].mean(1), after["strength_exc"].mean(1), rtol=0.06)
 
 
@@ -112,7 +112,7 @@ def test_codes_are_those_of_measured_chips():
     codes = wafer()[1].codes
     for name, least, most in (("leak", 25, 32), ("reset", 23, 30), ("threshold", 12, 15), ("synin_shift_exc", 95, 116)):
         assert least < within(np.asarray(getattr(codes, name))) < most
-    for name, least, most in (("tau_mem", 0.11, 0.125), ("tau_syn_exc", 0.16, 0.2), ("i_synin_gm_exc", 0.04, 0.07)):
+    for name, least, most in (("tau_mem", 0.11, 0.125), ("tau_syn_exc", 0.16, 0.2), ("i_synin_gm_exc", 0.044, 0.058)):
         code = np.asarray(getattr(codes, name)).reshape(CHIPS, 4, 128)
         assert least < (code.std(axis=2) / code.mean(axis=2)).mean() < most
 
@@ -164,5 +164,6 @@ def test_codes_follow_their_targets(key):
     (leak, tau), pushed = jax.linearize(codes, 80.0, 10.0)
     by_leak, by_tau = pushed(1.0, 0.0)[0], pushed(0.0, 1.0)[1]
     np.testing.assert_array_equal(leak, np.round(leak))
-    np.testing.assert_allclose(by_leak, 2.4, rtol=0.12)
-    np.testing.assert_allclose(by_tau, -tau / 10, rtol=0.12)
+    for found, expected in ((by_leak, np.full(32, 2.4)), (by_tau, -tau / 10)):  # as well as slopes can be measured
+        np.testing.assert_allclose(found, expected, rtol=0.25)
+        np.testing.assert_allclose(np.mean(found / expected), 1, atol=0.04)
