@@ -117,6 +117,16 @@ def test_firing_rates_of_leak_over_threshold(key):
     assert np.mean((rate > 90) & (rate < 115)) > 0.9
 
 
+def test_mixed_firing_rates(key):
+    """20 to 120 kHz, each circuit its own: 85 % within 8 kHz + 8 %."""
+    np.testing.assert_allclose(threshold_for([20, 50, 100, 120]), [109.588, 101.735, 87.534, 83.459], atol=1e-3)
+    device, wanted = chip(), np.linspace(20, 120, 32)
+    targets = hw.Targets.default(SMALL, **RATES, threshold=threshold_for(wanted))
+    found = hw.calibrate(Opaque.of(device), targets, jax.random.key(3))
+    off = np.abs(rates(device, found.codes, key) - wanted)
+    assert np.mean(off < 8 + 0.08 * wanted) > 0.85
+
+
 def test_a_weight_of_50_is_a_third_of_a_threshold(key):
     """Both time constants 10 µs: 45/e LSB within 20 %, of excitation."""
     device, found = calibrated()
