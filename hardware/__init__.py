@@ -37,6 +37,8 @@ from hardware.neuron import Receptor as Receptor
 from hardware.neuron import Upstroke as Upstroke
 from hardware.placement import Placement as Placement
 from hardware.placement import Route as Route
+from hardware.procedure import calibrate as calibrate
+from hardware.routing import place as place
 from hardware.targets import Targets as Targets
 from hardware.units import from_biology as from_biology
 from hardware.units import from_seconds as from_seconds

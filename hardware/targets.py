@@ -139,4 +139,4 @@ def _checked(name: str, value: Any, limits: Limits) -> Array:
             raise ValueError(f"{message}, but is {np.asarray(value)[outside].flat[0]:g}.")
     else:
         given = error_if(given, jnp.any(~((given >= least) & (given <= most))), message + ".")
-    return jnp.broadcast_to(given, shape)
+    return jnp.broadcast_to(jnp.asarray(given, given.dtype), shape)

@@ -202,11 +202,14 @@ def test_what_the_chip_has_no_circuit_for():
 
 
 def test_the_page_runs():
-    """A network on a chip, as docs/hardware.md has it: samples within the converter's range, energy of 30 µs."""
+    """docs/hardware.md: samples within the converter's range, energy of 30 µs, a chip that is calibrated."""
     text = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
     names: dict = {}
-    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
-    recording = names["recording"]
-    samples = np.asarray(recording.cadc[0])
-    assert samples.shape == (18, 4) and np.all((samples >= 0) & (samples <= 255) & (samples == np.round(samples)))
-    np.testing.assert_allclose(recording.energy, 0.175 * 30, rtol=1e-6)
+    for snippet in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(snippet, names)
+    for recording in (names["recording"], names["calibrated"]):
+        samples = np.asarray(recording.cadc[0])
+        assert samples.shape[0] == 18 and np.all((samples >= 0) & (samples <= 255) & (samples == np.round(samples)))
+        np.testing.assert_allclose(recording.energy, 0.175 * 30, rtol=1e-6)
+    assert np.all(names["calibration"].success)
+    np.testing.assert_allclose(names["calibrated"].cadc[0][0], 80, atol=6)
