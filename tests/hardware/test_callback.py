@@ -1,5 +1,6 @@
 """A chip that is reached through a driver: batches, jit, grad, scan, order, and training on it in the loop."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,24 +49,25 @@ def test_a_chip_learns_in_the_loop(key):
     net, chip = network(), device()
     loop = hw.in_the_loop(experiment(net), chip, hw.SuperSpike(50.0), RECORD)
     optimiser = optax.adam(0.05)
+    weights, rest = eqx.partition(net, eqx.is_array)
 
-    def loss(net, key):
-        highest = hw.maximum(loop(net, BATCH, T1, key).voltage[1])
+    def loss(weights, key):
+        highest = hw.maximum(loop(eqx.combine(weights, rest), BATCH, T1, key).voltage[1])
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(5 * highest, LABELS))
 
     def step(carry, key):
-        net, state = carry
-        value, gradient = jax.value_and_grad(loss)(net, key)
+        weights, state = carry
+        value, gradient = jax.value_and_grad(loss)(weights, key)
         updates, state = optimiser.update(gradient, state)
-        return (optax.apply_updates(net, updates), state), value
+        return (eqx.apply_updates(weights, updates), state), value
 
-    train = jax.jit(lambda keys: jax.lax.scan(step, (net, optimiser.init(net)), keys))
+    train = jax.jit(lambda keys: jax.lax.scan(step, (weights, optimiser.init(weights)), keys))
     _, values = train(jax.random.split(key, 10))
     assert len(chip.driver.seen) == 10
     assert values[-1] < 0.5 * values[0]
-    setup, weights, _ = chip.driver.seen[0]
-    assert setup.codes is None and all(weight.dtype.kind == "i" for weight in weights)
-    np.testing.assert_array_equal(weights[0], np.rint(50 * net.layers[0][0].weight).clip(-63, 63))
+    setup, sent, _ = chip.driver.seen[0]
+    assert setup.codes is None and all(weight.dtype.kind == "i" for weight in sent)
+    np.testing.assert_array_equal(sent[0], np.rint(50 * net.layers[0][0].weight).clip(-63, 63))
 
 
 def test_the_numbers_are_those_of_the_driver(key):
