@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from eventprop import Spikes
 
@@ -17,8 +17,8 @@ def to_dense(spikes: Spikes, neurons: int, dt: float, steps: int) -> Float[Array
     return jnp.moveaxis(flat.to_raster(neurons, dt, steps), 0, 1).astype(spikes.times.dtype)
 
 
-def from_dense(dense: Float[Array | np.ndarray, "time batch neurons"], dt: float) -> Spikes:
-    """Events at the middle of their steps, a batch of trials: what `to_dense` has made coarse.
+def from_dense(dense: ArrayLike, dt: float) -> Spikes:
+    """Events of [time, batch, neuron] at the middle of their steps, a batch of trials.
 
     Raises ValueError for other shapes and for counts that are negative or fractional.
     """
