@@ -1,8 +1,5 @@
 """An emulated chip from codes to samples. Tests share programs: the same network, times and shapes."""
 
-import re
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -158,14 +155,3 @@ def test_what_the_chip_has_no_circuit_for():
     with pytest.raises(ValueError, match="Izhikevich is no neuron of the chip"):
         features_of(ep.Izhikevich(ep.CurrentSynapses(5.0), 0.02, 0.2, -65.0, 8.0))
     assert features_of(ep.LI(10.0, 10.0)) == hw.Features(spiking=False)
-
-
-def test_the_page_runs():
-    """A network on a chip, as docs/hardware.md has it: samples within the converter's range, energy of 30 µs."""
-    text = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
-    names: dict = {}
-    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
-    recording = names["recording"]
-    samples = np.asarray(recording.cadc[0])
-    assert samples.shape == (18, 4) and np.all((samples >= 0) & (samples <= 255) & (samples == np.round(samples)))
-    np.testing.assert_allclose(recording.energy, 0.175 * 30, rtol=1e-6)
