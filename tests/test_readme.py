@@ -13,7 +13,7 @@ from benchmarks._sweep.target import find_target
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 TRAINING = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
-NETWORK, ONLINE, ALIGN, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+NETWORK, ONLINE, ALIGN, LOOP, OWN_EXPERIMENT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_network_and_gradient():
@@ -48,6 +48,13 @@ def test_a_backward_weight_aligns():
     exec(compile(ALIGN, "README.md", "exec"), names)
     assert names["course"][0] == -0.5
     np.testing.assert_allclose(names["weights"], [[0.0, 1.5], [1.5, 0.0]], atol=0.07)
+
+
+def test_a_chip_learns_in_the_loop():
+    names: dict = {}
+    exec(compile(LOOP, "README.md", "exec"), names)
+    assert names["losses"][0] > 1
+    assert names["losses"][-1] < 0.1
 
 
 def test_own_experiment_learns(tmp_path, key):
