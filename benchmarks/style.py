@@ -11,6 +11,7 @@ import html
 import io
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ COLUMN, PAGE = 3.5, 7.2
 """Widths in inches: one column, and both."""
 DPI = 200
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "axes.labelsize": 8,
     "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
     "axes.spines.right": False,

@@ -1,4 +1,4 @@
-"""What the API pages need to know about our code: how an `equinox.Module` is made, and how our docstrings list things."""
+"""What the API pages need to know of our code: how an `equinox.Module` is made, and how docstrings list things."""
 
 import re
 from typing import Any

@@ -13,7 +13,9 @@ def public(package: str) -> list[str]:
     """The names that `__init__.py` hands on, read as text: `from ... import name as name`."""
     tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return [alias.asname for node in imports for alias in node.names if alias.asname]
+    return [
+        alias.asname for node in imports for alias in node.names if alias.asname and not alias.asname.startswith("__")
+    ]
 
 
 @pytest.mark.parametrize("package", ["eventprop", "gle", "sal", "hardware", "benchmarks"])
