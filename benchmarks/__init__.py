@@ -6,12 +6,15 @@
   (a folder)
 - sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `SweepResult`
 - files: `datasets`, `save`, `load`
+- `__version__`, of all five packages
 
 Each is imported when it is first used, so that `credax --help` need not wait for JAX.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from benchmarks import datasets as datasets

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from benchmarks.usage import is_asked, usage
+from benchmarks.usage import answer, is_asked
 
 PIPE_IS_CLOSED = 141
 """What a shell reports of a program whose reader has gone, as in `credax report | head`: 128 + SIGPIPE."""
@@ -26,8 +26,7 @@ def _run(arguments: list[str]) -> int:
     if is_asked(arguments):  # before JAX is imported, which takes seconds
         from benchmarks.experiments import EXPERIMENTS
 
-        print(usage(EXPERIMENTS))
-        return 0 if arguments else 2
+        return answer(arguments, EXPERIMENTS)
     from benchmarks.cli import main
 
     return main(arguments)

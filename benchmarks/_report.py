@@ -50,9 +50,10 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What has been run under a folder, as text, and what is damaged there, which the text says too."""
+    """What has been run under a folder, as text and as Markdown, and what is damaged there, which the text says too."""
 
     text: str
+    markdown: str
     damaged: tuple[str, ...]
 
 
@@ -85,12 +86,13 @@ def examine(results: str | os.PathLike = "results", experiments: Mapping[str, Ca
     cells = [row.cells() for row in rows]
     main = (markdown_table(HEADER, cells), plain_table(HEADER, cells)) if cells else ("", "")
     fenced = [f"```\n{table}\n```" for table in tables]
+    markdown = "\n\n".join(filter(None, [main[0], *notes, *fenced]))
     try:
-        write_bytes(folder / "report.md", "\n\n".join(filter(None, [main[0], *notes, *fenced])).encode() + b"\n")
+        write_bytes(folder / "report.md", markdown.encode() + b"\n")
     except FileFault as error:  # such as a folder of somebody else's results
         damaged.append(str(error))
         notes.append(f"report.md was not written: {error}")
-    return Report("\n\n".join(filter(None, [main[1], "\n".join(notes), *tables])), tuple(damaged))
+    return Report("\n\n".join(filter(None, [main[1], "\n".join(notes), *tables])), markdown, tuple(damaged))
 
 
 def compare_runs(folder: Path, experiments: Mapping[str, Card] | None = None) -> Iterator[Row]:

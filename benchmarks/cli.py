@@ -15,7 +15,7 @@ from benchmarks.card import Card, find, precision
 from benchmarks.compiled import kept_programs
 from benchmarks.errors import CredaxError, InvalidInput
 from benchmarks.table import final_table
-from benchmarks.usage import COMMANDS, is_asked, usage
+from benchmarks.usage import COMMANDS, answer, is_asked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +45,7 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card]
         from benchmarks.experiments import EXPERIMENTS as experiments  # late, so that tests can do without them
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if is_asked(arguments):
-        print(usage(experiments))
-        return 0 if arguments else 2
+        return answer(arguments, experiments)
     try:
         command, *rest = arguments
         if command in COMMANDS:
@@ -99,14 +98,15 @@ def _execute(experiment: Card, config: Any, settings: dict[str, Any]) -> int:
 
 
 def _report_command(experiments: Mapping[str, Card]) -> Callable[..., None]:
-    def command(results: str = "results") -> None:
+    def command(results: str = "results", markdown: bool = False) -> None:
         """Print published figures beside ours, for all runs.
 
         Args:
             results: Folder with the results.
+            markdown: Print what stands in report.md, to be pasted into a page.
         """
         found = examine(results, experiments)
-        print(found.text)
+        print(found.markdown if markdown else found.text)
         if found.damaged:
             raise InvalidInput(f"{len(found.damaged)} things could not be read or written, as said above.")
 

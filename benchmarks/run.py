@@ -20,8 +20,9 @@ import numpy as np
 
 from benchmarks.atomic import sync_folder, write_bytes
 from benchmarks.errors import CredaxError, FileFault, InvalidInput
+from benchmarks.version import __version__
 
-LIBRARIES = ("credax", "jax", "jaxlib", "equinox", "optax", "diffrax", "numpy")
+LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +261,11 @@ def environment() -> dict[str, Any]:
     """Versions of the libraries, device, and host."""
     device = jax.devices()[0]
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {
+            "python": platform.python_version(),
+            "credax": __version__,
+            **{name: _version(name) for name in LIBRARIES},
+        },
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "host": {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count()},
         "x64": bool(jax.config.jax_enable_x64),  # pyright: ignore[reportAttributeAccessIssue]

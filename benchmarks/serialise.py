@@ -4,7 +4,6 @@ Nothing is pickled, so reading a stranger's file runs none of their code.
 """
 
 import hashlib
-import importlib.metadata
 import inspect
 import itertools
 import json
@@ -21,6 +20,7 @@ from jaxtyping import PyTree
 from benchmarks import _leaves
 from benchmarks.atomic import write_bytes
 from benchmarks.errors import InvalidInput
+from benchmarks.version import __version__
 
 Model = TypeVar("Model")
 
@@ -55,7 +55,7 @@ def save(path: str | os.PathLike[str], model: PyTree, hyperparameters: Mapping[s
     header = {
         "format": _FORMAT,
         "version": _VERSION,
-        "credax": _credax_version(),
+        "credax": __version__,
         "hyperparameters": dict(hyperparameters),
         "leaves": [description for description, _ in encoded],
         "bytes": len(body),
@@ -111,7 +111,7 @@ def _parse_header(line: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     if header.get("version") != _VERSION:
         raise InvalidInput(
             f"{path} has version {header.get('version')} of the format, written by credax {header.get('credax')}; "
-            f"this credax, {_credax_version()}, reads version {_VERSION}"
+            f"this credax, {__version__}, reads version {_VERSION}"
         )
     if not isinstance(header.get("bytes", 0), int):
         raise InvalidInput(f"{path} is damaged: its header gives {header['bytes']!r} as the number of bytes")
@@ -211,10 +211,3 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _tuples(entry) for key, entry in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def _credax_version() -> str:
-    try:
-        return importlib.metadata.version("credax")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown (not installed)"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.registry import summaries
+from benchmarks.version import __version__
 
 if TYPE_CHECKING:
     from benchmarks.card import Card
@@ -16,8 +17,14 @@ COMMANDS = {
 
 
 def is_asked(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for the overview."""
-    return not arguments or arguments[0] in ("-h", "--help")
+    """Whether a command line asks for the overview, or for the version."""
+    return not arguments or arguments[0] in ("-h", "--help", "--version")
+
+
+def answer(arguments: Sequence[str], experiments: "Mapping[str, Card]") -> int:
+    """Prints what a command line of this kind asks for, and returns the exit status."""
+    print(f"credax {__version__}" if arguments and arguments[0] == "--version" else usage(experiments))
+    return 0 if arguments else 2
 
 
 def usage(experiments: "Mapping[str, Card]") -> str:

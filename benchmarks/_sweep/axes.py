@@ -129,7 +129,7 @@ def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...
     **Arguments:**
 
     - `config`: the configuration class.
-    - `over`: field name to a [`LogRange`][], a [`LinearRange`][], a sequence of values, or the same as text
+    - `over`: field name to a `LogRange`, a `LinearRange`, a sequence of values, or the same as text
         (`a:b:logN`, `a:b:linN`, or a list separated by commas).
 
     **Returns:** field name to values. Static axes (bool, int, str), which cost one compilation per value, come first

@@ -47,7 +47,7 @@ def sweep(
     - `experiment`: a `Card`, or a function `(config, key) -> (metrics, network, result)` whose first parameter
         is annotated with a frozen dataclass.
     - `config`: what is not swept; the configuration's defaults if None.
-    - `over`: field name to [`LogRange`][], [`LinearRange`][], a sequence of values, or text such as "1e-4:1e-2:log8".
+    - `over`: field name to `LogRange`, `LinearRange`, a sequence of values, or text such as "1e-4:1e-2:log8".
     - `seeds`, `seed`: each setting is run with the keys jax.random.key(seed), ..., jax.random.key(seed + seeds - 1).
     - `results`: a folder that keeps the finished chunks. The same sweep given again goes on where it stopped.
         Without it nothing is written.
@@ -56,7 +56,7 @@ def sweep(
     - `chunk`: how many members run at once on each device, at most; fewer if memory requires.
     - `progress`: whether to show a progress bar.
 
-    **Returns:** a [`SweepResult`][] of all members that are known: those of this call and those in the folder.
+    **Returns:** a `SweepResult` of all members that are known: those of this call and those in the folder.
 
     **Raises:** ValueError for an unknown field, an unsuitable axis or function, a folder that holds another sweep.
     If no member can be run at all, the experiment's own error.

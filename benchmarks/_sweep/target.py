@@ -50,7 +50,7 @@ def find_target(text: str) -> Target:
 
 
 def as_target(experiment: Any) -> Target:
-    """A [`Target`][] from a `Card` or from a function whose first parameter is annotated with its configuration.
+    """A `Target` from a `Card` or from a function whose first parameter is annotated with its configuration.
 
     Raises ValueError for anything else.
     """

@@ -1,4 +1,4 @@
-"""Memory of the backward pass: `python -m benchmarks.speed.memory`; see docs/speed.md.
+"""Memory of the backward pass: `python -m benchmarks.speed.memory`; see docs/results/speed.md.
 
 What the compiled value and gradient need beside inputs and outputs, against spikes, inputs and the length of the trial:
 for a layer (that of `scaling`) and for a recurrent one with delays, whose arrays have room for so many spikes. Writes

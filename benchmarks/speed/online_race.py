@@ -1,4 +1,4 @@
-"""Time of an online step beside PyTorch: `python -m benchmarks.speed.online_race`; see docs/speed.md.
+"""Time of an online step beside PyTorch: `python -m benchmarks.speed.online_race`; see docs/results/speed.md.
 
 Contenders have a process each, on the same cores, and take turns. Writes results/speed/online_step.json.
 """

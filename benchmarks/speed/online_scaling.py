@@ -1,4 +1,4 @@
-"""How the time of an online step grows: `python -m benchmarks.speed.online_scaling`; see docs/speed.md.
+"""How the time of an online step grows: `python -m benchmarks.speed.online_scaling`; see docs/results/speed.md.
 
 Width, depth, batch, and the number of seeds side by side, vmapped and sharded over two host devices. Prints a table
 and writes results/speed/online_scaling.json.

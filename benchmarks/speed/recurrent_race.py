@@ -1,4 +1,4 @@
-"""A recurrent training step beside jaxsnn: `python -m benchmarks.speed.recurrent_race`; see docs/speed.md.
+"""A recurrent training step beside jaxsnn: `python -m benchmarks.speed.recurrent_race`; see docs/results/speed.md.
 
 Hidden neurons that hear each other at once, outputs that fire once, on equal spikes: Credax takes the time
 constants and scaled weights that jaxsnn needs. Each has a process of its own, on one core, and they take turns. Writes

@@ -1,4 +1,6 @@
-"""How recurrent networks with delays scale, forward: `python -m benchmarks.speed.recurrent_scaling`; see docs/speed.md.
+"""How recurrent networks with delays scale, forward: `python -m benchmarks.speed.recurrent_scaling`.
+
+Figures stand in docs/results/speed.md.
 
 Sparse networks of fixed out-degree, all synapses with one delay, driven by Poisson inputs to a tenth of the neurons.
 Turns of the search (see docs/eventprop.md) and time are told against the spikes of the network. Writes

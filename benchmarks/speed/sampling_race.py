@@ -1,4 +1,6 @@
-"""Time of a sampling network's step beside plain loops: `python -m benchmarks.speed.sampling_race`; see docs/speed.md.
+"""Time of a sampling network's step beside plain loops: `python -m benchmarks.speed.sampling_race`.
+
+Figures stand in docs/results/speed.md.
 
 Exact sampling (sequential sweeps) with many networks side by side. The contenders share one process and take turns.
 Writes results/speed/sampling_step.json.

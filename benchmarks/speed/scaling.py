@@ -1,4 +1,4 @@
-"""How time and compile time grow: `python -m benchmarks.speed.scaling`; see docs/speed.md.
+"""How time and compile time grow: `python -m benchmarks.speed.scaling`; see docs/results/speed.md.
 
 One layer of LIF neurons, loss = sum of all spike times; its value and the gradient by the weights are timed. Numbers
 and figures go to results/speed/.

@@ -1,4 +1,4 @@
-"""Time of the theory of two neurons: `python -m benchmarks.speed.stdd`; see docs/speed.md.
+"""Time of the theory of two neurons: `python -m benchmarks.speed.stdd`; see docs/results/speed.md.
 
 Beside Credax, the same chain as a sparse matrix over all Z^2 states with SciPy's eigenvector. Writes
 results/speed/stdd.json.

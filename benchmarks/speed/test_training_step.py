@@ -1,4 +1,4 @@
-"""Training steps beside other packages: `pytest benchmarks/speed --benchmark-only`; see docs/speed.md."""
+"""Training steps beside other packages: `pytest benchmarks/speed --benchmark-only`; see docs/results/speed.md."""
 
 import os
 from collections.abc import Callable

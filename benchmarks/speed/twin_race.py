@@ -1,4 +1,4 @@
-"""Time of a spiking twin's step beside a plain loop: `python -m benchmarks.speed.twin_race`; see docs/speed.md.
+"""Time of a spiking twin's step beside a plain loop: `python -m benchmarks.speed.twin_race`; see docs/results/speed.md.
 
 SALNet with replicas side by side, spike-timing-dependent plasticity included. The contenders share one process and take
 turns; both use all cores that the process may run on. Writes results/speed/twin_step.json.

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import pytest
 
+import benchmarks
 from benchmarks import RESULTS
 from benchmarks.cli import main
 from benchmarks.errors import FileFault, InvalidInput, MissingFile, MissingPackage, RunIsBusy
@@ -41,6 +42,11 @@ def test_help_of_an_experiment_lists_its_fields_and_the_options(capsys):
 def test_no_command_at_all_shows_the_help_and_is_an_error(capsys):
     assert run_main() == 2
     assert "usage: credax COMMAND" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert run_main("--version") == 0
+    assert capsys.readouterr().out == f"credax {benchmarks.__version__}\n"
 
 
 def python(*arguments):

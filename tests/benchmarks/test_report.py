@@ -121,6 +121,8 @@ def test_what_is_damaged_is_named_and_shows_in_the_status(tmp_path, capsys):
     command = ["report", "--results", str(tmp_path)]
     assert main(command, {"known": KNOWN}) == 0
     whole = capsys.readouterr().out
+    assert main([*command, "--markdown"], {"known": KNOWN}) == 0
+    assert capsys.readouterr().out == (tmp_path / "report.md").read_text(encoding="utf-8")
     (chunk, *_) = (tmp_path / "line" / "chunks").iterdir()
     chunk.write_bytes(chunk.read_bytes()[:100])
     (write(tmp_path, [0.5], seed=7).directory / "summary.json").write_text('{"test_accuracy": 3}')
