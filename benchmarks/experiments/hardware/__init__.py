@@ -1,0 +1,13 @@
+"""Experiments of the package hardware, as they are listed before any is imported."""
+
+from benchmarks.registry import Listed
+
+LISTED = (
+    Listed("hardware-yinyang", "Yin-Yang on a chip, 5-120-3, in the loop.", f"{__name__}.yinyang.card"),
+    Listed(
+        "hardware-yinyang-first",
+        "Yin-Yang on a chip, 5-30-3, first spikes.",
+        f"{__name__}.yinyang.card",
+    ),
+    Listed("hardware-mnist", "MNIST of 16 x 16 pixels on a chip, in the loop.", f"{__name__}.mnist.card"),
+)
