@@ -9,5 +9,10 @@ LISTED = (
         "Yin-Yang on a chip, 5-30-3, first spikes.",
         f"{__name__}.yinyang.card",
     ),
+    Listed(
+        "hardware-yinyang-delays",
+        "Yin-Yang on a chip, 5-30-3, axonal delays.",
+        f"{__name__}.yinyang.card",
+    ),
     Listed("hardware-mnist", "MNIST of 16 x 16 pixels on a chip, in the loop.", f"{__name__}.mnist.card"),
 )

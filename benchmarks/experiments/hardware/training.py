@@ -109,6 +109,14 @@ class ChipTraining(Training):
     def loss(self, recording: hw.Recording, labels: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Loss and accuracy, means over a batch."""
 
+    def placed(self, network: Any) -> ep.AbstractNetwork:
+        """What the chip is calibrated for."""
+        return network
+
+    def learned(self, network: Any) -> list[Array]:
+        """What training changes."""
+        return weights(network)
+
     def scales(self, network: ep.AbstractNetwork) -> Any:
         """LSB per unit of weight."""
         del network
@@ -118,8 +126,8 @@ class ChipTraining(Training):
         for_chip, for_targets, for_search, for_network, key = jax.random.split(key, 5)
         chip = hw.Chip.fabricate(for_chip)
         network = self.network(for_network)
-        calibration = hw.calibrate(hw.Emulated(chip), self._targets(network, for_targets), for_search)
-        optimiser = self._optimiser().init(weights(network))
+        calibration = hw.calibrate(hw.Emulated(chip), self._targets(self.placed(network), for_targets), for_search)
+        optimiser = self.optimiser().init(self.learned(network))
         return State(network, optimiser, key, chip, calibration, jnp.zeros((), jnp.int32))
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
@@ -168,39 +176,47 @@ class ChipTraining(Training):
             synapse_dac_bias=c.dac_bias,
         )
 
-    def _experiment(self, state: State) -> hw.Experiment:
+    def _experiment(self, state: State, network: ep.AbstractNetwork) -> hw.Experiment:
         return hw.Experiment(
-            self.placement(state.network),
+            self.placement(network),
             state.calibration,
-            weight_scale=self.scales(state.network),
+            weight_scale=self.scales(network),
             trace_scale=1 / (self.config.threshold - LEAK),
             trace_offset=LEAK,
         )
 
-    def _answer(self, state: State) -> Callable[..., hw.Recording]:
-        """What training runs, (network, spikes, t1, key)."""
-        c, record = self.config, hw.Record(max_spikes=self.config.max_spikes)
-        experiment, chip = self._experiment(state), hw.Emulated(state.chip)
-        if c.answers == "model":
-            straight = hw.Emulated(state.chip, adjoint=ep.Surrogate(ep.SuperSpike(10.0)))
-            return lambda network, *given: hw.run(experiment, network, straight, *given, record, throw=False)
-        device = chip if c.answers == "chip" else hw.Ideal()
-        return hw.in_the_loop(experiment, device, self.gradient(), record, throw=False)
+    def _run(self, state: State, trained: bool) -> Callable[..., hw.Recording]:
+        """Who answers, (network, spikes, t1, key): the chip, or in training what the configuration says."""
+        record, answers = hw.Record(max_spikes=self.config.max_spikes), self.config.answers
+        if not trained or answers == "model":
+            adjoint = ep.Surrogate(ep.SuperSpike(10.0))
+            chip = hw.Emulated(state.chip, adjoint=adjoint)
+            return lambda network, *given: hw.run(
+                self._experiment(state, network), network, chip, *given, record, throw=False
+            )
+        device = hw.Emulated(state.chip) if answers == "chip" else hw.Ideal()
+        return lambda network, *given: hw.in_the_loop(
+            self._experiment(state, network), device, self.gradient(), record, throw=False
+        )(network, *given)
+
+    def answer(self, run: Callable[..., hw.Recording], network: Any, spikes: ep.Spikes, key: PRNGKeyArray):
+        """What `run` says to a batch."""
+        return run(network, spikes, self.config.duration, key)
 
     def _step(self, state: State, given: tuple[Int[Array, " batch"], PRNGKeyArray]) -> tuple[State, Outcome]:
         batch, key = given
         spikes, labels = _select(self.train_set, batch)
-        answer = self._answer(state)
+        run = self._run(state, trained=True)
 
         def loss(learned):
-            network = with_weights(state.network, learned)
-            outcome = self._outcome(answer(network, spikes, self.config.duration, key), labels)
+            network = eqx.tree_at(self.learned, state.network, learned)
+            outcome = self._outcome(self.answer(run, network, spikes, key), labels)
             return outcome.loss + self.penalty(network), outcome
 
-        learned = weights(state.network)
+        learned = self.learned(state.network)
         gradient, outcome = jax.grad(loss, has_aux=True)(learned)
-        updates, optimiser = self._optimiser().update(gradient, state.optimiser, learned)
-        network = with_weights(state.network, self.clipped(optax.apply_updates(learned, updates)))
+        updates, optimiser = self.optimiser().update(gradient, state.optimiser, learned)
+        network = eqx.tree_at(self.learned, state.network, self.clipped(optax.apply_updates(learned, updates)))
         return dataclasses.replace(state, network=network, optimiser=optimiser), outcome
 
     def penalty(self, network: ep.AbstractNetwork) -> Float[Array, ""]:
@@ -214,14 +230,12 @@ class ChipTraining(Training):
 
     def _judge(self, state: State, data: tuple[ep.Spikes, Array], key: PRNGKeyArray) -> Outcome:
         """Always on the chip."""
-        experiment, chip = self._experiment(state), hw.Emulated(state.chip)
-        record = hw.Record(max_spikes=self.config.max_spikes)
+        run = self._run(state, trained=False)
 
         def part(given):
             indices, key = given
             spikes, labels = _select(data, indices)
-            found = hw.run(experiment, state.network, chip, spikes, self.config.duration, key, record, throw=False)
-            return self._outcome(found, labels)
+            return self._outcome(self.answer(run, state.network, spikes, key), labels)
 
         parts = jnp.arange(data[1].shape[0]).reshape(-1, 200)
         return _mean(jax.lax.map(part, (parts, jax.random.split(key, parts.shape[0]))))
@@ -233,7 +247,8 @@ class ChipTraining(Training):
         count = jnp.mean(jnp.sum(hidden.times < jnp.inf, axis=-1)) / self.config.hidden
         return Outcome(loss, accuracy, count, jnp.sum(recording.drops, dtype=jnp.int32))
 
-    def _optimiser(self) -> optax.GradientTransformation:
+    def optimiser(self) -> optax.GradientTransformation:
+        """Of what is learned."""
         c = self.config
         rate = optax.exponential_decay(c.learning_rate, self.steps_per_epoch, c.decay, staircase=True)
         return optax.chain(optax.clip_by_global_norm(c.clip), optax.adam(rate))
@@ -253,11 +268,6 @@ def largest_potential(
 def weights(network: ep.AbstractNetwork) -> list[Array]:
     """Those of all projections."""
     return [p.connection.weight for p in network.projections]
-
-
-def with_weights(network: ep.AbstractNetwork, learned: list[Array]) -> ep.AbstractNetwork:
-    """The network with these weights."""
-    return eqx.tree_at(weights, network, learned)
 
 
 def _select(data: tuple[ep.Spikes, Array], batch: Array) -> tuple[ep.Spikes, Array]:

@@ -4,7 +4,7 @@ import functools
 
 from benchmarks.card import Card, Published
 from benchmarks.experiments.hardware.figures import draw_training
-from benchmarks.experiments.hardware.yinyang.model import ChipYinYang, ChipYinYangFirst, chip_yinyang, training_of
+from benchmarks.experiments.hardware.yinyang.model import ChipYinYang, ChipYinYangDelays, ChipYinYangFirst, chip_yinyang, training_of
 
 
 def _card(name: str, config: type, *published: Published) -> Card:
@@ -28,5 +28,10 @@ CARDS = (
         "hardware-yinyang-first",
         ChipYinYangFirst,
         Published("test_accuracy", 0.849, seeds=1, epochs=300, source="30 hidden, first spikes, on the chip"),
+    ),
+    _card(
+        "hardware-yinyang-delays",
+        ChipYinYangDelays,
+        Published("test_accuracy", 0.926, seeds=1, epochs=300, source="30 hidden, axonal delays, on the chip"),
     ),
 )

@@ -1,15 +1,19 @@
 """Yin-Yang on a chip (Göltz et al. 2021; hxtorch's recipe): readouts by potential, or by first spikes."""
 
 import dataclasses
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
+from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import eventprop as ep
 import hardware as hw
 from benchmarks.datasets import yinyang
-from benchmarks.experiments.hardware.training import ChipTraining, OnChip, largest_potential
+from benchmarks.experiments.hardware.training import ChipTraining, OnChip, largest_potential, weights
 from benchmarks.training import Metrics, train
 
 
@@ -43,6 +47,16 @@ class ChipYinYangFirst(ChipYinYang):
     """µs, of the cross-entropy of first spikes."""
     tau1: float = 6.4
     alpha: float = 0.003
+
+
+@dataclasses.dataclass(frozen=True)
+class ChipYinYangDelays(ChipYinYangFirst):
+    """Yin-Yang on a chip, 5-30-3, axonal delays."""
+
+    longest_delay: float = 6.0
+    """Delays begin uniformly distributed from 0 to here, µs."""
+    delay_rate: float = 10.0
+    """Learning rate of the delays, in units of that of the weights."""
 
 
 class ChipYinYangTraining(ChipTraining):
@@ -103,6 +117,58 @@ class ChipYinYangFirstTraining(ChipYinYangTraining):
         return jnp.mean(loss), jnp.mean(accuracy)
 
 
+class Delayed(eqx.Module):
+    """Two layers that run on the chip one after the other, and the delays of the axons that lead to each.
+
+    The chip has no delays: the host adds them to the spikes that it sends, so hidden spikes go through it.
+    """
+
+    layers: tuple[ep.FeedForward, ep.FeedForward]
+    delays: tuple[Float[Array, " sources"], Float[Array, " sources"]]
+
+    @property
+    def projections(self) -> tuple[ep.Projection, ...]:
+        """Those of both layers."""
+        return tuple(p for layer in self.layers for p in layer.projections)
+
+
+class ChipYinYangDelaysTraining(ChipYinYangFirstTraining):
+    """The same with a delay per source, which the host makes."""
+
+    def network(self, key: PRNGKeyArray) -> Delayed:
+        both = super().network(key)
+        keys = jax.random.split(jax.random.fold_in(key, 1))
+        longest, sizes = self.config.longest_delay, (5, self.config.hidden)
+        return Delayed(
+            tuple(ep.FeedForward([layer]) for layer in both.layers),
+            tuple(jax.random.uniform(k, (n,), maxval=longest) for k, n in zip(keys, sizes, strict=True)),
+        )
+
+    def placed(self, network: Delayed) -> ep.AbstractNetwork:
+        return network.layers[0]
+
+    def answer(self, run, network: Delayed, spikes: ep.Spikes, key: PRNGKeyArray) -> hw.Recording:
+        one, other = jax.random.split(key)
+        first = super().answer(run, network.layers[0], later(spikes, network.delays[0]), one)
+        second = super().answer(run, network.layers[1], later(first.spikes[0], network.delays[1]), other)
+        both = (first.spikes[0], second.spikes[0])
+        return dataclasses.replace(second, spikes=both, drops=first.drops + second.drops)
+
+    def learned(self, network: Delayed) -> list[Array]:
+        return [*weights(network), *network.delays]
+
+    def optimiser(self) -> optax.GradientTransformation:
+        delays = optax.masked(optax.scale(self.config.delay_rate), [False, False, True, True])
+        return optax.chain(super().optimiser(), delays)
+
+
+def later(spikes: ep.Spikes, delay: Float[Array, " sources"]) -> ep.Spikes:
+    """Events after the delays of their sources, in order."""
+    times = spikes.times + jnp.maximum(delay, 0)[spikes.index]
+    order = jnp.argsort(lax.stop_gradient(times), axis=-1)
+    return ep.Spikes(*(jnp.take_along_axis(x, order, axis=-1) for x in (times, spikes.index)))
+
+
 def chip_yinyang(config: ChipYinYang, key: PRNGKeyArray) -> tuple[Metrics, ep.AbstractNetwork, ep.RESULTS]:
     """Train and judge one network on one chip."""
     return train(training_of(config), key)
@@ -110,4 +176,5 @@ def chip_yinyang(config: ChipYinYang, key: PRNGKeyArray) -> tuple[Metrics, ep.Ab
 
 def training_of(config: ChipYinYang) -> ChipYinYangTraining:
     """The training of a configuration."""
-    return ChipYinYangFirstTraining(config) if isinstance(config, ChipYinYangFirst) else ChipYinYangTraining(config)
+    kinds = {ChipYinYangDelays: ChipYinYangDelaysTraining, ChipYinYangFirst: ChipYinYangFirstTraining}
+    return kinds.get(type(config), ChipYinYangTraining)(config)
