@@ -4,7 +4,13 @@ import functools
 
 from benchmarks.card import Card, Published
 from benchmarks.experiments.hardware.figures import draw_training
-from benchmarks.experiments.hardware.yinyang.model import ChipYinYang, ChipYinYangDelays, ChipYinYangFirst, chip_yinyang, training_of
+from benchmarks.experiments.hardware.yinyang.model import (
+    ChipYinYang,
+    ChipYinYangDelays,
+    ChipYinYangFirst,
+    chip_yinyang,
+    training_of,
+)
 
 
 def _card(name: str, config: type, *published: Published) -> Card:
