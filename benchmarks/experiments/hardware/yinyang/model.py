@@ -1,7 +1,6 @@
 """Yin-Yang on a chip (Göltz et al. 2021; hxtorch's recipe): readouts by potential, or by first spikes."""
 
 import dataclasses
-from typing import Any
 
 import equinox as eqx
 import jax
