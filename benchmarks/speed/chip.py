@@ -18,7 +18,7 @@ import eventprop as ep
 import hardware as hw
 from benchmarks.speed import record
 from benchmarks.table import markdown_table
-from hardware.place import place
+from hardware.routing import place
 from hardware.weights import hardware_weights
 
 SOURCES, NEURONS, EVENTS, T1, DT = 128, 512, 512, 50.0, 0.1

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 import eventprop as ep
 import hardware as hw
-from hardware.place import place
+from hardware.routing import place
 
 TRIAL = ep.Spikes.from_events([1.0, 2.0, 3.0, 4.0, 5.0], [0, 1, 2, 3, 4])
 

@@ -6,7 +6,7 @@ import pytest
 
 from eventprop import LI, LIF, Dense, FeedForward, Network, Recurrent
 from hardware.limits import BSS2
-from hardware.place import place
+from hardware.routing import place
 from hardware.weights import hardware_weights, row_weights
 
 
