@@ -121,15 +121,21 @@ class AbstractDevice(eqx.Module):
     @property
     @abc.abstractmethod
     def identity(self) -> Any:
-        """What tells this chip from others: uint32 numbers [2] (an array, so that chips can be vmapped)."""
+        """What tells this chip from others: uint32 numbers [2] (an array, so that chips can be vmapped).
+
+        None for a device without a chip, to which any calibration may be applied.
+        """
 
     @abc.abstractmethod
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         """All circuits, not connected to each other, under a stimulus: what calibration needs."""
 
     @abc.abstractmethod
-    def configure(self, network: AbstractNetwork, placement: Placement, codes: Codes) -> Any:
-        """The chip set up for a network: a pytree that `run` takes. The network's weights play no part."""
+    def configure(self, network: AbstractNetwork, placement: Placement, codes: Codes | None) -> Any:
+        """The chip set up for a network: a pytree that `run` takes. The network's weights play no part.
+
+        codes: None where the device brings its own, or needs none. Raises ValueError if it does neither.
+        """
 
     @abc.abstractmethod
     def run(
