@@ -40,7 +40,6 @@ class ChipMnist(OnChip):
     """Of hidden weights: .1 in the units of the paper's weights, over the square of their scale, and over hidden
     neurons."""
     readout: float = 10.0
-    """Factor of the readouts' potentials in the loss."""
 
 
 class ChipMnistTraining(ChipTraining):

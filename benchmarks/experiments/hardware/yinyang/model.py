@@ -89,7 +89,7 @@ class ChipYinYangTraining(ChipTraining):
         return hw.SuperSpike(10.0)
 
     def loss(self, recording: hw.Recording, labels: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        return largest_potential(recording, labels)
+        return largest_potential(recording, labels, self.config.readout)
 
 
 class ChipYinYangFirstTraining(ChipYinYangTraining):
