@@ -77,7 +77,10 @@ class Targets(eqx.Module):
                 values = tuple(_own_number(neuron, attribute) for neuron in network.neurons)
                 if any(value is not None for value in values):
                     targets[name] = values
-        spread = {name: _per_circuit(name, value, placement, limits) for name, value in _both_ends(targets).items()}
+        spread = {
+            name: value if name == "synapse_dac_bias" else _per_circuit(name, value, placement, limits)
+            for name, value in _both_ends(targets).items()
+        }
         made = cls.default(limits, **spread)
         spiking = np.ones(limits.circuits, bool)
         for neuron, circuits in zip(network.neurons, placement.circuits, strict=True):
