@@ -2,8 +2,6 @@
 
 # Fabrication
 from hardware.calibration import Calibration as Calibration
-
-# What a chip is to its users
 from hardware.callback import Answer as Answer
 from hardware.callback import CallbackDevice as CallbackDevice
 from hardware.callback import Driver as Driver
@@ -11,6 +9,8 @@ from hardware.callback import Setup as Setup
 from hardware.chip import QUIET as QUIET
 from hardware.chip import Chip as Chip
 from hardware.chip import Noise as Noise
+
+# What a chip is to its users
 from hardware.codes import Codes as Codes
 from hardware.device import AbstractDevice as AbstractDevice
 from hardware.device import Features as Features

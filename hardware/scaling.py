@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import eventprop as ep
 from eventprop.failures import error_if
+from eventprop.parameters import AnyScalar
 from hardware.device import AbstractDevice
 from hardware.experiment import Experiment, run
 from hardware.ideal import ideal_solver
@@ -27,7 +28,7 @@ def measure_scaling(
     network: ep.AbstractNetwork,
     device: AbstractDevice,
     key: PRNGKeyArray,
-    weight: float = 32.0,
+    weight: AnyScalar = 32.0,
     trials: int = 8,
 ) -> tuple[Float[Array, ""], ...]:
     """The `weight_scale` of each projection, LSB per unit of weight, with which the device does what the model does.

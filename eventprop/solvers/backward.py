@@ -14,6 +14,19 @@ from eventprop.solvers.course import ARRIVAL, GUARD, NOWHERE, SAVE, Arrivals, Gi
 from eventprop.solvers.kept import Window, behind, charges_at, forward_item, happening_in, item_at, keep, window_of
 
 
+@eqx.filter_custom_jvp
+def _once(tree: Any) -> Any:
+    """The same, which cannot be differentiated: recorded times are constants of the backward pass."""
+    return tree
+
+
+@_once.def_jvp
+def _twice(primals: Any, tangents: Any) -> Any:
+    del primals
+    if any(isinstance(d, jax.Array) for d in jax.tree.leaves(tangents)):
+        raise ValueError("EventProp has first derivatives only: take adjoint=Implicit() for second ones.")
+
+
 class Adjoint(NamedTuple):
     """Derivatives of the loss, when the backward pass stands before an item.
 
@@ -53,6 +66,7 @@ def _forward(perturbed, givens, found, items, arrived, number, *, solver, adjoin
 @follow_backwards.def_bwd
 def _backward(residuals, d_found, perturbed, givens, found, items, arrived, number, *, solver, adjoint):
     del residuals, perturbed
+    givens, d_found = _once((givens, d_found))
     d = eqx.combine(d_found, jax.tree.map(jnp.zeros_like, found))
     forward, interval = forward_item(givens, items, solver), adjoint.interval
     kept, y_end = keep(forward, givens.y, number, items.h.shape[0], interval)

@@ -107,10 +107,42 @@ def prepared(solver: Any, network: AbstractNetwork, t1: Any) -> Any:
     for number, neuron in enumerate(network.neurons):
         if isinstance(neuron, Diffusive):
             raise ValueError(f"{type(solver).__name__} has no noise, which layer {number} needs: take Grid.")
-    if getattr(solver.solver, "scan_kind", "bounded") is None:
-        bounded = eqx.tree_at(lambda s: s.scan_kind, solver.solver, "bounded", is_leaf=lambda x: x is None)
-        return eqx.tree_at(lambda s: s.solver, solver, bounded)
-    return solver
+    integrator = _integrator(solver.solver, solver.stepsize_controller)
+    return eqx.tree_at(lambda s: s.solver, solver, integrator)
+
+
+def _integrator(solver: Any, controller: Any) -> Any:
+    """A solver of diffrax ready for single steps, as `diffrax.diffeqsolve` makes it.
+
+    Raises ValueError for those that split a field in several terms or remember the steps before, for root finders
+    without tolerances, and for given times of steps.
+    """
+    name = type(solver).__name__
+    if isinstance(controller, diffrax.StepTo):
+        raise ValueError("StepTo fixes times, but steps end at events: take largest_step with ConstantStepSize.")
+    if not isinstance(solver.term_structure, type) or isinstance(solver, diffrax.LeapfrogMidpoint):
+        raise ValueError(
+            f"{name} needs a field in several terms, or the steps before: take a Runge-Kutta method for one "
+            "diffrax.ODETerm, such as Tsit5, Dopri8, Heun, Euler, or Kvaerno5 for stiff neurons."
+        )
+    if getattr(solver, "scan_kind", "bounded") is None:
+        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
+    root = getattr(solver, "root_finder", None)
+    missing = [x for x in ("rtol", "atol", "norm") if getattr(root, x, None) is _OF_THE_CONTROLLER]
+    if not missing:
+        return solver
+    if not isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
+        raise ValueError(
+            f"{type(controller).__name__} has no tolerances for the root finder of {name}: give it its own, "
+            f"{name}(root_finder=diffrax.VeryChord(rtol=1e-8, atol=1e-8))."
+        )
+    return eqx.tree_at(
+        lambda s: [getattr(s.root_finder, x) for x in missing], solver, [getattr(controller, x) for x in missing]
+    )
+
+
+_OF_THE_CONTROLLER = diffrax.ImplicitEuler().root_finder.rtol
+"""What diffrax' implicit solvers have in place of tolerances."""
 
 
 def run_hybrid(

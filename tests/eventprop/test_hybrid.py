@@ -236,6 +236,41 @@ def test_neurons_without_events():
     assert jax.grad(end)(9.0) == end(9.0) == 0
 
 
+def test_implicit_integrators(x64):
+    """Their root finder takes the controller's tolerances, as in `diffeqsolve`; others need a field in parts."""
+    network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), 3.0)), ep.LIF(20.0, 5.0))])
+    spikes = ep.Spikes.from_events([1.0], [0])
+
+    def first(solver, controller, largest_step):
+        hybrid = ep.Hybrid(largest_step, 2, 1024, solver=solver, stepsize_controller=controller)
+        return ep.simulate(network, spikes, 9.0, solver=hybrid).spikes[0].times[0, 0]
+
+    exact = ep.simulate(network, spikes, 9.0, solver=ep.Exact(2)).spikes[0].times[0, 0]
+    fixed, pid = diffrax.ConstantStepSize(), diffrax.PIDController(rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(first(diffrax.Kvaerno5(), pid, 2.0), exact, rtol=0, atol=1e-5)
+    own = diffrax.ImplicitEuler(root_finder=diffrax.VeryChord(rtol=1e-9, atol=1e-9))
+    np.testing.assert_allclose(first(own, fixed, 0.01), exact, rtol=0, atol=0.02)
+    with pytest.raises(ValueError, match="no tolerances for the root finder of ImplicitEuler"):
+        first(diffrax.ImplicitEuler(), fixed, 0.01)
+    for solver in (diffrax.KenCarp4(), diffrax.SemiImplicitEuler(), diffrax.LeapfrogMidpoint()):
+        with pytest.raises(ValueError, match="needs a field in several terms, or the steps before"):
+            first(solver, fixed, 0.1)
+    with pytest.raises(ValueError, match="StepTo fixes times"):
+        first(diffrax.Heun(), diffrax.StepTo(ts=jnp.linspace(0, 9, 10)), 1.0)
+
+
+def test_eventprop_has_first_derivatives_only():
+    def v(bias):
+        network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), 3.0)), ep.LIF(20.0, 5.0, bias=bias))])
+        solver = ep.Hybrid(1.0, 2, 64)
+        spikes = ep.Spikes.from_events([1.0], [0])
+        return ep.simulate(network, spikes, 9.0, solver=solver, adjoint=ep.EventProp()).state.neurons[0].v[0]
+
+    for second in (jax.hessian(v), jax.grad(jax.grad(v))):
+        with pytest.raises(ValueError, match="EventProp has first derivatives only: take adjoint=Implicit"):
+            second(0.1)
+
+
 def test_bad_input():
     p = jax.tree.map(jnp.asarray, layers())
     with pytest.raises(ValueError, match="t1 = inf must be finite"):

@@ -151,9 +151,20 @@ def test_what_calibration_asks(key):
     assert np.all(spikes.spikes.count() >= 1) and spikes.spikes.times.shape == (512, 3)
 
 
+def test_the_scaling_of_an_ideal_chip_is_that_of_calix_targets(key):
+    """45 LSB between leak and threshold, 0.9 LSB/10 µs per weight with time constants of 10 µs: 50 LSB per unit."""
+    net, chip = ep.FeedForward(network().layers[:1]), hw.Emulated(hw.Chip.ideal())
+    setup = hw.Experiment(place(net), hw.Calibration.from_codes(hw.Codes.default(), chip), 1.0, 1 / 45, LEAK)
+    scales = hw.measure_scaling(setup, net, chip, key, trials=2)
+    np.testing.assert_allclose(scales, [50], rtol=0.02)
+
+
 def test_the_scaling_is_measured_through_the_device(key):
     """50 LSB per unit, and the mean of the gains of the neurons that were measured, whose fixed pattern is hidden."""
     net, chip = network(), device()
     scales = hw.measure_scaling(experiment(net), net, chip, key)
     gains = chip.driver.gain
     np.testing.assert_allclose(scales, [50 / gains[:6].mean(), 50 / gains[:2].mean()], rtol=0.02)
+    with pytest.raises(Exception, match="a neuron has spiked while its synapses were measured with weight = 63"):
+        strong = device(NumpyChip(threshold=90.0))
+        jax.block_until_ready(hw.measure_scaling(experiment(net), net, strong, key, weight=63))

@@ -175,6 +175,32 @@ def test_gradients_on_two_chips_have_the_right_sign(key, strategy):
     assert np.all(readout >= 0) and np.all(np.max(readout, axis=(1, 2)) > 1)
 
 
+def test_a_batch_is_its_trials_side_by_side(x64, key):
+    """Along leading axes, and under `jax.vmap`: the gradient of a mean is the mean of gradients."""
+    net = network()
+    loop = hw.in_the_loop(experiment(net), hw.Ideal(), hw.FirstSpike(), RECORD)
+    batch = ep.Spikes.stack([trial(), ep.Spikes(trial().times + 0.5, trial().index)])
+
+    def whole(net):
+        return jnp.mean(loop(net, batch, T1, key).voltage[1])
+
+    def mapped(net):
+        return jnp.mean(jax.vmap(lambda spikes: loop(net, spikes, T1, key).voltage[1])(batch))
+
+    gradients = [eqx.filter_jit(eqx.filter_grad(function))(net) for function in (whole, mapped)]
+    for a, b in zip(*map(leaves, gradients), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+    assert np.any(leaves(gradients[0])[0] != 0)
+
+
+def test_what_needs_codes_and_what_has_none(key):
+    net = network()
+    with pytest.raises(ValueError, match="an emulated chip needs codes"):
+        hw.run(experiment(net), net, hw.Emulated(hw.Chip.ideal()), trial(), T1, key)
+    with pytest.raises(ValueError, match="Ideal is no chip that codes could belong to"):
+        hw.Calibration.from_codes(hw.Codes.default(), hw.Ideal())
+
+
 def test_events_become_trains():
     events = ep.Spikes.from_events([1.0, 2.0, 3.0, 4.0], [1, 0, 1, 1])
     rank = rank_of(events, 3)
