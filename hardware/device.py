@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
@@ -116,7 +116,14 @@ class AbstractDevice(eqx.Module):
     array per projection. So are samples and codes: gradients pass through them where the device can be differentiated.
     """
 
-    limits: eqx.AbstractVar[Limits]
+    if TYPE_CHECKING:  # to which an abstract variable is the first field of every device
+
+        @property
+        def limits(self) -> Limits:
+            """Of the chip."""
+            ...
+    else:
+        limits: eqx.AbstractVar[Limits]
 
     @property
     @abc.abstractmethod

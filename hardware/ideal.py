@@ -52,7 +52,7 @@ class Ideal(AbstractDevice):
 
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         """As a chip without fixed pattern and noise."""
-        chip = Emulated(Chip.ideal(self.limits))  # pyright: ignore[reportCallIssue]
+        chip = Emulated(Chip.ideal(self.limits))
         return chip.measure(codes, stimulus, key)
 
     def configure(self, network: ep.AbstractNetwork, placement: Placement, codes: Codes | None) -> ep.AbstractNetwork:

@@ -20,7 +20,7 @@ TARGETS = hw.Targets.default()
 
 def calibrated(chip: hw.Chip, key: Any) -> hw.Calibration:
     """One chip."""
-    return hw.calibrate(hw.Emulated(chip), TARGETS, key)  # pyright: ignore[reportCallIssue]
+    return hw.calibrate(hw.Emulated(chip), TARGETS, key)
 
 
 def timed(chips: int, batch: int) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def emulated(batch: int, noise: hw.Noise) -> tuple[Callable[[], Any], float]:
     rng = np.random.default_rng(0)
     weights = np.round(rng.normal(1.5, 12, (NEURONS, SOURCES)))
     network = ep.FeedForward([(ep.Dense(weights), ep.LIF(10.0, 10.0))])
-    device = hw.Emulated(hw.Chip.fabricate(jax.random.key(0), noise=noise), DT)  # pyright: ignore
+    device = hw.Emulated(hw.Chip.fabricate(jax.random.key(0), noise=noise), DT)
     placement = hw.place(network)
     handle = device.configure(network, placement, hw.Codes.default())
     values = hardware_weights(network, placement, 1.0).values

@@ -193,16 +193,21 @@ class ChipTraining(Training):
     def _run(self, state: State, trained: bool) -> Callable[..., hw.Recording]:
         """Who answers, (network, spikes, t1, key): the chip, or in training what the configuration says."""
         record, answers = hw.Record(max_spikes=self.config.max_spikes), self.config.answers
+        device: hw.AbstractDevice = hw.Emulated(state.chip, adjoint=ep.Surrogate(ep.SuperSpike(10.0)))
+
+        def measured(network, spikes, t1, key):
+            return hw.run(self._experiment(state, network), network, device, spikes, t1, key, record, throw=False)
+
         if not trained or answers == "model":
-            adjoint = ep.Surrogate(ep.SuperSpike(10.0))
-            chip = hw.Emulated(state.chip, adjoint=adjoint)
-            return lambda network, *given: hw.run(
-                self._experiment(state, network), network, chip, *given, record, throw=False
-            )
-        device = hw.Emulated(state.chip) if answers == "chip" else hw.Ideal()
-        return lambda network, *given: hw.in_the_loop(
-            self._experiment(state, network), device, self.gradient(), record, throw=False
-        )(network, *given)
+            return measured
+        device = hw.Ideal() if answers == "ideal" else device
+
+        def looped(network, spikes, t1, key):
+            experiment = self._experiment(state, network)
+            loop = hw.in_the_loop(experiment, device, self.gradient(), record, throw=False)
+            return loop(network, spikes, t1, key)
+
+        return looped
 
     def answer(self, run: Callable[..., hw.Recording], network: Any, spikes: ep.Spikes, key: PRNGKeyArray):
         """What `run` says to a batch."""
@@ -265,12 +270,12 @@ def largest_potential(
     """Cross-entropy (of potentials times a factor) and accuracy of the readouts' largest samples."""
     voltage = recording.voltage[-1]
     assert voltage is not None  # readouts are sampled
-    largest = jnp.max(voltage, axis=-2)
+    largest = hw.maximum(voltage)
     loss = jax.vmap(ep.voltage_cross_entropy)(factor * largest, labels)
     return jnp.mean(loss), jnp.mean(jnp.argmax(largest, axis=-1) == labels)
 
 
-def weights(network: ep.AbstractNetwork) -> list[Array]:
+def weights(network: Any) -> list[Array]:
     """Those of all projections."""
     return [p.connection.weight for p in network.projections]
 

@@ -54,7 +54,7 @@ def hardware_calibration(
     """Standard deviations within quadrants, before and after, and the share of circuits that fire as they shall."""
     for_chip, for_calibration, for_rates = jax.random.split(key, 3)
     limits = dataclasses.replace(hw.BSS2, circuits=config.circuits, columns=config.circuits // 2)
-    device = hw.Emulated(hw.Chip.fabricate(for_chip, limits=limits))  # pyright: ignore[reportCallIssue]
+    device = hw.Emulated(hw.Chip.fabricate(for_chip, limits=limits))
     names = ("leak", "reset", "threshold", "tau_mem", "tau_syn", "refractory_time")
     targets = hw.Targets.default(limits, **{name: getattr(config, name) for name in names})
     calibration = hw.calibrate(device, targets, for_calibration)

@@ -1,6 +1,7 @@
 """Yin-Yang on a chip (Göltz et al. 2021; hxtorch's recipe): readouts by potential, or by first spikes."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,6 +15,8 @@ import hardware as hw
 from benchmarks.datasets import yinyang
 from benchmarks.experiments.hardware.training import ChipTraining, OnChip, largest_potential, weights
 from benchmarks.training import Metrics, train
+
+INPUTS, CLASSES = 5, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +73,11 @@ class ChipYinYangTraining(ChipTraining):
         ]
         super().__init__(config, *parts)
 
-    def network(self, key: PRNGKeyArray) -> ep.AbstractNetwork:
+    def network(self, key: PRNGKeyArray) -> Any:
         c = self.config
         one, other = jax.random.split(key)
-        hidden = ep.Dense.init(5, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), key=one)
-        output = ep.Dense.init(c.hidden, 3, ep.Normal(c.output_mean, c.output_std), key=other)
+        hidden = ep.Dense.init(INPUTS, c.hidden, ep.Normal(c.hidden_mean, c.hidden_std), key=one)
+        output = ep.Dense.init(c.hidden, CLASSES, ep.Normal(c.output_mean, c.output_std), key=other)
         neuron = ep.LIF(c.tau, c.tau, refractory=c.refractory)
         return ep.FeedForward([(hidden, neuron), (output, self.readout(neuron))])
 
@@ -83,7 +86,8 @@ class ChipYinYangTraining(ChipTraining):
         return ep.LI(neuron.tau_mem, neuron.tau_syn)
 
     def placement(self, network: ep.AbstractNetwork) -> hw.Placement:
-        return hw.place(network, input_repetitions=self.config.input_repetitions)
+        from_data = network.inputs == INPUTS
+        return hw.place(network, input_repetitions=self.config.input_repetitions if from_data else 1)
 
     def gradient(self) -> hw.AbstractGradient:
         return hw.SuperSpike(10.0)
@@ -104,8 +108,7 @@ class ChipYinYangFirstTraining(ChipYinYangTraining):
     def loss(self, recording: hw.Recording, labels: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
         c, output = self.config, recording.spikes[-1]
         assert output is not None  # outputs spike
-        silent = jnp.full(3, jnp.inf, output.times.dtype)
-        first = jax.vmap(lambda times, index: silent.at[index].min(times))(output.times, output.index)
+        first = hw.first_spikes(output, CLASSES)
         late = c.duration + c.tau
 
         def one(times, label):
@@ -135,12 +138,15 @@ class ChipYinYangDelaysTraining(ChipYinYangFirstTraining):
     """The same with a delay per source, which the host makes."""
 
     def network(self, key: PRNGKeyArray) -> Delayed:
-        both = super().network(key)
+        hidden, output = super().network(key).layers
         keys = jax.random.split(jax.random.fold_in(key, 1))
-        longest, sizes = self.config.longest_delay, (5, self.config.hidden)
+        c = self.config
         return Delayed(
-            tuple(ep.FeedForward([layer]) for layer in both.layers),
-            tuple(jax.random.uniform(k, (n,), maxval=longest) for k, n in zip(keys, sizes, strict=True)),
+            (ep.FeedForward([hidden]), ep.FeedForward([output])),
+            (
+                jax.random.uniform(keys[0], (INPUTS,), maxval=c.longest_delay),
+                jax.random.uniform(keys[1], (c.hidden,), maxval=c.longest_delay),
+            ),
         )
 
     def placed(self, network: Delayed) -> ep.AbstractNetwork:
@@ -149,9 +155,10 @@ class ChipYinYangDelaysTraining(ChipYinYangFirstTraining):
     def answer(self, run, network: Delayed, spikes: ep.Spikes, key: PRNGKeyArray) -> hw.Recording:
         one, other = jax.random.split(key)
         first = super().answer(run, network.layers[0], later(spikes, network.delays[0]), one)
-        second = super().answer(run, network.layers[1], later(first.spikes[0], network.delays[1]), other)
-        both = (first.spikes[0], second.spikes[0])
-        return dataclasses.replace(second, spikes=both, drops=first.drops + second.drops)
+        (hidden,) = first.spikes
+        assert hidden is not None  # it spikes
+        second = super().answer(run, network.layers[1], later(hidden, network.delays[1]), other)
+        return dataclasses.replace(second, spikes=(hidden, *second.spikes), drops=first.drops + second.drops)
 
     def learned(self, network: Delayed) -> list[Array]:
         return [*weights(network), *network.delays]
