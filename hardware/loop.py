@@ -42,7 +42,8 @@ def in_the_loop(
     check_type("gradient", gradient, AbstractGradient)
 
     def loop(network: ep.AbstractNetwork, spikes: ep.Spikes, t1: Any, key: Any) -> Recording:
-        found = _constant(run(experiment, _constant(network), device, _constant(spikes), t1, key, record, throw))
+        setup, fixed, chip, trials = _constant((experiment, network, device, spikes))
+        found = _constant(run(setup, fixed, chip, trials, t1, key, record, throw))
         model = model_side(network)
         times = jnp.maximum(found.cadc_times, 0)
 

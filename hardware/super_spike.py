@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 import eventprop as ep
 from eventprop.closed_form import Membrane
 from eventprop.parameters import Parameter, check_positive, numeric
+from eventprop.solvers.grid import whole_steps
 from hardware.gradients import AbstractGradient, Followed, Recorded, with_derivatives
 
 
@@ -36,7 +37,7 @@ class SuperSpike(AbstractGradient):
     (Zenke & Ganguli 2018; Cramer et al. 2022 in the loop), where V - threshold is taken as 0 at a spike, no derivative
     passes through z into the reset of its own neuron, and V stands still in a refractory period. Potentials and
     `raster` carry them; times of spikes are constants. It is `eventprop.Grid` with `Surrogate(SuperSpike(alpha))`, at
-    what was recorded.
+    what was recorded. Raises ValueError for a trial that is no whole number of steps.
     """
 
     alpha: Parameter = eqx.field(converter=numeric("alpha"), default=50.0)
@@ -50,7 +51,7 @@ class SuperSpike(AbstractGradient):
         self, network: ep.AbstractNetwork, spikes: ep.Spikes, t1: float, recorded: Recorded, slots: int
     ) -> Followed:
         """One scan over the steps."""
-        steps = max(1, round(t1 / self.dt))
+        steps = whole_steps(t1, self.dt)
         ends = self.dt * jnp.arange(1, steps + 1, dtype=spikes.times.dtype)
         measured = tuple(self._measured(network, number, recorded, ends) for number in range(len(network.neurons)))
         v, z = self._scan(network, self._shared(spikes, network.inputs, steps), measured)

@@ -70,6 +70,17 @@ def test_a_chip_learns_in_the_loop(key):
     np.testing.assert_array_equal(sent[0], np.rint(50 * net.layers[0][0].weight).clip(-63, 63))
 
 
+def test_no_derivative_reaches_the_chip(key):
+    """What is differentiated beside the network, here the experiment's scales, is a constant to the run."""
+    net, chip = network(), device()
+
+    def readout(scale):
+        setup = hw.Experiment(place(net), None, 50.0 * scale, scale / 45, LEAK)
+        return jnp.mean(hw.in_the_loop(setup, chip, hw.FirstSpike(), RECORD)(net, BATCH, T1, key).voltage[1])
+
+    assert jax.jit(jax.grad(readout))(1.0) == 0
+
+
 def test_the_numbers_are_those_of_the_driver(key):
     net, chip = network(), device()
     found = hw.run(experiment(net), net, chip, BATCH, T1, key, hw.Record(cadc=(1,), madc=((0, 2),), max_spikes=8))

@@ -223,6 +223,13 @@ def test_what_cannot_be_followed(key, strategy, message):
         jax.eval_shape(lambda s: loop(net, s, 10.0, key).drops, trial())
 
 
+def test_surrogates_need_whole_steps(key):
+    net = network()
+    loop = hw.in_the_loop(experiment(net), hw.Ideal(), hw.SuperSpike(dt=0.5), RECORD)
+    with pytest.raises(ValueError, match="must be a whole number of steps"):
+        jax.eval_shape(lambda s: loop(net, s, 10.2, key).drops, trial())
+
+
 def test_a_parameter_with_two_values(key):
     """The chip is calibrated to one, the model has the other."""
     net = ep.FeedForward([(ep.Dense(jnp.asarray([WEIGHTS])), ep.LI(hw.Mixed(20.0, 18.0), 5.0))])
