@@ -55,7 +55,7 @@ class RaiseTangential(AbstractTangential):
             slope,
             finite & (slope < self.minimum),
             "A spike crosses its threshold almost tangentially (slope below RaiseTangential.minimum), so its "
-            "derivative is unbounded. Remedies: `Implicit(ClipSlope())`, `Implicit(ZeroGradient())`, other weights.",
+            "derivative is unbounded. Remedies: an adjoint with `ClipSlope()` or `ZeroGradient()`, other weights.",
         )
         return 1 / jnp.maximum(slope, self.minimum)
 

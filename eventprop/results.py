@@ -24,7 +24,10 @@ class RESULTS(eqx.Enumeration):
     negative_delay = "Delays must not be negative or NaN; project them after every update (`keep_not_negative`)."
     unknown_source = "spikes.index must name sources of the network's first layer: 0 to weight.shape[1] - 1."
     unsorted_times = "spikes.times must be sorted, not negative and not NaN (inf: no event)."
-    invalid_time = "t1 and saveat.ts must not be negative or NaN."
+    invalid_trains = "Times of the spikes that `Replay` is given must not be negative or NaN (inf: no spike)."
+    invalid_time = (
+        "t1 and saveat.ts must not be negative or NaN, and a solver's `largest_step` must be positive and finite."
+    )
     too_many_steps = (
         "The solver came to its `max_steps` before the end of the trial: raise that bound or loosen its tolerances. (A "
         "neuron that stays at its threshold after its reset fires without end.)"

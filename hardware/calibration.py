@@ -33,7 +33,14 @@ class Calibration(eqx.Module):
 
     @classmethod
     def from_codes(cls, codes: Codes, device: AbstractDevice) -> "Calibration":
-        """Codes that somebody else has found for this chip: nothing has been measured, all circuits count as good."""
+        """Codes that somebody else has found for this chip: nothing has been measured, all circuits count as good.
+
+        Raises ValueError for a device that is no chip.
+        """
+        if device.identity is None:
+            raise ValueError(
+                f"{type(device).__name__} is no chip that codes could belong to: Experiment needs none for it."
+            )
         success = jnp.ones(jnp.shape(codes.leak), bool)
         return cls(codes.check(), {}, success, jnp.asarray(device.identity))
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from eventprop.failures import error_if
 from eventprop.parameters import is_concrete
 from hardware.limits import BSS2, Limits
+from hardware.quantise import round_to
 
 _Circuits = Float[Array, "*chips circuits"]
 _Quadrants = Float[Array, "*chips quadrants"]
@@ -87,20 +88,33 @@ class Codes(eqx.Module):
             }
         )
 
-    def check(self) -> "Codes":
-        """The same. Raises ValueError for codes that are no whole numbers in range; traced ones, when they run."""
-        checked = {}
+    def rounded(self) -> "Codes":
+        """The nearest codes that the chip has: rounded, then saturated, with derivatives straight through.
+
+        So codes can be learned: keep floats, and give the chip `codes.rounded()`.
+        """
+        ends = {field.name: (field.metadata["least"], field.metadata["largest"]) for field in dataclasses.fields(self)}
+        return Codes(**{name: round_to(getattr(self, name), *each) for name, each in ends.items()})
+
+    def check(self, whole: bool = True) -> "Codes":
+        """The same. Raises ValueError for codes that are no whole numbers in range; traced ones, when they run.
+
+        whole: False lets them lie between whole numbers.
+        """
+        checked, kind = {}, "whole numbers" if whole else "numbers"
         for field in dataclasses.fields(self):
             value, least, largest = getattr(self, field.name), field.metadata["least"], field.metadata["largest"]
-            message = f"codes.{field.name} must be whole numbers from {least:g} to {largest:g}"
+            message = f"codes.{field.name} must be {kind} from {least:g} to {largest:g}"
             if is_concrete(value):
-                bad = ~_in_range(np.asarray(value), least, largest)
+                bad = ~_in_range(np.asarray(value), least, largest, whole)
                 if np.any(bad):
                     raise ValueError(f"{message}, but holds {np.asarray(value)[bad].flat[0]:g}: round and clip it.")
                 checked[field.name] = value
             else:
                 fixed = jax.lax.stop_gradient(value)
-                checked[field.name] = error_if(value, ~_in_range(fixed, least, largest), f"{message}: round and clip.")
+                checked[field.name] = error_if(
+                    value, ~_in_range(fixed, least, largest, whole), f"{message}: round and clip."
+                )
         return Codes(**checked)
 
 
@@ -108,5 +122,5 @@ def _length(name: str, limits: Limits) -> int:
     return limits.quadrants if name in ("cadc_slope", "synapse_dac_bias") else limits.circuits
 
 
-def _in_range(value: Any, least: float, largest: float) -> Any:
-    return (value >= least) & (value <= largest) & (value == value.round())
+def _in_range(value: Any, least: float, largest: float, whole: bool) -> Any:
+    return (value >= least) & (value <= largest) & (not whole or value == value.round())

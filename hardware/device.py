@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
@@ -116,20 +116,33 @@ class AbstractDevice(eqx.Module):
     array per projection. So are samples and codes: gradients pass through them where the device can be differentiated.
     """
 
-    limits: eqx.AbstractVar[Limits]
+    if TYPE_CHECKING:  # to which an abstract variable is the first field of every device
+
+        @property
+        def limits(self) -> Limits:
+            """Of the chip."""
+            ...
+    else:
+        limits: eqx.AbstractVar[Limits]
 
     @property
     @abc.abstractmethod
     def identity(self) -> Any:
-        """What tells this chip from others: uint32 numbers [2] (an array, so that chips can be vmapped)."""
+        """What tells this chip from others: uint32 numbers [2] (an array, so that chips can be vmapped).
+
+        None for a device without a chip, to which any calibration may be applied.
+        """
 
     @abc.abstractmethod
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         """All circuits, not connected to each other, under a stimulus: what calibration needs."""
 
     @abc.abstractmethod
-    def configure(self, network: AbstractNetwork, placement: Placement, codes: Codes) -> Any:
-        """The chip set up for a network: a pytree that `run` takes. The network's weights play no part."""
+    def configure(self, network: AbstractNetwork, placement: Placement, codes: Codes | None) -> Any:
+        """The chip set up for a network: a pytree that `run` takes. The network's weights play no part.
+
+        codes: None where the device brings its own, or needs none. Raises ValueError if it does neither.
+        """
 
     @abc.abstractmethod
     def run(

@@ -80,9 +80,14 @@ class Emulated(AbstractDevice):
         """The chip's number."""
         return self.chip.identity
 
-    def configure(self, network: ep.AbstractNetwork, placement: Placement, codes: Codes) -> Configured:
-        """See `AbstractDevice`. Raises ValueError for codes out of range, and for neurons that the chip has not."""
-        codes = codes.check()
+    def configure(self, network: ep.AbstractNetwork, placement: Placement, codes: Codes | None) -> Configured:
+        """See `AbstractDevice`. Raises ValueError for codes out of range, and for neurons that the chip has not.
+
+        Codes must be whole; only without steps (`quantised` False) may they lie in between.
+        """
+        if codes is None:
+            raise ValueError("an emulated chip needs codes: give Experiment a calibration of it.")
+        codes = codes.check(whole=self.quantised)
         edges = tuple((p.source, p.target) for p in network.projections)
         gains = tuple(
             _gains(self.chip, route, placement.circuits[target])
@@ -128,7 +133,7 @@ class Emulated(AbstractDevice):
 
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         """See `AbstractDevice`. Membranes start at rest. Raises ValueError for codes out of range."""
-        return self._measure(codes.check(), stimulus, key)
+        return self._measure(codes.check(whole=self.quantised), stimulus, key)
 
     @eqx.filter_jit
     def _measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:

@@ -12,6 +12,7 @@ from eventprop.failures import error_if
 from eventprop.parameters import Parameter, check_type, numeric
 from hardware.calibration import Calibration
 from hardware.device import AbstractDevice, Record
+from hardware.ideal import Ideal
 from hardware.placement import Placement
 from hardware.weights import hardware_weights
 
@@ -19,14 +20,14 @@ from hardware.weights import hardware_weights
 class Experiment(eqx.Module):
     """All that a run needs beside the network: where it sits, the codes, and how the model's units become the chip's.
 
-    placement: of the network. calibration: of the chip.
+    placement: of the network. calibration: of the chip; None for a device that brings its own codes, or needs none.
     weight_scale: LSB per unit of weight, one number or one per projection.
     trace_scale, trace_offset: a sample c is the potential trace_scale (c - trace_offset) of the model.
     cadc_time_shift: µs, added to the times of samples.
     """
 
     placement: Placement = eqx.field(static=True)
-    calibration: Calibration
+    calibration: Calibration | None = None
     weight_scale: Any = 1.0
     trace_scale: Parameter = eqx.field(converter=numeric("trace_scale"), default=1.0)
     trace_offset: Parameter = eqx.field(converter=numeric("trace_offset"), default=0.0)
@@ -34,7 +35,8 @@ class Experiment(eqx.Module):
 
     def __check_init__(self):
         check_type("placement", self.placement, Placement)
-        check_type("calibration", self.calibration, Calibration)
+        if self.calibration is not None:
+            check_type("calibration", self.calibration, Calibration)
 
 
 class Recording(eqx.Module):
@@ -45,6 +47,7 @@ class Recording(eqx.Module):
     - cadc_times [samples];
     - madc [madc samples, recorded neurons] at madc_times, or None;
     - drops: events that did not get through; saturated: weights that did not fit and were clipped;
+    - raster: spikes of each population per step [steps, neurons], from `in_the_loop` with `SuperSpike`; else None;
     - time: on the chip, all trials together; energy: µJ, an estimate from the power of a whole chip.
     """
 
@@ -58,6 +61,7 @@ class Recording(eqx.Module):
     saturated: Int[Array, ""]
     time: Float[Array, ""]
     energy: Float[Array, ""]
+    raster: tuple[Float[Array, "*batch steps _"] | None, ...] | None = None
 
 
 def run(
@@ -81,8 +85,12 @@ def run(
     Raises ValueError for what does not fit on the chip. A calibration of another chip and lost events are errors when
     the program runs.
     """
-    own = experiment.calibration if device.identity is None else experiment.calibration.of(device)
-    handle = device.configure(network, experiment.placement, own.codes)
+    if isinstance(device, Ideal):
+        device = device.in_units(experiment.weight_scale, experiment.trace_scale, experiment.trace_offset)
+    calibration = experiment.calibration
+    if calibration is not None and device.identity is not None:
+        calibration = calibration.of(device)
+    handle = device.configure(network, experiment.placement, None if calibration is None else calibration.codes)
     weights = hardware_weights(network, experiment.placement, experiment.weight_scale, device.limits)
     readings = device.run(handle, weights.values, spikes, t1, record, key)
     drops = readings.drops

@@ -77,7 +77,10 @@ class Targets(eqx.Module):
                 values = tuple(_own_number(neuron, attribute) for neuron in network.neurons)
                 if any(value is not None for value in values):
                     targets[name] = values
-        spread = {name: _per_circuit(name, value, placement, limits) for name, value in _both_ends(targets).items()}
+        spread = {
+            name: value if name == "synapse_dac_bias" else _per_circuit(name, value, placement, limits)
+            for name, value in _both_ends(targets).items()
+        }
         made = cls.default(limits, **spread)
         spiking = np.ones(limits.circuits, bool)
         for neuron, circuits in zip(network.neurons, placement.circuits, strict=True):
@@ -139,4 +142,4 @@ def _checked(name: str, value: Any, limits: Limits) -> Array:
             raise ValueError(f"{message}, but is {np.asarray(value)[outside].flat[0]:g}.")
     else:
         given = error_if(given, jnp.any(~((given >= least) & (given <= most))), message + ".")
-    return jnp.broadcast_to(given, shape)
+    return jnp.broadcast_to(jnp.asarray(given, given.dtype), shape)

@@ -53,8 +53,10 @@ def row_weights(
     """What stands in the rows of each source: an excitatory one, then an inhibitory one, for each of its row pairs.
 
     Rows hold 0 to 63, and one sign each: the weights (5, -8, 0) of a source become the rows (5, 0, 0) and (0, 8, 0).
-    What exceeds the first pair goes to the next.
+    What exceeds the first pair goes to the next; the last one takes all that is left, since `hardware_weights` has
+    clipped it.
     """
     signed = jnp.stack([weights.T, -weights.T], axis=1)
     before = largest * np.arange(repetitions, dtype=weights.dtype)
-    return jnp.clip(signed[:, None] - before[None, :, None, None], 0, largest)
+    most = jnp.full(repetitions, largest, weights.dtype).at[-1].set(jnp.inf)
+    return jnp.clip(signed[:, None] - before[None, :, None, None], 0, most[None, :, None, None])

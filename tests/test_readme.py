@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 
-def first_example(page: str) -> str:
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)[0]
+def examples(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_network_and_gradient():
     names: dict = {}
-    exec(compile(first_example("README.md"), "README.md", "exec"), names)
+    exec(compile(examples("README.md")[0], "README.md", "exec"), names)
     network, features, gradient = names["network"], names["features"], names["gradient"]
     assert [connection.weight.shape for connection, _ in gradient.layers] == [(50, 5), (3, 50)]
 
@@ -41,21 +41,28 @@ def test_network_and_gradient():
 
 def test_a_neuron_learns_online():
     names: dict = {}
-    exec(compile(first_example("docs/gle.md"), "docs/gle.md", "exec"), names)
+    exec(compile(examples("docs/gle.md")[0], "docs/gle.md", "exec"), names)
     layer = names["layer"]
     np.testing.assert_allclose([layer.connection.weight.item(), layer.tau_m.item()], [1.0, 1.5], rtol=0.03)
 
 
 def test_a_backward_weight_aligns():
     names: dict = {}
-    exec(compile(first_example("docs/sal.md"), "docs/sal.md", "exec"), names)
+    exec(compile(examples("docs/sal.md")[0], "docs/sal.md", "exec"), names)
     assert names["course"][0] == -0.5
     np.testing.assert_allclose(names["weights"], [[0.0, 1.5], [1.5, 0.0]], atol=0.07)
 
 
+def test_a_chip_learns_in_the_loop():
+    names: dict = {}
+    exec(compile(examples("README.md")[1], "README.md", "exec"), names)
+    assert names["losses"][0] > 1
+    assert names["losses"][-1] < 0.1
+
+
 def test_own_experiment_learns(tmp_path, key):
     path = tmp_path / "my_file.py"
-    path.write_text(first_example("docs/sweeps.md"), encoding="utf-8")
+    path.write_text(examples("docs/sweeps.md")[0], encoding="utf-8")
     target = find_target(f"{path}:experiment")
     metrics, weights, _ = jax.jit(lambda key: target.function(target.config(), key))(key)
     assert metrics["train_loss"] < 0.1  # ms^2, from about 10

@@ -5,9 +5,15 @@ cards import figures and models, and nothing imports the other way. Each package
 help cost no import.
 """
 
-from benchmarks.experiments import baselines, eventprop, gle, sal
+from benchmarks.experiments import baselines, eventprop, gle, hardware, sal
 from benchmarks.registry import Registry
 
 EXPERIMENTS = Registry(
-    {"eventprop": eventprop.LISTED, "gle": gle.LISTED, "sal": sal.LISTED, "other networks": baselines.LISTED}
+    {
+        "eventprop": eventprop.LISTED,
+        "gle": gle.LISTED,
+        "sal": sal.LISTED,
+        "hardware": hardware.LISTED,
+        "other networks": baselines.LISTED,
+    }
 )

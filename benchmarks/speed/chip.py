@@ -18,7 +18,6 @@ import eventprop as ep
 import hardware as hw
 from benchmarks.speed import record
 from benchmarks.table import markdown_table
-from hardware.place import place
 from hardware.weights import hardware_weights
 
 SOURCES, NEURONS, EVENTS, T1, DT = 128, 512, 512, 50.0, 0.1
@@ -47,8 +46,8 @@ def emulated(batch: int, noise: hw.Noise) -> tuple[Callable[[], Any], float]:
     rng = np.random.default_rng(0)
     weights = np.round(rng.normal(1.5, 12, (NEURONS, SOURCES)))
     network = ep.FeedForward([(ep.Dense(weights), ep.LIF(10.0, 10.0))])
-    device = hw.Emulated(hw.Chip.fabricate(jax.random.key(0), noise=noise), DT)  # pyright: ignore
-    placement = place(network)
+    device = hw.Emulated(hw.Chip.fabricate(jax.random.key(0), noise=noise), DT)
+    placement = hw.place(network)
     handle = device.configure(network, placement, hw.Codes.default())
     values = hardware_weights(network, placement, 1.0).values
     times = np.sort(rng.uniform(0, T1, (batch, EVENTS)), axis=1).astype(np.float32)

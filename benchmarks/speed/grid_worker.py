@@ -96,12 +96,12 @@ def credax(neuron: str, *, noise: bool = False, gradient: str | None = None, imp
 
     def run(*arguments):
         if gradient is None:
-            return spikes_of(*arguments)
-        return jax.value_and_grad(spikes_of, has_aux=True)(*arguments)[0]
+            return spikes_of(*arguments), None
+        return jax.value_and_grad(spikes_of, has_aux=True)(*arguments)
 
     arguments = (weights, times, index, keys)
     program = jax.jit(run).lower(*arguments).compile()
-    return lambda: jax.block_until_ready(program(*arguments)), _count(lambda found: jax.tree.leaves(found[1])[0])
+    return lambda: jax.block_until_ready(program(*arguments)), _count(lambda found: jax.tree.leaves(found[0][1])[0])
 
 
 def spyx(*, gradient: bool = False) -> Program:
@@ -126,11 +126,11 @@ def spyx(*, gradient: bool = False) -> Program:
 
     def run(weights, into):
         if gradient:
-            return jax.value_and_grad(spikes_of, (0, 1), has_aux=True)(weights, into)[0]
-        return spikes_of(weights, into)
+            return jax.value_and_grad(spikes_of, (0, 1), has_aux=True)(weights, into)
+        return spikes_of(weights, into), None
 
     program = jax.jit(run).lower(weights, into).compile()
-    return lambda: jax.block_until_ready(program(weights, into)), _count(lambda found: found[1])
+    return lambda: jax.block_until_ready(program(weights, into)), _count(lambda found: found[0][1])
 
 
 def norse(*, gradient: bool = False) -> Program:

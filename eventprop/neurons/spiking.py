@@ -1,7 +1,7 @@
 """What the neurons have in common that integrate synaptic input up to a spike and a reset."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -71,8 +71,21 @@ class AbstractSpiking(AbstractNeuron):
     for those that gradients shall reach (Python floats are constants to `equinox.filter`).
     """
 
-    synapses: eqx.AbstractVar[AbstractSynapses]
-    refractory: eqx.AbstractVar[Refractory]
+    if TYPE_CHECKING:  # as fields they would stand before those of every neuron
+
+        @property
+        @abc.abstractmethod
+        def synapses(self) -> AbstractSynapses:
+            """The receptors."""
+
+        @property
+        @abc.abstractmethod
+        def refractory(self) -> Refractory:
+            """The refractory period."""
+
+    else:
+        synapses: eqx.AbstractVar[AbstractSynapses]
+        refractory: eqx.AbstractVar[Refractory]
 
     def __check_init__(self):
         check_type("synapses", self.synapses, AbstractSynapses)

@@ -1,6 +1,7 @@
 """Synapses of a neuron: receptors with exponentially decaying currents or conductances."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +20,7 @@ def check_port(port: int, ports: int, name: str) -> None:
         raise ValueError(f"port {port} is none of {name}, which has the receptors 0 to {ports - 1}.")
 
 
-def _per_port(name: str) -> Any:
+def _per_port(name: str) -> Callable[[Any], tuple[Parameter, ...]]:
     """The converter of a field that holds one parameter for each receptor; anything but a tuple is the only one's."""
 
     def convert(value: Any) -> tuple[Any, ...]:

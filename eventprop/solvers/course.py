@@ -6,6 +6,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -16,6 +17,8 @@ from eventprop.solvers.dynamics import Dynamics, one_of
 
 NOTHING, GUARD, ARRIVAL, SAVE = range(4)
 """What happens at the end of an item."""
+NOWHERE = np.iinfo(np.int32).max
+"""Out of range of every list."""
 BLOCK = 64
 """Items whose states are computed again, together, when derivatives go backwards."""
 
@@ -23,9 +26,10 @@ BLOCK = 64
 class Items(NamedTuple):
     """Steps of the length `h` from `start`, and what happens at their ends; unused ones have the length 0.
 
-    guard: whose event it is; forced: it fires because of what happened at the same moment just before. moment: the
-    moment that an arrival depends on or a spike becomes (out of range: neither); value: the time of that spike.
-    projection, column, sender: by which synapses of whom something arrives. save: which of the times to save.
+    guard: whose event it is; moment: which one a spike becomes; value: the time of that spike. forced: something at
+    the same moment has lifted the guard to zero, which makes the event as late as what that goes back to: an `arrival`
+    or the crossing of a guard, its `cause`. For what arrives, `arrival` is its own number. save: which of the times to
+    save. All are out of range where there is none.
     """
 
     start: Float[Array, " items"]
@@ -35,31 +39,45 @@ class Items(NamedTuple):
     forced: Bool[Array, " items"]
     moment: Int[Array, " items"]
     value: Float[Array, " items"]
-    projection: Int[Array, " items"]
-    column: Int[Array, " items"]
-    sender: Int[Array, " items"]
+    arrival: Int[Array, " items"]
+    cause: Int[Array, " items"]
     save: Int[Array, " items"]
+
+
+class Arrivals(NamedTuple):
+    """What has arrived, in order: a delay after which moment, by which synapses of whom (column -1: all neurons)."""
+
+    moment: Int[Array, " arrivals"]
+    projection: Int[Array, " arrivals"]
+    column: Int[Array, " arrivals"]
+    sender: Int[Array, " arrivals"]
 
 
 def no_items(number: int, dtype: Any) -> Items:
     """A list without anything on it."""
-    zero, whole, beyond = (jnp.zeros(number, d) for d in (dtype, jnp.int32, bool))
-    nowhere = jnp.full(number, jnp.iinfo(jnp.int32).max, jnp.int32)
-    return Items(zero, zero, whole, whole, beyond, nowhere, zero, whole, whole - 1, whole, nowhere)
+    zero, kind, forced = (jnp.zeros(number, d) for d in (dtype, jnp.int32, bool))
+    nowhere = jnp.full(number, NOWHERE, jnp.int32)
+    return Items(zero, zero, kind, nowhere, forced, nowhere, zero, nowhere, nowhere, nowhere)
+
+
+def no_arrivals(number: int) -> Arrivals:
+    """A list without anything on it."""
+    nowhere, nobody = jnp.full(number, NOWHERE, jnp.int32), jnp.zeros(number, jnp.int32)
+    return Arrivals(nowhere, nowhere, nobody, nobody)
 
 
 class Givens(NamedTuple):
     """What the course of a trial depends on smoothly.
 
-    times: of the moments (those known from the start); delay, charges: of each item, by population and port; ts: times
-    to save; t1: the end.
+    times: of the moments (those known from the start); delay, charges: of each arrival, by population and port; ts:
+    times to save; t1: the end.
     """
 
     dynamics: Dynamics
     y: Any
     times: Float[Array, " moments"]
-    delay: Float[Array, " items"]
-    charges: dict[tuple[int, int], Float[Array, "items _"]]
+    delay: Float[Array, " arrivals"]
+    charges: dict[tuple[int, int], Float[Array, "arrivals _"]]
     ts: Float[Array, " times"]
     t1: Float[Array, ""]
 
@@ -73,36 +91,46 @@ class Outcome(NamedTuple):
 
 
 def delays_and_charges(
-    network: AbstractNetwork, items: Items, known: int
-) -> tuple[Float[Array, " items"], dict[tuple[int, int], Float[Array, "items _"]]]:
-    """What the synapses have to say about each item. Arrivals at the first `known` moments travel no longer.
+    network: AbstractNetwork, arrived: Arrivals, known: int, dtype: Any
+) -> tuple[Float[Array, " arrivals"], dict[tuple[int, int], Float[Array, "arrivals _"]]]:
+    """What the synapses have to say about each arrival. Those of the first `known` moments travel no longer.
 
-    Read here, for all items at once, so that the derivatives of all weights are one sum over items, also over those of
-    all trials of a batch.
+    Read here, for all arrivals at once, so that the derivatives of all weights are one sum over arrivals, also over
+    those of all trials of a batch.
     """
-    delay = jnp.zeros_like(items.h)
+    delay = jnp.zeros(arrived.moment.shape, dtype)
     charges: dict[tuple[int, int], Array] = {}
     for number, p in enumerate(network.projections):
-        own = (items.kind == ARRIVAL) & (items.projection == number)
-        sender = jnp.where(own, items.sender, 0)
+        own = arrived.projection == number
+        sender = jnp.where(own, arrived.sender, 0)
         rows = p.connection.charges(sender)
-        reached = (items.column[:, None] < 0) | (items.column[:, None] == jnp.arange(rows.shape[1])[None])
+        reached = (arrived.column[:, None] < 0) | (arrived.column[:, None] == jnp.arange(rows.shape[1])[None])
         place = (p.target, p.connection.port)
         charges[place] = charges.get(place, 0) + jnp.where(own[:, None] & reached, rows, 0)
         travel = p.connection.delays(sender)
         if travel is not None:
-            column = jnp.clip(items.column, 0, travel.shape[1] - 1)
+            column = jnp.clip(arrived.column, 0, travel.shape[1] - 1)
             own_delay = jnp.take_along_axis(travel, column[:, None], axis=1)[:, 0]
-            delay += jnp.where(own & (items.moment >= known), own_delay, 0)
+            delay += jnp.where(own & (arrived.moment >= known), own_delay, 0)
     return delay, charges
 
 
-def retrace(items: Items, givens: Givens, solver: diffrax.AbstractSolver, adjoint: AbstractAdjoint) -> Outcome:
+def entry(rows: Array, place: Int[Array, "..."]) -> Array:
+    """rows[place]; 0 where there is no such row."""
+    if not rows.shape[0]:
+        return jnp.zeros((*place.shape, *rows.shape[1:]), rows.dtype)
+    return rows.at[place].get(mode="fill", fill_value=0)
+
+
+def retrace(
+    items: Items, arrived: Arrivals, givens: Givens, solver: diffrax.AbstractSolver, adjoint: AbstractAdjoint
+) -> Outcome:
     """The same trial again, as a smooth function of what is given.
 
     Between events the state is integrated to the recorded times, which are fixed. An event takes place a time delta
     after that, which is 0, but has the derivatives of its cause: by the implicit function theorem (`event_delay`) for a
-    guard that crosses zero; those of the moment and the delay for an arrival, and for what it lifts over its threshold.
+    guard that crosses zero; those of the moment and the delay for an arrival; and for a guard that is lifted, those of
+    what has lifted it.
     """
     number = items.h.shape[0]
     blocks = -(-number // BLOCK)
@@ -115,39 +143,49 @@ def retrace(items: Items, givens: Givens, solver: diffrax.AbstractSolver, adjoin
         return _one_item(givens, carry, x, solver, adjoint)
 
     @jax.checkpoint
-    def block(carry, xs):
-        return lax.scan(one, carry, xs)
+    def block(carry, block):
+        here, moment = block
+        delay = entry(givens.delay, here.arrival)
+        charges = jax.tree.map(lambda rows: entry(rows, arriving(here)), givens.charges)
+        return lax.scan(one, carry, (here, moment, delay, charges))
 
-    xs = jax.tree.map(pad, (items, givens.delay, givens.charges))
-    carry = (givens.y, givens.times, jnp.zeros_like(givens.t1))
-    (y, times, _), voltages = lax.scan(block, carry, xs)
+    def arriving(here):
+        return jnp.where(here.kind == ARRIVAL, here.arrival, NOWHERE)
+
+    moment = arrived.moment.at[items.arrival].get(mode="fill", fill_value=NOWHERE)
+    crossed = jnp.zeros(max(1, givens.dynamics.number), givens.t1.dtype)
+    carry = (givens.y, givens.times, crossed)
+    (y, times, _), voltages = lax.scan(block, carry, jax.tree.map(pad, (items, moment)))
     y = givens.dynamics.shift(lax.stop_gradient(givens.t1), y, _zero(givens.t1))
     return Outcome(times, y, _saved(items, voltages, givens.ts))
 
 
 def _one_item(givens: Givens, carry: Any, x: Any, solver: Any, adjoint: Any) -> Any:
-    (item, delay, charges), (y, times, delta) = x, carry
+    """crossed: how much later each guard has crossed zero, 0 with derivatives."""
+    (item, moment, delay, charges), (y, times, crossed) = x, carry
     dynamics = givens.dynamics
     y, t = advance(solver, dynamics, item.start, item.h, y)[0], item.start + item.h
-    happening = one_of(item.guard, dynamics.guards(t, y).shape[0], item.kind == GUARD)
-    crossing = _crossing(dynamics, t, y, happening, ~item.forced, adjoint)
-    moment = times.at[item.moment].get(mode="fill", fill_value=0)
-    save = givens.ts.at[item.save].get(mode="fill", fill_value=0) if givens.ts.size else jnp.zeros_like(t)
+    is_event, is_arrival, is_save = (item.kind == kind for kind in (GUARD, ARRIVAL, SAVE))
+    happening = one_of(item.guard, dynamics.number, is_event)
+    crosses = is_event & ~item.forced
+    crossing = _crossing(dynamics, t, y, happening, crosses, adjoint)
+    caused = _zero(entry(times, moment) + delay) + entry(crossed, item.cause)
     cause = [
-        (item.kind == GUARD, jnp.where(item.forced, delta, crossing)),
-        (item.kind == ARRIVAL, _zero(moment + delay)),
-        (item.kind == SAVE, _zero(save)),
+        (crosses, crossing),
+        (is_arrival | (is_event & item.forced), caused),
+        (is_save, _zero(entry(givens.ts, item.save))),
     ]
     delta = sum(jnp.where(is_it, d, 0) for is_it, d in cause)
-    spike = jnp.where(item.kind == GUARD, item.moment, times.shape[0])
+    crossed = crossed.at[jnp.where(crosses, item.guard, NOWHERE)].set(delta, mode="drop")
+    spike = jnp.where(is_event, item.moment, NOWHERE)
     times = times.at[spike].set(item.value + delta, mode="drop")
     y = jax.tree.map(
-        lambda new, old: jnp.where((item.kind == GUARD) | (item.kind == ARRIVAL), new, old),
+        lambda new, old: jnp.where(is_event | is_arrival, new, old),
         dynamics.happen(t, y, happening, charges, delta),
         y,
     )
-    seen = dynamics.voltages(dynamics.shift(t, y, jnp.where(item.kind == SAVE, delta, 0)))
-    return (y, times, delta), seen
+    seen = dynamics.voltages(dynamics.shift(t, y, jnp.where(is_save, delta, 0)))
+    return (y, times, crossed), seen
 
 
 def _crossing(dynamics, t, y, happening, finite, adjoint):
@@ -189,19 +227,24 @@ def advance(solver: diffrax.AbstractSolver, dynamics: Dynamics, t: Array, h: Arr
 
 
 @eqx.filter_custom_jvp
-def follow(found: Outcome, items: Items, givens: Givens, *, solver: Any, adjoint: AbstractAdjoint) -> Outcome:
+def follow(
+    found: Outcome, items: Items, arrived: Arrivals, givens: Givens, *, solver: Any, adjoint: AbstractAdjoint
+) -> Outcome:
     """What a search has `found`, with the derivatives of the trial that it went through."""
-    del items, givens, solver, adjoint
+    del items, arrived, givens, solver, adjoint
     return found
 
 
 @follow.def_jvp
 def _follow_jvp(primals, tangents, *, solver, adjoint):
-    found, items, givens = primals
-    d_givens = tangents[2]
-    out = follow(found, items, givens, solver=solver, adjoint=adjoint)
+    found, items, arrived, givens = primals
+    d_givens = tangents[3]
+    out = follow(found, items, arrived, givens, solver=solver, adjoint=adjoint)
     perturbed = eqx.filter(givens, jax.tree.map(lambda d: d is not None, d_givens, is_leaf=lambda d: d is None))
     if not jax.tree.leaves(perturbed):
         return out, jax.tree.map(jnp.zeros_like, out)
-    _, d_out = jax.jvp(lambda p: retrace(items, eqx.combine(p, givens), solver, adjoint), (perturbed,), (d_givens,))
-    return out, d_out
+
+    def outcome(perturbed):
+        return retrace(items, arrived, eqx.combine(perturbed, givens), solver, adjoint)
+
+    return out, jax.jvp(outcome, (perturbed,), (d_givens,))[1]

@@ -41,6 +41,11 @@ class Dynamics(eqx.Module):
                 first += size
         return tuple(found)
 
+    @property
+    def number(self) -> int:
+        """How many guards there are."""
+        return sum(slots.size for slots in self.slots)
+
     def of_population(self, values: Callable[[Slots], Any], dtype: Any) -> Array:
         """values(slots), repeated for each guard."""
         rows = [jnp.full(slots.size, values(slots), dtype) for slots in self.slots]

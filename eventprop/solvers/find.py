@@ -6,14 +6,12 @@ import diffrax
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from eventprop.loops import anywhere
-from eventprop.network import AbstractNetwork
-from eventprop.solvers.course import ARRIVAL, GUARD, SAVE, Items, advance, no_items
-from eventprop.solvers.dynamics import Dynamics, one_of
-from eventprop.solvers.locate import first_event, imminent, tolerance_of, until
-from eventprop.solvers.post import Post, send
+from eventprop.solvers.course import NOWHERE, advance, no_arrivals, no_items
+from eventprop.solvers.happen import Search, Trial, deliver, fire, given_now, save, watched_by, where
+from eventprop.solvers.locate import first_event, imminent, tolerance_of
 
 
 class Stepping(NamedTuple):
@@ -23,54 +21,6 @@ class Stepping(NamedTuple):
     controller: Any
     largest_step: Any
     max_steps: int
-
-
-class Trial(NamedTuple):
-    """What a search starts from. given: spikes that are prescribed, instead of those that guards would find."""
-
-    network: AbstractNetwork
-    dynamics: Dynamics
-    post: Post
-    y: Any
-    ts: Float[Array, " times"]
-    t1: Float[Array, ""]
-    given: "Given | None"
-
-
-class Given(NamedTuple):
-    """Prescribed spikes, ascending (`inf`: none), and their guards."""
-
-    times: Float[Array, " spikes"]
-    guard: Int[Array, " spikes"]
-
-
-class Search(NamedTuple):
-    """Where a search stands at the time t.
-
-    wish: the step that the controller wants; cap: where an event was seen within a step, which has to be taken again,
-    shorter. pending: who fires now; forced: who of them because of what happened just before. due: see `Post`.
-    next_save, next_given: how far these lists have been worked off. sent: spikes of each population. fresh: the last
-    item is a step at whose end nothing has happened yet.
-    """
-
-    t: Float[Array, ""]
-    y: Any
-    wish: Float[Array, ""]
-    cap: Float[Array, ""]
-    control: Any
-    pending: Bool[Array, " guards"]
-    forced: Bool[Array, " guards"]
-    due: Float[Array, " arrivals"]
-    next_save: Int[Array, ""]
-    next_given: Int[Array, ""]
-    sent: Int[Array, " populations"]
-    items: Items
-    number: Int[Array, ""]
-    fresh: Bool[Array, ""]
-    times: Float[Array, " moments"]
-    sender: Int[Array, " moments"]
-    saved: Any
-    tries: Int[Array, ""]
 
 
 def find_events(trial: Trial, stepping: Stepping) -> Search:
@@ -94,17 +44,11 @@ def _active(s: Search, trial: Trial, stepping: Stepping) -> Bool[Array, ""]:
     return room & ~done(s, trial) & jnp.isfinite(s.t)
 
 
-def watched_by(trial: Trial) -> Bool[Array, " guards"]:
-    """The guards that are looked at: prescribed spikes need none."""
-    emits = trial.dynamics.of_population(lambda slots: slots.emits, bool)
-    return jnp.ones_like(emits) if trial.given is None else ~emits
-
-
 def _begin(trial: Trial, stepping: Stepping) -> Search:
     dynamics, t1 = trial.dynamics, trial.t1
     t = jnp.zeros_like(t1)
     guards, slopes = dynamics.guards_and_slopes(t, trial.y)
-    pending = imminent(guards, slopes, watched_by(trial), tolerance_of(t.dtype, stepping.largest_step))
+    pending = imminent(guards, slopes, tolerance_of(t.dtype, stepping.largest_step))
     largest = jnp.asarray(stepping.largest_step, t.dtype)
     terms = diffrax.ODETerm(dynamics.field)
     order = stepping.solver.error_order(terms)
@@ -117,13 +61,19 @@ def _begin(trial: Trial, stepping: Stepping) -> Search:
         cap=jnp.full_like(t, jnp.inf),
         control=jax.tree.map(lambda x: jnp.asarray(x), control),
         pending=pending,
-        forced=jnp.ones_like(pending),
+        above=guards >= 0,
+        forced=pending | (guards >= 0),
+        arrival=jnp.full(pending.shape, NOWHERE, jnp.int32),
+        cause=jnp.full(pending.shape, NOWHERE, jnp.int32),
+        since=jnp.zeros(pending.shape, t.dtype),
         due=trial.post.due,
         next_save=jnp.zeros((), jnp.int32),
-        next_given=jnp.zeros((), jnp.int32),
+        given=jnp.zeros(0, t.dtype) if trial.given is None else trial.given.times,
         sent=jnp.zeros(number, jnp.int32),
         items=no_items(stepping.max_steps, t.dtype),
         number=jnp.zeros((), jnp.int32),
+        arrived=no_arrivals(max(1, min(stepping.max_steps, trial.post.due.shape[0]))),
+        arrivals=jnp.zeros((), jnp.int32),
         fresh=jnp.zeros((), bool),
         times=trial.post.times,
         sender=trial.post.sender,
@@ -136,12 +86,6 @@ def _next_save(s: Search, trial: Trial) -> Float[Array, ""]:
     return _entry(trial.ts, s.next_save)
 
 
-def _next_given(s: Search, trial: Trial) -> Float[Array, ""]:
-    if trial.given is None:
-        return jnp.full_like(s.t, jnp.inf)
-    return _entry(trial.given.times, s.next_given)
-
-
 def _entry(times: Array, place: Array) -> Array:
     """times[place]; `inf` beyond its end."""
     return times.at[place].get(mode="fill", fill_value=jnp.inf) if times.size else jnp.asarray(jnp.inf, times.dtype)
@@ -149,18 +93,20 @@ def _entry(times: Array, place: Array) -> Array:
 
 def _one_turn(s: Search, trial: Trial, stepping: Stepping, active: Bool[Array, ""]) -> Search:
     """Fire, deliver or save what is due now; else go one step."""
-    next_due, next_given, next_save = jnp.min(s.due, initial=jnp.inf), _next_given(s, trial), _next_save(s, trial)
+    next_due, next_given = (jnp.min(times, initial=jnp.inf) for times in (s.due, s.given))
+    next_save = _next_save(s, trial)
     running = active & (s.t < trial.t1)
-    fires = running & (jnp.any(s.pending) | (next_given <= s.t))
+    given = given_now(s, trial, next_due)
+    fires = running & (jnp.any(s.pending & watched_by(trial)) | jnp.any(given))
     delivers = running & ~fires & (next_due <= s.t)
     saves = active & ~fires & ~delivers & (next_save <= s.t)
     steps = active & ~fires & ~delivers & ~saves
     stop = jnp.minimum(jnp.minimum(next_due, next_given), jnp.minimum(next_save, trial.t1))
     s = s._replace(tries=s.tries + active)
     s = _step(s, trial, stepping, stop, steps)
-    s = _fire(s, trial, fires)
-    s = _deliver(s, trial, delivers)
-    return _save(s, trial, saves)
+    s = fire(s, trial, fires, given)
+    s = deliver(s, trial, delivers)
+    return save(s, trial, saves)
 
 
 def _step(s: Search, trial: Trial, stepping: Stepping, stop: Array, steps: Bool[Array, ""]) -> Search:
@@ -183,12 +129,18 @@ def _step(s: Search, trial: Trial, stepping: Stepping, stop: Array, steps: Bool[
     # A step that something else has cut short says little about the next one.
     wish = jnp.where(accepted & (h < s.wish), jnp.maximum(end - begin, s.wish), end - begin)
     to = jnp.where(free >= stop - s.t, stop, s.t + h)
-    end_of_step = s._replace(t=to, y=y, pending=imminent(*ends[1], watched, tolerance), forced=jnp.zeros_like(s.forced))
-    kept = ("t", "y", "pending", "forced")
-    s = s._replace(**{k: _where(accepted, getattr(end_of_step, k), getattr(s, k)) for k in kept})
+    end_of_step = s._replace(
+        t=to,
+        y=y,
+        pending=imminent(*ends[1], tolerance),
+        above=ends[1][0] >= 0,
+        forced=jnp.zeros_like(s.forced),
+    )
+    kept = ("t", "y", "pending", "above", "forced")
+    s = s._replace(**{k: where(accepted, getattr(end_of_step, k), getattr(s, k)) for k in kept})
     s = s._replace(
         wish=jnp.where(accepted | rejected, wish, s.wish).astype(s.wish.dtype),
-        control=_where(accepted | rejected, control, s.control),
+        control=where(accepted | rejected, control, s.control),
         cap=jnp.where(again, event, jnp.where(accepted | rejected, jnp.inf, s.cap)),
     )
     items, place = s.items, jnp.where(accepted, s.number, s.items.h.shape[0])
@@ -196,85 +148,3 @@ def _step(s: Search, trial: Trial, stepping: Stepping, stop: Array, steps: Bool[
         start=items.start.at[place].set(to - h, mode="drop"), h=items.h.at[place].set(h, mode="drop")
     )
     return s._replace(items=items, number=s.number + accepted, fresh=s.fresh | accepted)
-
-
-def _where(condition: Bool[Array, ""], new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y).astype(jnp.asarray(y).dtype), new, old)
-
-
-def _note(s: Search, happens: Bool[Array, ""], **what: Any) -> Search:
-    """Put down what happens at the end of the last step, or after whatever else has happened there."""
-    new = happens & ~s.fresh
-    place = jnp.where(happens, s.number - s.fresh, s.items.h.shape[0])
-    what["start"] = jnp.where(new, s.t, s.items.start.at[place].get(mode="fill", fill_value=0))
-    columns = {k: getattr(s.items, k).at[place].set(x, mode="drop") for k, x in what.items()}
-    return s._replace(items=s.items._replace(**columns), number=s.number + new, fresh=s.fresh & ~happens)
-
-
-def _fire(s: Search, trial: Trial, fires: Bool[Array, ""]) -> Search:
-    """One of those who are at an event."""
-    dynamics, post, no_moment = trial.dynamics, trial.post, s.times.shape[0]
-    if not dynamics.slots:
-        return s
-    guard, given = jnp.argmax(s.pending).astype(jnp.int32), jnp.zeros((), bool)
-    if trial.given is not None:
-        given = _next_given(s, trial) <= s.t
-        guard = jnp.where(given, trial.given.guard.at[s.next_given].get(mode="clip"), guard)
-    forced = s.forced[guard] & ~given
-    guards, slopes = dynamics.guards_and_slopes(s.t, s.y)
-    newton = jnp.where(forced | given, 0, until(guards, slopes)[guard])
-    happening = one_of(guard, s.pending.shape[0], fires)
-    population = dynamics.of_population(lambda slots: slots.population, jnp.int32)[guard]
-    emits = fires & dynamics.of_population(lambda slots: slots.emits, bool)[guard]
-    first = dynamics.of_population(lambda slots: slots.first, jnp.int32)[guard]
-    room = jnp.asarray(post.room, jnp.int32)[population]
-    starts = jnp.asarray([post.first(k) for k in range(len(post.room))], jnp.int32)[population]
-    row = s.sent[population]
-    moment = jnp.where(emits & (row < room), starts + row, no_moment)
-    s = _note(s, fires, kind=GUARD, guard=guard, forced=forced, moment=moment, value=s.t + newton)
-    s = _happened(s, trial, fires, happening, {})
-    return s._replace(
-        due=send(trial.network, post, s.due, population, jnp.where(emits, row, no_moment), guard - first, s.t + newton),
-        next_given=s.next_given + (fires & given),
-        sent=s.sent.at[population].add(emits),
-        times=s.times.at[moment].set(s.t + newton, mode="drop"),
-        sender=s.sender.at[moment].set(guard - first, mode="drop"),
-    )
-
-
-def _deliver(s: Search, trial: Trial, delivers: Bool[Array, ""]) -> Search:
-    """The arrival that is due first."""
-    post = trial.post
-    if not s.due.size:
-        return s
-    arrival = jnp.argmin(s.due)
-    moment, projection, column = post.moment[arrival], post.projection[arrival], post.column[arrival]
-    sender = s.sender[moment]
-    charges: dict[tuple[int, int], Array] = {}
-    for number, p in enumerate(trial.network.projections):
-        row = p.connection.charges(jnp.clip(sender, 0, p.connection.sources - 1)[None])[0]
-        reached = (column < 0) | (column == jnp.arange(row.shape[0]))
-        place = (p.target, p.connection.port)
-        charges[place] = charges.get(place, 0) + jnp.where(delivers & (projection == number) & reached, row, 0)
-    s = _note(s, delivers, kind=ARRIVAL, moment=moment, projection=projection, column=column, sender=sender)
-    s = _happened(s, trial, delivers, jnp.zeros_like(s.pending), charges)
-    return s._replace(due=s.due.at[jnp.where(delivers, arrival, s.due.shape[0])].set(jnp.inf, mode="drop"))
-
-
-def _happened(s: Search, trial: Trial, happens: Bool[Array, ""], happening: Any, charges: Any) -> Search:
-    """The state after an event, and whom it has lifted over a threshold."""
-    y = _where(happens, trial.dynamics.jump(s.t, s.y, happening, charges), s.y)
-    left = s.pending & ~happening
-    lifted = watched_by(trial) & (trial.dynamics.guards(s.t, y) >= 0) & ~left & happens
-    return s._replace(y=y, pending=left | lifted, forced=jnp.where(happens, (s.forced & left) | lifted, s.forced))
-
-
-def _save(s: Search, trial: Trial, saves: Bool[Array, ""]) -> Search:
-    """The membrane potentials of this moment."""
-    if not trial.ts.size:
-        return s
-    place = jnp.where(saves, s.next_save, trial.ts.shape[0])
-    voltages = trial.dynamics.voltages(s.y)
-    s = _note(s, saves, kind=SAVE, save=place)
-    saved = tuple(rows.at[place].set(v, mode="drop") for rows, v in zip(s.saved, voltages, strict=True))
-    return s._replace(saved=saved, next_save=s.next_save + saves)

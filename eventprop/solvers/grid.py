@@ -12,13 +12,13 @@ from eventprop.adjoint import AbstractAdjoint, Implicit
 from eventprop.network import AbstractNetwork, Projection
 from eventprop.parameters import as_float, check_positive, check_type, is_concrete
 from eventprop.results import RESULTS
-from eventprop.solvers.afferents import InFlight, arrivals, no_events, still_in_flight
+from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, resting_state
 from eventprop.solvers.bounds import bound, per_population
 from eventprop.solvers.exponential_euler import ExponentialEuler
-from eventprop.solvers.grid_arrivals import Grating, known_charges
-from eventprop.solvers.grid_lines import AbstractLine, heard_charges, line_of
-from eventprop.solvers.grid_population import Course, Population, charges_by_port, run_component, trains_of, voltages_at
+from eventprop.solvers.grid_arrivals import Grating, Known, arriving_at_points
+from eventprop.solvers.grid_lines import AbstractLine, heard, line_of
+from eventprop.solvers.grid_population import Course, Looks, Population, run_component, trains_of, voltages_at
 from eventprop.spikes import Spikes, SpikeTrains
 from eventprop.surrogate import Surrogate
 
@@ -97,6 +97,7 @@ class Grid(AbstractSolver):
         grating = Grating(self.plan.steps, t1 / self.plan.steps, t1)
         spiking = [number for number, neuron in enumerate(network.neurons) if _spikes(neuron)]
         slots = per_population("max_spikes", self.max_spikes, spiking)
+        looks = None if ts is None else Looks.at(grating, ts)
         courses: dict[int, Course] = {}
         for component in network.components():
             populations = tuple(
@@ -107,30 +108,29 @@ class Grid(AbstractSolver):
                     self._known(network, number, component, grating, spikes, start, courses),
                     self._lines(network, number, component),
                     keys[number],
+                    slots.get(number, 0),
                 )
                 for number in component
             )
-            courses |= run_component(populations, grating, solver=self.solver, adjoint=adjoint, save=ts is not None)
+            courses |= run_component(populations, grating, solver=self.solver, adjoint=adjoint, looks=looks)
         found = [courses[number] for number in range(len(network.neurons))]
-        return self._trajectory(network, grating, spikes, start, found, slots, ts)
+        return self._trajectory(network, grating, spikes, start, found, slots, looks)
 
-    def _known(self, network, number, component, grating, spikes, start, courses) -> dict[int, Array]:
+    def _known(self, network, number, component, grating, spikes, start, courses) -> tuple[tuple[int, Known], ...]:
         """What is known to arrive at a population: input, what other components send, and what was under way."""
 
-        def charge(k: int, p: Projection) -> Array:
+        def of(k: int, p: Projection) -> list[Known]:
             connection, flight = p.connection, start.in_flight[k]
             if p.source is None:
-                arriving = _snapped(grating, arrivals(connection, spikes, flight, grating.t1))
-                return known_charges(grating, connection, arriving)
-            arriving = no_events(connection, grating.h.dtype) if flight is None else _snapped(grating, flight)
-            known = None if flight is None else known_charges(grating, connection, arriving)
+                arriving = arrivals(connection, spikes, flight, grating.t1)
+                return [arriving_at_points(grating, connection, _snapped(grating, arriving))]
+            under_way = [] if flight is None else [arriving_at_points(grating, connection, _snapped(grating, flight))]
             if p.source in component:
-                return jnp.zeros((grating.steps + 1, connection.neurons), grating.h.dtype) if known is None else known
+                return under_way
             sent = courses[p.source]
-            heard = heard_charges(grating, connection, self._plan_rows(k), sent.spikes, sent.moments)
-            return heard if known is None else known + heard
+            return [*under_way, heard(grating, connection, self._plan_rows(k), sent.spikes, sent.moments)]
 
-        return charges_by_port([(p.connection.port, charge(k, p)) for k, p in network.into(number)])
+        return tuple((p.connection.port, known) for k, p in network.into(number) for known in of(k, p))
 
     def _plan_rows(self, projection: int) -> int:
         assert self.plan is not None
@@ -144,7 +144,7 @@ class Grid(AbstractSolver):
             if p.source in component
         )
 
-    def _trajectory(self, network, grating, spikes, start, found, slots, ts) -> Trajectory:
+    def _trajectory(self, network, grating, spikes, start, found, slots, looks) -> Trajectory:
         lost = jnp.zeros((len(found), 3), jnp.int32)
         trains: list[SpikeTrains | None] = [None] * len(found)
         sent: dict[int | None, Spikes] = {None: spikes}
@@ -165,7 +165,7 @@ class Grid(AbstractSolver):
         twice = jnp.any(jnp.stack([course.twice for course in found]))
         return Trajectory(
             tuple(trains),
-            None if ts is None else tuple(voltages_at(grating, course, ts) for course in found),
+            None if looks is None else tuple(voltages_at(grating, course, looks) for course in found),
             NetworkState(tuple(course.y for course in found), tuple(flights)),
             lost,
             RESULTS.where(twice, RESULTS.step_too_long, RESULTS.successful),

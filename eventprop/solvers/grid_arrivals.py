@@ -41,20 +41,29 @@ class Grating(eqx.Module):
         return point.astype(jnp.int32), 1 - rest, rest
 
 
-def known_charges(
-    grating: Grating, connection: AbstractConnection, arriving: InFlight
-) -> Float[Array, "points neurons"]:
-    """What events with known times of arrival deliver at every point."""
+class Known(eqx.Module):
+    """What is known to arrive at every point: so many spikes of each source of a connection, or charges (None)."""
+
+    connection: AbstractConnection | None
+    rows: Float[Array, "points _"]
+
+    def charges(self, rows: Float[Array, "*batch _"]) -> Float[Array, "*batch neurons"]:
+        """What some of the rows deliver."""
+        return rows if self.connection is None else self.connection.project(rows)
+
+
+def arriving_at_points(grating: Grating, connection: AbstractConnection, arriving: InFlight) -> Known:
+    """What events with known times of arrival deliver."""
     inside = arriving.times < grating.t1
     point, here, there = grating.share(jnp.where(inside, arriving.times / grating.h, 0))
     here, there = jnp.where(inside, here, 0), jnp.where(inside, there, 0)
     if connection.per_synapse:
         charge, columns = connection.charges(arriving.index), jnp.arange(connection.neurons)[None]
         empty = jnp.zeros((grating.steps + 1, connection.neurons), charge.dtype)
-        return empty.at[point, columns].add(charge * here).at[point + 1, columns].add(charge * there)
+        return Known(None, empty.at[point, columns].add(charge * here).at[point + 1, columns].add(charge * there))
     empty = jnp.zeros((grating.steps + 1, connection.sources), here.dtype)
     point, here, there, index = point[:, 0], here[:, 0], there[:, 0], arriving.index
-    return connection.project(empty.at[point, index].add(here).at[point + 1, index].add(there))
+    return Known(connection, empty.at[point, index].add(here).at[point + 1, index].add(there))
 
 
 def spike_time(grating: Grating, point: Int[Array, "..."], moment: Float[Array, "..."]) -> Float[Array, "..."]:

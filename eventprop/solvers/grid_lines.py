@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.connections.base import AbstractConnection
-from eventprop.solvers.grid_arrivals import Grating, spike_time
+from eventprop.solvers.grid_arrivals import Grating, Known, spike_time
 
 
 class AbstractLine(eqx.Module):
@@ -139,13 +139,13 @@ def line_of(connection: AbstractConnection, rows: int, earliest: int) -> Abstrac
     return (EndOfStep if connection.delay is None else SourceLine)(connection, rows, earliest)
 
 
-def heard_charges(
+def heard(
     grating: Grating, connection: AbstractConnection, rows: int, spikes: Float[Array, "steps sources"], moments: Array
-) -> Float[Array, "points neurons"]:
-    """What the spikes of another population, known for all steps with their moments, deliver at every point."""
+) -> Known:
+    """What the spikes of another population, known for all steps with their moments, deliver."""
     if connection.delay is None:
         here, there = (1 - moments) * spikes, moments * spikes
-        return connection.project(jnp.pad(here, ((0, 1), (0, 0))) + jnp.pad(there, ((1, 0), (0, 0))))
+        return Known(connection, jnp.pad(here, ((0, 1), (0, 0))) + jnp.pad(there, ((1, 0), (0, 0))))
     line = line_of(connection, rows, earliest=0)
 
     def move(carry, step):
@@ -155,7 +155,7 @@ def heard_charges(
     points = jnp.arange(grating.steps, dtype=jnp.int32)
     carry, found = lax.scan(move, line.empty(spikes.dtype), (points, spikes, moments))
     last, _ = line.take(grating, carry, jnp.asarray(grating.steps, jnp.int32))
-    return jnp.concatenate([found, last[None]])
+    return Known(None, jnp.concatenate([found, last[None]]))
 
 
 def _leaves(grating: Grating, point: Array, moment: Array, delay: Any) -> Bool[Array, "..."]:

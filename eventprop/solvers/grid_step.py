@@ -10,7 +10,6 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint, Implicit
-from eventprop.events import event_delay
 from eventprop.neurons.base import AbstractNeuron, Event
 from eventprop.neurons.noise import Diffusive
 from eventprop.surrogate import Surrogate
@@ -29,11 +28,16 @@ class Stepped(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The step from t to t + h, the key of the population, and that of the noise in this step."""
+    """The step from t to t + h, the key of the population, and that of the noise in this step.
+
+    one: 1, which no compiler knows. XLA keeps quotients; on CPU whatever is cheaper is computed once more for each
+        array that depends on it. So what much depends on is divided by 1.
+    """
 
     t: Float[Array, ""]
     h: Float[Array, ""]
     args: PRNGKeyArray | None
+    one: Float[Array, ""]
     noise: PRNGKeyArray | None
 
 
@@ -65,6 +69,7 @@ def step(
     terms, zero = _terms(neuron, y, at), jnp.zeros_like(at.h)
     state = solver.init(terms, zero, at.h, y, at.args)
     end, *_ = solver.step(terms, zero, at.h, y, at.args, state, made_jump=False)
+    end = jax.tree.map(lambda x: x / at.one, end)
     spikes = twice = jnp.zeros_like(neuron.voltage(y))
     moment, twice = jnp.ones_like(spikes), twice > 0
     # Releases come first: a neuron may fire in the same step.
@@ -94,21 +99,25 @@ def _happen(
 
     The guard's chord tells the moment, the state then lies on the chord too, jumps, and is carried on by one Euler step
     over the rest: an error of second order once per event, as small as that of a method of second order as a whole.
-    What neither jumps nor moves differently afterwards stays as it is.
+    What neither jumps nor moves differently afterwards stays as it is. The rates of that step are those after the jump,
+    for the rest at the beginning of the step: another error of second order, and what does not depend on what jumps
+    has been computed already.
     """
     low, high = event.guard(at.t, begin, at.args), event.guard(at.t + at.h, end, at.args)
     # A guard that ends at zero is an event of the next step, or of the next window.
     due = low >= 0
     within = ~due & (high > 0)
-    found = due | within
-    # Nobody else's moment matters, but with surrogate gradients: there it is the end of the step.
-    ends = jnp.where(within, low, -1), jnp.where(within, high, 0)
-    moment = jnp.where(due, 0, lax.stop_gradient(ends[0] / (ends[0] - ends[1])))
+    # One quotient, which XLA keeps, tells who and when: it is -1 where nothing happens.
+    quotient = jnp.where(within, low, jnp.where(due, 0, 1)) / jnp.where(within, low - high, jnp.where(due, 1, -1))
+    moment = lax.stop_gradient(quotient)
+    found = moment >= 0
     if isinstance(adjoint, Implicit):
-        unit = jnp.broadcast_to(event.unit() / at.h, moment.shape).astype(moment.dtype)
-        moment = moment + event_delay((moment, *ends), unit, guard=_chord, finite=found, adjoint=adjoint)
+        moment = moment - _late(
+            jnp.where(within, low, -1), jnp.where(within, high, 0), moment, event.unit() / at.h, found, adjoint
+        )
     before = jax.tree.map(lambda a, b: a + moment * (b - a), begin, end)
     after = event.jump(at.t + moment * at.h, before, at.args)
+    rested = jax.tree.map(lambda new, old, begin: begin if new is old else new, after, before, begin)
     zero = jnp.zeros_like(at.h)
 
     def change(y):
@@ -119,9 +128,9 @@ def _happen(
         _affected(change, before, after),
         end,
         after,
-        change(after),
+        change(rested),
     )
-    y = jax.tree.map(lambda new, old: old if new is old else jnp.where(found, new, old), carried, end)
+    y = jax.tree.map(lambda new, old: old if new is old else jnp.where(found, new, old) / at.one, carried, end)
     happened = found.astype(moment.dtype)
     if isinstance(adjoint, Surrogate) and event.emits:
         g = lax.stop_gradient(high)
@@ -146,7 +155,9 @@ def _affected(change: Callable[[Any], Any], before: Any, after: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(before), found)
 
 
-def _chord(delay: Array, args: tuple[Array, Array, Array]) -> Array:
-    """A guard after its moment, between its values at both ends of a step."""
-    moment, low, high = args
-    return low + (moment + delay) * (high - low)
+def _late(low: Array, high: Array, moment: Array, unit: Any, found: Array, adjoint: Implicit) -> Array:
+    """0, with all derivatives of -m(low, high), where low + m (high - low) = 0; its slope is judged per unit."""
+    slope = high - low
+    guard = low + moment * slope
+    per_slope = adjoint.tangential.reciprocal(slope * unit, found) * unit
+    return (guard - lax.stop_gradient(guard)) * per_slope

@@ -15,7 +15,7 @@ from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import AbstractNeuron
 from eventprop.neurons.noise import Diffusive
-from eventprop.parameters import Parameter, as_float, check_positive, check_type, is_concrete, numeric
+from eventprop.parameters import Parameter, as_float, check_largest_step, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
 from eventprop.solvers.backward import follow_backwards
@@ -23,7 +23,8 @@ from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory, res
 from eventprop.solvers.bounds import bound, per_population
 from eventprop.solvers.course import Givens, Outcome, delays_and_charges, follow
 from eventprop.solvers.dynamics import Dynamics
-from eventprop.solvers.find import Given, Search, Stepping, Trial, done, find_events
+from eventprop.solvers.find import Stepping, done, find_events
+from eventprop.solvers.happen import Given, Search, Trial
 from eventprop.solvers.post import Post, post_of
 from eventprop.spikes import Spikes, SpikeTrains
 
@@ -56,7 +57,7 @@ class Hybrid(AbstractSolver):
     stepsize_controller: diffrax.AbstractStepSizeController = diffrax.PIDController(rtol=1e-6, atol=1e-6)
 
     def __check_init__(self):
-        check_positive("largest_step", self.largest_step)
+        check_largest_step(self.largest_step)
         check_type("solver", self.solver, diffrax.AbstractSolver)
         check_type("stepsize_controller", self.stepsize_controller, diffrax.AbstractStepSizeController)
         for name in ("max_spikes", "max_steps", "max_events"):
@@ -106,10 +107,42 @@ def prepared(solver: Any, network: AbstractNetwork, t1: Any) -> Any:
     for number, neuron in enumerate(network.neurons):
         if isinstance(neuron, Diffusive):
             raise ValueError(f"{type(solver).__name__} has no noise, which layer {number} needs: take Grid.")
-    if getattr(solver.solver, "scan_kind", "bounded") is None:
-        bounded = eqx.tree_at(lambda s: s.scan_kind, solver.solver, "bounded", is_leaf=lambda x: x is None)
-        return eqx.tree_at(lambda s: s.solver, solver, bounded)
-    return solver
+    integrator = _integrator(solver.solver, solver.stepsize_controller)
+    return eqx.tree_at(lambda s: s.solver, solver, integrator)
+
+
+def _integrator(solver: Any, controller: Any) -> Any:
+    """A solver of diffrax ready for single steps, as `diffrax.diffeqsolve` makes it.
+
+    Raises ValueError for those that split a field in several terms or remember the steps before, for root finders
+    without tolerances, and for given times of steps.
+    """
+    name = type(solver).__name__
+    if isinstance(controller, diffrax.StepTo):
+        raise ValueError("StepTo fixes times, but steps end at events: take largest_step with ConstantStepSize.")
+    if not isinstance(solver.term_structure, type) or isinstance(solver, diffrax.LeapfrogMidpoint):
+        raise ValueError(
+            f"{name} needs a field in several terms, or the steps before: take a Runge-Kutta method for one "
+            "diffrax.ODETerm, such as Tsit5, Dopri8, Heun, Euler, or Kvaerno5 for stiff neurons."
+        )
+    if getattr(solver, "scan_kind", "bounded") is None:
+        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
+    root = getattr(solver, "root_finder", None)
+    missing = [x for x in ("rtol", "atol", "norm") if getattr(root, x, None) is _OF_THE_CONTROLLER]
+    if not missing:
+        return solver
+    if not isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
+        raise ValueError(
+            f"{type(controller).__name__} has no tolerances for the root finder of {name}: give it its own, "
+            f"{name}(root_finder=diffrax.VeryChord(rtol=1e-8, atol=1e-8))."
+        )
+    return eqx.tree_at(
+        lambda s: [getattr(s.root_finder, x) for x in missing], solver, [getattr(controller, x) for x in missing]
+    )
+
+
+_OF_THE_CONTROLLER = diffrax.ImplicitEuler().root_finder.rtol
+"""What diffrax' implicit solvers have in place of tolerances."""
 
 
 def run_hybrid(
@@ -138,18 +171,22 @@ def run_hybrid(
     stepping = Stepping(solver.solver, solver.stepsize_controller, solver.largest_step, solver.max_steps)
     trial_, stepping_ = jax.tree.map(_stop, (trial, stepping))
     search = find_events(trial_, stepping_)
-    delay, charges = delays_and_charges(network, search.items, post.known)
+    delay, charges = delays_and_charges(network, search.arrived, post.known, t1.dtype)
     givens = Givens(dynamics, start.neurons, post.times, delay, charges, times[order], t1)
     found = Outcome(search.times, search.y, search.saved)
     if isinstance(adjoint, EventProp):
         options = {"solver": solver.solver, "adjoint": adjoint}
-        found = follow_backwards(givens, found, search.items, search.number, **options)
+        found = follow_backwards(givens, found, search.items, search.arrived, search.number, **options)
     else:
-        found = follow(found, search.items, givens, solver=solver.solver, adjoint=adjoint)
+        found = follow(found, search.items, search.arrived, givens, solver=solver.solver, adjoint=adjoint)
     ys = None if ts is None else tuple(v[jnp.argsort(order)] for v in found.saved)
     trains, sent, lost = _trains(network, slots, post, search, found)
     flights = _in_flight(network, {None: spikes, **sent}, start, t1)
     result = RESULTS.where(done(search, trial_), RESULTS.successful, RESULTS.too_many_steps)
+    largest = stepping_.largest_step
+    result = RESULTS.where((largest > 0) & (largest < jnp.inf), result, RESULTS.invalid_time)
+    if given is not None:
+        result = RESULTS.where(jnp.all(given.times >= 0), result, RESULTS.invalid_trains)
     return Trajectory(trains, ys, NetworkState(found.y, flights), lost, result)
 
 

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from eventprop.loops import anywhere
-from eventprop.solvers.course import GUARD, Givens, Items, advance
+from eventprop.solvers.course import ARRIVAL, GUARD, NOWHERE, Givens, Items, advance, entry
 from eventprop.solvers.dynamics import Dynamics, one_of
 
 Forward = Callable[[Array, Any], Any]
@@ -30,7 +30,13 @@ def item_at(items: Items, k: Array) -> Items:
 
 def happening_in(dynamics: Dynamics, item: Items) -> Array:
     """Whose guard an item is the event of, if any, [guards]."""
-    return one_of(item.guard, sum(slots.size for slots in dynamics.slots), item.kind == GUARD)
+    return one_of(item.guard, dynamics.number, item.kind == GUARD)
+
+
+def charges_at(givens: Givens, item: Items) -> dict[tuple[int, int], Array]:
+    """What arrives, by population and port; 0 where nothing does."""
+    arrival = jnp.where(item.kind == ARRIVAL, item.arrival, NOWHERE)
+    return jax.tree.map(lambda rows: entry(rows, arrival), givens.charges)
 
 
 def forward_item(givens: Givens, items: Items, solver: Any) -> Forward:
@@ -38,9 +44,9 @@ def forward_item(givens: Givens, items: Items, solver: Any) -> Forward:
     dynamics = givens.dynamics
 
     def forward(k: Array, y: Any) -> Any:
-        item, charges = item_at(items, k), jax.tree.map(lambda x: x[k], givens.charges)
+        item = item_at(items, k)
         y = advance(solver, dynamics, item.start, item.h, y)[0]
-        return dynamics.jump(item.start + item.h, y, happening_in(dynamics, item), charges)
+        return dynamics.jump(item.start + item.h, y, happening_in(dynamics, item), charges_at(givens, item))
 
     return forward
 

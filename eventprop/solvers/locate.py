@@ -33,7 +33,11 @@ def first_event(
     maximum, which is looked for where the tangents at both ends meet above zero: they enclose whatever bends one way.
     So a crossing is missed only if a guard bends both ways and rises and falls again within one step.
     """
+    if watched.size == 0:  # readouts alone
+        return jnp.full_like(h, jnp.inf)
     (g0, slope0), (g1, slope1) = ends
+    if not g0.size:
+        return jnp.full_like(h, jnp.inf)
     turns = slope0 - slope1
     meet = (g1 - g0 - slope1 * h) / jnp.where(turns > 0, turns, 1)
     highest = g0 + slope0 * meet
@@ -93,11 +97,9 @@ def _bisect(dynamics, watched, interpolate, t, high, hit, tolerance):
     return lax.while_loop(wide, proceed, (jnp.zeros_like(high), high))[1]
 
 
-def imminent(
-    guards: Array, slopes: Array, watched: Bool[Array, " guards"], tolerance: Float[Array, ""]
-) -> Bool[Array, " guards"]:
+def imminent(guards: Array, slopes: Array, tolerance: Float[Array, ""]) -> Bool[Array, " guards"]:
     """Who is at its event: above zero, or as near to it as it rises within the tolerance."""
-    return watched & ((guards >= 0) | (guards + jnp.maximum(slopes, 0) * tolerance >= 0))
+    return (guards >= 0) | (guards + jnp.maximum(slopes, 0) * tolerance >= 0)
 
 
 def until(guards: Array, slopes: Array) -> Array:

@@ -68,7 +68,7 @@ def post_of(network: AbstractNetwork, spikes: Spikes, state: NetworkState, t1: A
     moment = np.concatenate([np.arange(count), *(rows for rows, _, _ in internal)]).astype(np.int32)
     numbers = [np.full(rows.size, number, np.int32) for rows, number, _ in internal]
     columns = [columns.astype(np.int32) for _, _, columns in internal]
-    pad = (0, int(first[-1]) - count)
+    pad = (0, max(int(first[-1]) - count, 1 - count))  # never empty
     return Post(
         due=jnp.pad(lax.stop_gradient(times), (0, moment.size - count), constant_values=jnp.inf),
         moment=jnp.asarray(moment),

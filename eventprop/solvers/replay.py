@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint
 from eventprop.network import AbstractNetwork
-from eventprop.parameters import Parameter, check_positive, check_type, numeric
+from eventprop.parameters import Parameter, check_largest_step, check_not_negative, check_type, numeric
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory
 from eventprop.solvers.dynamics import Dynamics
-from eventprop.solvers.find import Given
+from eventprop.solvers.happen import Given
 from eventprop.solvers.hybrid import check_adjoint, prepared, run_hybrid
 from eventprop.spikes import Spikes, SpikeTrains
 
@@ -22,8 +22,9 @@ from eventprop.spikes import Spikes, SpikeTrains
 class Replay(AbstractSolver):
     """The network's own dynamics between given spikes, and derivatives as if it had fired them itself.
 
-    spikes: the trains of each population (None for those that do not spike), as in `Solution.spikes`; times within
-        [0, t1), padded with `inf`. They are numbers: nothing is differentiated with respect to them.
+    spikes: the trains of each population (None for those that do not spike), as in `Solution.spikes`, padded with
+        `inf`. Their order does not matter, and those at t1 or later have no part in the trial, as events of the input.
+        They are numbers: nothing is differentiated with respect to them. Negative ones and NaN are an error.
 
     Every neuron jumps and sends where its train says, whatever its potential is then. A spike time changes with the
     parameters by the implicit rule, dt = -dV / V', in the state that the neuron has at the given time. So the spikes of
@@ -41,9 +42,14 @@ class Replay(AbstractSolver):
     stepsize_controller: diffrax.AbstractStepSizeController = diffrax.PIDController(rtol=1e-6, atol=1e-6)
 
     def __check_init__(self):
-        check_positive("largest_step", self.largest_step)
+        check_largest_step(self.largest_step)
         check_type("solver", self.solver, diffrax.AbstractSolver)
         check_type("stepsize_controller", self.stepsize_controller, diffrax.AbstractStepSizeController)
+        for number, trains in enumerate(self.spikes):
+            if isinstance(trains, SpikeTrains):
+                check_not_negative(
+                    f"the times of spikes[{number}]", trains.times, "a trial begins at 0 (inf: no spike)"
+                )
         if not isinstance(self.max_steps, int) or self.max_steps < 1:
             raise ValueError(f"max_steps must be a whole number from 1, but is {self.max_steps}.")
 

@@ -1,6 +1,7 @@
 """Hybrid and Replay: golden values, the closed form, and every mode of differentiation; what a step could miss."""
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -186,12 +187,101 @@ def test_ties_and_batches():
     assert np.all(times[2] == np.inf)
 
 
+def test_trains_that_are_given_in_any_order():
+    """Those at t1 or later have no part, and negative ones and NaN are an error, also where only a run can tell."""
+    network = ep.FeedForward(
+        [(ep.Dense(jnp.ones((1, 1))), ep.LIF(20.0, 5.0)), (ep.Dense(jnp.ones((1, 1))), ep.LI(20.0, 5.0))]
+    )
+
+    @eqx.filter_jit
+    def run(times):
+        solver = ep.Replay((ep.SpikeTrains(times[None]), None), 1.0, max_steps=64)
+        found = ep.simulate(network, ep.Spikes.from_events([], []), 10.0, solver=solver, throw=False)
+        return found.spikes[0].times[0], found.state.neurons[1].v[0], found.result
+
+    right, v, result = run(jnp.asarray([2.0, 5.0, jnp.inf, jnp.inf]))
+    assert result == ep.RESULTS.successful
+    np.testing.assert_array_equal(right, [2.0, 5.0, np.inf, np.inf])
+    same = run(jnp.asarray([np.inf, 10.0, 5.0, 2.0]))
+    np.testing.assert_array_equal(same[0], right)
+    assert same[1] == v > 0
+    for wrong in (-1.0, np.nan):
+        assert run(jnp.asarray([2.0, wrong, 5.0, 7.0]))[2] == ep.RESULTS.invalid_trains
+        with pytest.raises(ValueError, match=r"the times of spikes\[0\] must not be negative"):
+            ep.Replay((ep.SpikeTrains(jnp.asarray([[wrong]])), None), 1.0)
+
+
+def test_neurons_without_events():
+    """A readout alone has no guard to look at."""
+    network = ep.FeedForward([(ep.Dense(jnp.ones((1, 1))), ep.LI(20.0, 5.0))])
+    spikes = ep.Spikes.from_events([1.0], [0])
+
+    @jax.jit
+    @lambda f: jax.value_and_grad(f, has_aux=True)
+    def v(time):
+        solver = ep.Hybrid(1.0, 1, max_steps=64)
+        found = ep.simulate(network, ep.Spikes(time, spikes.index), 9.0, solver=solver, adjoint=ep.EventProp())
+        return found.state.neurons[0].v[0], found.result
+
+    (found, _), slope = v(spikes.times)
+    right = (np.exp(-8 / 20) - np.exp(-8 / 5)) * 5 / 15
+    np.testing.assert_allclose(found, right, rtol=1e-4)
+    np.testing.assert_allclose(slope[0], -(np.exp(-8 / 5) / 5 - np.exp(-8 / 20) / 20) * 5 / 15, rtol=1e-4)
+
+    def end(t1):
+        nothing = ep.Spikes(jnp.zeros(0), jnp.zeros(0, int))
+        solver = ep.Hybrid(1.0, 1, max_steps=64)
+        return ep.simulate(network, nothing, t1, solver=solver, adjoint=ep.EventProp()).state.neurons[0].v[0]
+
+    assert jax.grad(end)(9.0) == end(9.0) == 0
+
+
+def test_implicit_integrators(x64):
+    """Their root finder takes the controller's tolerances, as in `diffeqsolve`; others need a field in parts."""
+    network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), 3.0)), ep.LIF(20.0, 5.0))])
+    spikes = ep.Spikes.from_events([1.0], [0])
+
+    def first(solver, controller, largest_step):
+        hybrid = ep.Hybrid(largest_step, 2, 1024, solver=solver, stepsize_controller=controller)
+        return ep.simulate(network, spikes, 9.0, solver=hybrid).spikes[0].times[0, 0]
+
+    exact = ep.simulate(network, spikes, 9.0, solver=ep.Exact(2)).spikes[0].times[0, 0]
+    fixed, pid = diffrax.ConstantStepSize(), diffrax.PIDController(rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(first(diffrax.Kvaerno5(), pid, 2.0), exact, rtol=0, atol=1e-5)
+    own = diffrax.ImplicitEuler(root_finder=diffrax.VeryChord(rtol=1e-9, atol=1e-9))
+    np.testing.assert_allclose(first(own, fixed, 0.01), exact, rtol=0, atol=0.02)
+    with pytest.raises(ValueError, match="no tolerances for the root finder of ImplicitEuler"):
+        first(diffrax.ImplicitEuler(), fixed, 0.01)
+    for solver in (diffrax.KenCarp4(), diffrax.SemiImplicitEuler(), diffrax.LeapfrogMidpoint()):
+        with pytest.raises(ValueError, match="needs a field in several terms, or the steps before"):
+            first(solver, fixed, 0.1)
+    with pytest.raises(ValueError, match="StepTo fixes times"):
+        first(diffrax.Heun(), diffrax.StepTo(ts=jnp.linspace(0, 9, 10)), 1.0)
+
+
+def test_eventprop_has_first_derivatives_only():
+    def v(bias):
+        network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), 3.0)), ep.LIF(20.0, 5.0, bias=bias))])
+        solver = ep.Hybrid(1.0, 2, 64)
+        spikes = ep.Spikes.from_events([1.0], [0])
+        return ep.simulate(network, spikes, 9.0, solver=solver, adjoint=ep.EventProp()).state.neurons[0].v[0]
+
+    for second in (jax.hessian(v), jax.grad(jax.grad(v))):
+        with pytest.raises(ValueError, match="EventProp has first derivatives only: take adjoint=Implicit"):
+            second(0.1)
+
+
 def test_bad_input():
     p = jax.tree.map(jnp.asarray, layers())
     with pytest.raises(ValueError, match="t1 = inf must be finite"):
         simulate(p | {"t1": np.inf}, ep.Hybrid(largest_step=1.0, max_spikes=3))
     with pytest.raises(ValueError, match="largest_step must be positive"):
         ep.Hybrid(largest_step=0.0, max_spikes=3)
+    for solver in (ep.Hybrid, lambda step, _: ep.Replay((None,), step)):
+        with pytest.raises(ValueError, match="largest_step must be finite, but is inf"):
+            solver(np.inf, 3)
+    run = eqx.filter_jit(lambda step: simulate(p, ep.Hybrid(step, max_spikes=3, max_steps=256)).result)
+    assert run(jnp.asarray(np.inf)) == run(jnp.asarray(0.0)) == ep.RESULTS.invalid_time
     with pytest.raises(ValueError, match="max_steps sets the size of arrays"):
         ep.Hybrid(largest_step=1.0, max_spikes=3, max_steps=0)
     with pytest.raises(ValueError, match=r"spikes\[1\] must be None"):

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 import eventprop as ep
 import hardware as hw
-from hardware.place import place
 
 TRIAL = ep.Spikes.from_events([1.0, 2.0, 3.0, 4.0, 5.0], [0, 1, 2, 3, 4])
 
@@ -21,5 +20,5 @@ def layers(hidden=12, outputs=3, inputs=5):
 def experiment(network, device, codes=None, repetitions=1, **options):
     """The network on this device, without a calibration."""
     codes = hw.Codes.default() if codes is None else codes
-    placement = place(network, input_repetitions=repetitions)
+    placement = hw.place(network, input_repetitions=repetitions)
     return hw.Experiment(placement, hw.Calibration.from_codes(codes, device), **options)

@@ -1,9 +1,5 @@
 """An emulated chip from codes to samples. Tests share programs: the same network, times and shapes."""
 
-import dataclasses
-import re
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -155,58 +151,7 @@ def test_weights_beyond_63_take_more_rows(key, repetitions, height, saturated):
     assert recording.saturated == saturated
 
 
-def test_gradients_without_steps_are_those_of_differences(x64, key):
-    """In a weight, and in the codes of leaks and time constants."""
-    device = hw.Emulated(hw.Chip.fabricate(jax.random.key(4)), quantised=False)
-    network = layers()
-    setup = experiment(network, device)
-    handle = device.configure(network, setup.placement, setup.calibration.codes)
-    second = network.projections[1].connection.weight
-
-    def loss(x):
-        """x: a change of one weight, of all leaks and of all membranes' codes."""
-        changed = dataclasses.replace(
-            setup.calibration.codes,
-            leak=setup.calibration.codes.leak + x[1],
-            tau_mem=setup.calibration.codes.tau_mem + x[2],
-        )
-        now = dataclasses.replace(handle, parameters=device.chip.parameters(changed))
-        first = network.projections[0].connection.weight.at[1, 2].add(x[0])
-        found = device.run(now, (first, second), TRIAL, T1, hw.Record(), key)
-        return jnp.mean(found.cadc[1]) + found.spikes[0].times[2]
-
-    value = jax.jit(loss)
-    gradient = jax.jit(jax.grad(loss))(jnp.zeros(3))
-    for k in range(3):
-        step = jnp.zeros(3).at[k].set(1e-4)
-        np.testing.assert_allclose(gradient[k], (value(step) - value(-step)) / 2e-4, rtol=1e-5, atol=1e-9)
-    assert np.all(gradient != 0)
-
-
-def test_gradients_pass_through_all_steps(key):
-    """Straight through the rounding of weights, CADC samples and stamps."""
-
-    def loss(network):
-        recording = go(IDEAL, key, network)
-        return jnp.sum(recording.voltage[1]) + recording.spikes[0].times[0, 0]
-
-    gradient = jax.grad(loss)(NETWORK)
-    for projection in gradient.projections:
-        assert np.any(projection.connection.weight != 0)
-
-
 def test_what_the_chip_has_no_circuit_for():
     with pytest.raises(ValueError, match="Izhikevich is no neuron of the chip"):
         features_of(ep.Izhikevich(ep.CurrentSynapses(5.0), 0.02, 0.2, -65.0, 8.0))
     assert features_of(ep.LI(10.0, 10.0)) == hw.Features(spiking=False)
-
-
-def test_the_page_runs():
-    """A network on a chip, as docs/hardware.md has it: samples within the converter's range, energy of 30 µs."""
-    text = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
-    names: dict = {}
-    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
-    recording = names["recording"]
-    samples = np.asarray(recording.cadc[0])
-    assert samples.shape == (18, 4) and np.all((samples >= 0) & (samples <= 255) & (samples == np.round(samples)))
-    np.testing.assert_allclose(recording.energy, 0.175 * 30, rtol=1e-6)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from eventprop import LI, LIF, Dense, FeedForward, Network, Recurrent
+from hardware import place
 from hardware.limits import BSS2
-from hardware.place import place
 from hardware.weights import hardware_weights, row_weights
 
 

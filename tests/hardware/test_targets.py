@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eventprop import LI, LIF, Dense, FeedForward
-from hardware.place import place
+from hardware import place
 from hardware.targets import Targets
 from hardware.units import from_seconds, hxtorch_targets
 

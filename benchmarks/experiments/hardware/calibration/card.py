@@ -1,0 +1,24 @@
+"""The card of calibration."""
+
+from benchmarks.card import Card, Published
+from benchmarks.experiments.hardware.calibration.figures import draw
+from benchmarks.experiments.hardware.calibration.model import CalibrationOfAChip, hardware_calibration
+
+ACCEPTED = {"leak": 0.3, "reset": 0.2, "threshold": 0.35, "tau_mem": 0.45, "tau_syn_exc": 0.2, "tau_syn_inh": 0.2}
+"""Standard deviation after calibration over that before."""
+
+CARDS = (
+    Card(
+        name="hardware-calibration",
+        config=CalibrationOfAChip,
+        function=hardware_calibration,
+        figures=draw,
+        published=(
+            *(
+                Published(f"{name}_ratio", most, source="calix, accepted", higher_is_better=False)
+                for name, most in ACCEPTED.items()
+            ),
+            Published("in_range", 0.9, source="calix, accepted"),
+        ),
+    ),
+)

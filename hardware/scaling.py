@@ -1,0 +1,82 @@
+"""How much a weight does on a device: measured, and compared with the model."""
+
+import dataclasses
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import eventprop as ep
+from eventprop.failures import error_if
+from eventprop.parameters import AnyScalar
+from hardware.device import AbstractDevice
+from hardware.experiment import Experiment, run
+from hardware.ideal import ideal_solver
+from hardware.mixed import model_side
+from hardware.placement import Placement
+
+BEFORE, AFTER = 10.0, 40.0
+"""µs of rest before the event, and of potential after it."""
+FAINT = 0.01
+"""The model's weight: far below any threshold."""
+
+
+def measure_scaling(
+    experiment: Experiment,
+    network: ep.AbstractNetwork,
+    device: AbstractDevice,
+    key: PRNGKeyArray,
+    weight: AnyScalar = 32.0,
+    trials: int = 8,
+) -> tuple[Float[Array, ""], ...]:
+    """The `weight_scale` of each projection, LSB per unit of weight, with which the device does what the model does.
+
+    One source after the other sends an event to all neurons of a projection, over synapses of `weight` LSB. What the
+    CADC sees of it, trace_scale (c(t) - c_rest), is fitted by the model's potential psp(t) of a unit weight,
+
+        1 / weight_scale = sum psp (seen / weight) / sum psp^2      (over samples, neurons and trials),
+
+    c_rest being each neuron's mean before the event. It takes from the experiment its trace_scale, not its
+    weight_scale, so that the two come one after the other:
+
+        experiment = dataclasses.replace(experiment, weight_scale=measure_scaling(experiment, network, device, key))
+
+    Of the device nothing else is asked than runs of single projections, as if each came from outside. Excitation only,
+    since inhibition saturates. An error, when it runs, if a neuron spikes: choose a smaller weight.
+    """
+    keys = jax.random.split(key, len(network.projections))
+    scales = []
+    for number, p in enumerate(network.projections):
+        placed = experiment.placement
+        placement = Placement((placed.circuits[p.target],), (placed.routes[number],))
+        alone = dataclasses.replace(experiment, placement=placement, weight_scale=1.0)
+        synapses = ep.Dense(jnp.full((p.connection.neurons, p.connection.sources), float(weight)))
+        part = ep.Network([network.neurons[p.target]], [(None, 0, synapses)])
+        scales.append(_scale(alone, part, device, keys[number], weight, trials))
+    return tuple(scales)
+
+
+def _scale(experiment, part, device, key, weight, trials) -> Float[Array, ""]:
+    index = jnp.asarray(np.arange(trials) % part.inputs, jnp.int32)[:, None]
+    spikes = ep.Spikes(jnp.full(index.shape, BEFORE), index)
+    found = run(experiment, part, device, spikes, BEFORE + AFTER, key)
+    (seen,), times = found.voltage, found.cadc_times
+    assert seen is not None
+    rest = jnp.mean(seen, axis=1, keepdims=True, where=(times < BEFORE)[None, :, None])
+    faint = ep.Dense(jnp.full_like(part.projections[0].connection.weight, FAINT))
+    model = ep.simulate(
+        ep.Network([model_side(part.neurons[0])], [(None, 0, faint)]),
+        jax.tree.map(lambda x: x[0], spikes),
+        BEFORE + AFTER,
+        solver=ideal_solver(part, 1),
+        saveat=diffrax.SaveAt(ts=jnp.maximum(times, 0)),
+    )
+    assert model.ys is not None
+    psp = (model.ys[0] - model.ys[0][:1])[None] / FAINT
+    rate = jnp.sum(psp * (seen - rest)) / (weight * trials * jnp.sum(psp**2))
+    if found.spikes[0] is not None:
+        message = f"a neuron has spiked while its synapses were measured with weight = {weight}: take a smaller one."
+        rate = error_if(rate, found.spikes[0].times < jnp.inf, message)
+    return 1 / rate
