@@ -14,7 +14,6 @@ import gle
 import hardware as hw
 import sal
 from benchmarks import style
-from hardware.place import place
 
 
 def spike_time(axes: Axes) -> None:
@@ -102,7 +101,7 @@ def chips(axes: Axes) -> None:
     @jax.vmap
     def traces(key):
         chip = hw.Emulated(hw.Chip.fabricate(key))
-        experiment = hw.Experiment(place(network), hw.Calibration.from_codes(hw.Codes.default(), chip), 40.0)
+        experiment = hw.Experiment(hw.place(network), hw.Calibration.from_codes(hw.Codes.default(), chip), 40.0)
         recording = hw.run(experiment, network, chip, spikes, 80.0, jax.random.key(1), throw=False)
         return recording.cadc_times, recording.cadc[0][:, 0]
 
