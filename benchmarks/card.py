@@ -56,7 +56,7 @@ class Card:
     """`config -> Training`. If given, runs are made by `fit`, with progress and checkpoints; else `function` runs in
     one piece."""
     figures: Callable[..., None] | None = None
-    """`(config, fit, directory)`, writes figures as PNG files into the run's directory, from what the run has saved:
+    """`(config, fit, directory)`, writes figures (PNG, PDF) into the run's directory, from what the run has saved:
     `fit.history`, `fit.network` and `fit.record`."""
     published: tuple[Published, ...] = ()
     """The figures to compare with."""

@@ -88,7 +88,9 @@ def _run(experiment: Card, config: Any, options: Options) -> int:
 def _execute(experiment: Card, config: Any, settings: dict[str, Any]) -> int:
     run, outcome = execute(experiment, config, **settings)
     if experiment.figures is not None:  # before anything is printed, so that a reader who leaves does not stop them
-        with precision(experiment.double):
+        from benchmarks import style  # late: matplotlib takes long to import
+
+        with precision(experiment.double), style.paper():
             experiment.figures(config, outcome, run.directory)
     print(final_table(run.summary() or {}, experiment.published))
     print(f"\nEverything is in {run.directory}")

@@ -160,13 +160,17 @@ class SweepResult:
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows(rows)
             write_bytes(folder / name, text.getvalue().encode())
-        from benchmarks._sweep.figures import draw  # late: matplotlib takes long to import
+        from benchmarks import style  # late: matplotlib takes long to import
+        from benchmarks._sweep.figures import draw
 
-        figure = draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric)
-        if figure is not None:
-            image = io.BytesIO()
-            figure.savefig(image, format="png", dpi=150)
-            write_bytes(folder / "sweep.png", image.getvalue())
+        with style.paper():
+            figure = draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric)
+            if figure is None:
+                return
+            for kind in ("png", "pdf"):
+                image = io.BytesIO()
+                figure.savefig(image, format=kind, dpi=style.DPI)
+                write_bytes(folder / f"sweep.{kind}", image.getvalue())
 
     def _values(self, metric: str) -> list[np.ndarray]:
         check_metric(metric, list(self.metrics))

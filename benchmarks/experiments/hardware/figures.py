@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.card import Published
 from benchmarks.experiments.eventprop.yinyang.figures import draw_curve
@@ -15,7 +16,7 @@ from benchmarks.experiments.hardware.training import OnChip
 
 def draw_training(config: OnChip, fit: Fit, directory: Path, *, published: Sequence[Published]) -> None:
     """Writes `training.png` into a run's directory: errors over epochs, and every chip's final one."""
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(2.0, 1.0), sharey=True)
     draw_curve(left, fit.history, published)
@@ -31,4 +32,4 @@ def draw_training(config: OnChip, fit: Fit, directory: Path, *, published: Seque
         else f"test error {100 * final.mean():.1f} %",
     )
     right.grid(alpha=0.3)
-    figure.savefig(directory / "training.png", dpi=130)
+    style.save(figure, directory / "training")

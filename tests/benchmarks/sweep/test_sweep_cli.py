@@ -68,6 +68,7 @@ def test_a_users_function_is_swept_from_a_file(folder, capsys):
         "members.csv",
         "summary.csv",
         "sweep.json",
+        "sweep.pdf",
         "sweep.png",
     }
 

@@ -8,18 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.eventprop.gradient_check.model import Check, Contributions, GradientCheck, sample_times
 from eventprop import plot
 
-ADDING, WHOLE = "#0072b2", "#d55e00"
+ADDING, WHOLE = style.BLUE, style.RED
 
 
 def draw_check(config: GradientCheck, fit: Fit, directory: Path) -> None:
-    """Writes `gradient_check.png` into a run's directory, from the record of the run's first seed."""
+    """Writes `gradient_check` (PNG, PDF) into a run's directory, from the record of the run's first seed."""
     found, potentials, parts = fit.recorded()
     figure = _draw(found, sample_times(config), potentials, parts)
-    figure.savefig(directory / "gradient_check.png", dpi=130)
+    style.save(figure, directory / "gradient_check")
 
 
 def _draw(found: Check, times: np.ndarray, potentials: Any, parts: tuple[Contributions, Contributions]) -> Figure:
@@ -29,7 +30,7 @@ def _draw(found: Check, times: np.ndarray, potentials: Any, parts: tuple[Contrib
     of_input = Contributions(*(np.asarray(x)[present & (index == busiest)] for x in parts[0]))
     of_chain = Contributions(*(np.asarray(x)[np.isfinite(parts[1].times)] for x in parts[1]))
 
-    figure = Figure(figsize=(10.0, 5.6), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex=True)
     for axes, title, v, spikes, at in zip(

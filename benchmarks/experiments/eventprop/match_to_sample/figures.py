@@ -12,27 +12,28 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import eventprop as ep
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.eventprop.match_to_sample.model import MatchToSample, MatchToSampleTraining, Trials
 from benchmarks.experiments.eventprop.yinyang.figures import draw_curve
 from eventprop import plot
 
 KINDS = ("A", "B")
-COLOURS = ("#0072b2", "#d55e00")
+COLOURS = (style.BLUE, style.RED)
 ANSWERS = ("different", "same")
 SAMPLES = 200
 """Points at which potentials are drawn."""
 
 
 def draw_trials(config: MatchToSample, fit: Fit, directory: Path) -> None:
-    """Writes `training.png` into a run's directory. Spikes and potentials are those of the run's first seed."""
+    """Writes `training` (PNG, PDF) into a run's directory. Spikes and potentials are those of the run's first seed."""
     network = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, fit.network)
     training = MatchToSampleTraining(config)
     trials = _one_of_each(config, training.test_set)
     times = jnp.linspace(0.0, training.duration, SAMPLES)
     solutions = eqx.filter_jit(jax.vmap(lambda spikes: training.simulate(network, spikes, times)))(trials[0])
 
-    figure = Figure(figsize=(13.0, 6.5), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, width_ratios=(2.2, 1.0))  # pyright: ignore[reportGeneralTypeIssues]
     panels = left.subplots(2, len(trials[1]), sharex=True, sharey="row", height_ratios=(1.4, 1.0))
@@ -46,7 +47,7 @@ def draw_trials(config: MatchToSample, fit: Fit, directory: Path) -> None:
     panels[1, 0].set_ylabel("readouts")
     panels[1, 0].legend(fontsize="small")
     draw_curve(right.subplots(), fit.history, ())
-    figure.savefig(directory / "training.png", dpi=130)
+    style.save(figure, directory / "training")
 
 
 def _one_of_each(config: MatchToSample, trials: Trials) -> tuple[ep.Spikes, Array]:
@@ -66,7 +67,7 @@ def _draw_spikes(axes: Axes, config: MatchToSample, trains: ep.SpikeTrains, inpu
 
 
 def _draw_readouts(axes: Axes, config: MatchToSample, times: np.ndarray, potentials: np.ndarray) -> None:
-    for potential, answer, style in zip(potentials.T, ANSWERS, ("--", "-"), strict=True):
-        axes.plot(times, potential, style, color="black", label=answer)
+    for potential, answer, line in zip(potentials.T, ANSWERS, ("--", "-"), strict=True):
+        axes.plot(times, potential, line, color="black", label=answer)
     axes.axvspan(times[-1] - config.response, times[-1], color="0.9", zorder=0)
     axes.set(xlabel="time (ms)", xlim=(0.0, times[-1]))

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.card import Published
 from benchmarks.datasets import load
@@ -26,7 +27,7 @@ LENGTH = 80.0
 
 
 def draw_digits(config: Mnist, fit: Fit, directory: Path, *, published: Sequence[Published] = ()) -> None:
-    """Writes `training.png` into a run's directory. Potentials are those of the run's first seed."""
+    """Writes `training` (PNG, PDF) into a run's directory. Potentials are those of the run's first seed."""
     network = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, fit.network)
     validation = load("mnist").validation
     chosen = [int(np.argmax(validation.labels == digit)) for digit in SHOWN]
@@ -36,7 +37,7 @@ def draw_digits(config: Mnist, fit: Fit, directory: Path, *, published: Sequence
     run = eqx.filter_jit(lambda trial: training.simulate(network, trial, saveat=diffrax.SaveAt(ts=times)))
     solution = jax.vmap(run)(spikes)
 
-    figure = Figure(figsize=(12.0, 6.0), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, width_ratios=(1.7, 1.0))  # pyright: ignore[reportGeneralTypeIssues]
     panels = left.subplots(2, len(SHOWN), height_ratios=(1.0, 1.3))
@@ -47,7 +48,7 @@ def draw_digits(config: Mnist, fit: Fit, directory: Path, *, published: Sequence
         _draw_potentials(axes, np.asarray(times), np.asarray(v), int(label))
     panels[1, 0].set_ylabel("potential of each readout")
     draw_curve(right.subplots(), fit.history, published)
-    figure.savefig(directory / "training.png", dpi=130)
+    style.save(figure, directory / "training")
 
 
 def _draw_potentials(axes: Axes, times: np.ndarray, v: np.ndarray, label: int) -> None:
@@ -55,7 +56,7 @@ def _draw_potentials(axes: Axes, times: np.ndarray, v: np.ndarray, label: int) -
     for number, potential in enumerate(v.T):
         right = number == label
         axes.plot(
-            times, potential, color="#d55e00" if right else "0.6", linewidth=1.8 if right else 0.8, zorder=2 + right
+            times, potential, color=style.RED if right else "0.6", linewidth=1.8 if right else 0.8, zorder=2 + right
         )
     winner = int(np.argmax(v.max(axis=0)))
     at = int(np.argmax(v[:, winner]))

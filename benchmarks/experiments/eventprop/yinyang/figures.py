@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 import eventprop as ep
+from benchmarks import style
 from benchmarks._fit import Fit, seed_keys
 from benchmarks.card import Published
 from benchmarks.datasets import yinyang
@@ -24,7 +25,7 @@ from benchmarks.experiments.eventprop.yinyang.model import YinYang, YinYangTrain
 from benchmarks.run import Run
 from eventprop import plot
 
-COLOURS = ("#0072b2", "#e69f00", "#009e73")  # yin, yang, dot: distinct for the colour-blind, too
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN)  # yin, yang, dot: distinct for the colour-blind, too
 SILENT = "0.6"
 GRID = 121
 BATCH = 256
@@ -33,21 +34,21 @@ Response = tuple[Float[np.ndarray, "samples hidden slots"], Float[np.ndarray, "s
 
 
 def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequence[Published]) -> None:
-    """Writes `training.png` into a run's directory. Spikes and decisions are those of the run's first seed."""
+    """Writes `training` (PNG, PDF) into a run's directory. Spikes and decisions are those of the run's first seed."""
     training, run = YinYangTraining(config), Run.open(directory)
     before = training.init(seed_keys(run.record["seeds"][0], 1)[0]).network
     after = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, fit.network)
     test = yinyang.load().test
     chosen = np.array([np.argmax(test.labels == label) for label in range(3)])
 
-    figure = Figure(figsize=(13.0, 7.5), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 4.7), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, width_ratios=(1.6, 1.0))  # pyright: ignore[reportGeneralTypeIssues]
     _draw_spikes(left, [respond(training, network, test.features[chosen]) for network in (before, after)])
     upper, lower = right.subplots(2, 1, height_ratios=(1.4, 1.0))
     _draw_decisions(upper, training, after, test)
     draw_curve(lower, fit.history, published)
-    figure.savefig(directory / "training.png", dpi=130)
+    style.save(figure, directory / "training")
 
 
 def respond(
@@ -101,7 +102,7 @@ def _draw_spikes(figure: SubFigure, responses: Sequence[Response]) -> None:
     handles = [Line2D([], [], color=colour, linewidth=2.5) for colour in COLOURS]
     handles.append(Line2D([], [], color="0.35", marker=".", linestyle="none"))
     labels = [*(f"first spike of output {name}" for name in yinyang.CLASSES), "hidden spike"]
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize="small")
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize="small")
 
 
 def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.AbstractNetwork, test: Split) -> None:
@@ -137,7 +138,7 @@ def draw_curve(axes: Axes, history: dict[str, np.ndarray], published: Sequence[P
     errors, training = (1 - np.ma.masked_invalid(history[f"{part}_accuracy"]) for part in ("validation", "train"))
     epochs = np.arange(1, len(errors) + 1)
     seeds = errors.shape[1]
-    axes.plot(epochs, training.mean(axis=1), color="#56b4e9", linewidth=1.2, label="training")
+    axes.plot(epochs, training.mean(axis=1), color=style.SKY, linewidth=1.2, label="training")
     if seeds > 1:
         axes.plot(epochs, errors, color="black", linewidth=0.5, alpha=0.4)
     marker = "." if len(errors) < 10 else None
@@ -145,9 +146,9 @@ def draw_curve(axes: Axes, history: dict[str, np.ndarray], published: Sequence[P
     axes.plot(epochs, errors.mean(axis=1), color="black", linewidth=1.8, marker=marker, label=label)
     for figure in published:
         error, std = 1 - figure.mean, figure.std or 0.0
-        axes.axhspan(error - std, error + std, color="#d55e00", alpha=0.15, linewidth=0)
+        axes.axhspan(error - std, error + std, color=style.RED, alpha=0.15, linewidth=0)
         label = f"published {figure.metric.removesuffix('_accuracy')} error"
-        axes.axhline(error, color="#d55e00", linestyle="--", label=label)
+        axes.axhline(error, color=style.RED, linestyle="--", label=label)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 * error:g} %"))

@@ -7,11 +7,12 @@ from jaxtyping import Array
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.chain.model import SHOWN, TEACHER, WINDOWS, Chain, History
 
-COLOURS = ("tab:brown", "tab:pink", "tab:orange")
-LOOKS = {"gle": ("GLE", "tab:green"), "instantaneous": ("instantaneous errors", "tab:purple")} | {
+COLOURS = (style.SKY, style.PURPLE, style.ORANGE)
+LOOKS = {"gle": ("GLE", style.GREEN), "instantaneous": ("instantaneous errors", style.PURPLE)} | {
     f"bptt_{window:g}": (f"BPTT, window {window:g}", colour) for window, colour in zip(WINDOWS, COLOURS, strict=True)
 }
 
@@ -19,13 +20,13 @@ LOOKS = {"gle": ("GLE", "tab:green"), "instantaneous": ("instantaneous errors", 
 def draw(config: Chain, fit: Fit, directory: Path) -> None:
     """Writes `learning.png` and `noise.png` into a run's directory, from the record of the run's first seed."""
     record = fit.recorded()
-    draw_histories(record.histories, config).savefig(directory / "learning.png", dpi=130)
-    draw_noise(record.histories["noisy"], record.rates, config).savefig(directory / "noise.png", dpi=130)
+    style.save(draw_histories(record.histories, config), directory / "learning")
+    style.save(draw_noise(record.histories["noisy"], record.rates, config), directory / "noise")
 
 
 def draw_histories(histories: dict[str, History], config: Chain) -> Figure:
     """Weights, time constants and loss over time, without noise; dotted lines are the teacher's."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 2.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 3)
     for name, (label, colour) in LOOKS.items():
@@ -33,26 +34,26 @@ def draw_histories(histories: dict[str, History], config: Chain) -> Figure:
         axes[2].semilogy(_time(histories[name], config), histories[name].loss, color=colour, linewidth=1)
     _teacher(axes[:2])
     axes[2].set(title="loss", xlabel="time")
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=len(LOOKS))
+    figure.legend(loc="outside lower center", ncols=len(LOOKS))
     _despine(axes)
     return figure
 
 
 def draw_noise(history: History, rates: tuple[Array, Array], config: Chain) -> Figure:
     """Weights and time constants learned with noisy rates, and the output in the end beside the teacher's."""
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 2.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 3)
-    _parameters(axes[:2], history, config, f"GLE, noise of {config.noise:g}", "tab:green")
+    _parameters(axes[:2], history, config, f"GLE, noise of {config.noise:g}", style.GREEN)
     _teacher(axes[:2])
     shown = slice(-round(SHOWN / config.dt), None)
     t = (np.arange(len(rates[0])) * config.dt)[shown]
-    axes[2].plot(t, rates[0][shown], color="tab:red", linewidth=0.5, label="student")
+    axes[2].plot(t, rates[0][shown], color=style.RED, linewidth=0.5, label="student")
     axes[2].plot(t, rates[1][shown], "k--", linewidth=1, label="teacher without noise")
     axes[2].set(title="output rate after learning", xlabel="time")
     axes[2].margins(y=0.2)
-    axes[2].legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    axes[2].legend(loc="upper center", ncols=2)
+    axes[0].legend(loc="lower right")
     _despine(axes)
     return figure
 
@@ -60,9 +61,9 @@ def draw_noise(history: History, rates: tuple[Array, Array], config: Chain) -> F
 def _parameters(axes, history: History, config: Chain, label: str, colour: str) -> None:
     """First neuron solid, second dashed."""
     for ax, values in zip(axes, (history.weights, history.tau_m), strict=True):
-        for number, style in enumerate(("-", "--")):
+        for number, line in enumerate(("-", "--")):
             named = label if number == 0 and ax is axes[0] else None
-            ax.plot(_time(history, config), values[:, number], style, color=colour, linewidth=1.2, label=named)
+            ax.plot(_time(history, config), values[:, number], line, color=colour, linewidth=1.2, label=named)
 
 
 def _teacher(axes) -> None:

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.mnist1d.model import MNIST1D, LagNet
 
@@ -16,18 +17,18 @@ PUBLISHED = {1: 0.149, 5: 0.42, 10: 0.52, 20: 0.58, 30: 0.68, 40: 0.82, 50: 0.90
 
 def draw_curves(config: MNIST1D, fit: Fit, directory: Path) -> None:
     """Writes `curves.png`: validation accuracy over the epochs, each seed thin, their mean thick."""
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    figure = Figure(figsize=(style.PAGE * 0.75, 3.3), layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.subplots()
     accuracy = fit.history["validation_accuracy"]
     epochs = np.arange(1, len(accuracy) + 1)
-    ax.plot(epochs, accuracy, color="tab:green", alpha=0.3, linewidth=0.8)
-    ax.plot(epochs, accuracy.mean(axis=1), color="tab:green", label=f"Credax, mean of {accuracy.shape[1]} seeds")
+    ax.plot(epochs, accuracy, color=style.GREEN, alpha=0.3, linewidth=0.8)
+    ax.plot(epochs, accuracy.mean(axis=1), color=style.GREEN, label=f"Credax, mean of {accuracy.shape[1]} seeds")
     if not isinstance(config, LagNet):
         ax.plot(list(PUBLISHED), list(PUBLISHED.values()), "o:", color="0.4", ms=4, label="published, 42k parameters")
     ax.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(loc="lower right")
     ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(directory / "curves.png", dpi=130)
+    style.save(figure, directory / "curves")

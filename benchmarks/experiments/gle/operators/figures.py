@@ -11,23 +11,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import gle
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.operators.model import FREQUENCIES, Operators, adjoint_transfer, error_neuron
 from gle.plot import response
 
-FORWARD, BACKWARD = "tab:orange", "tab:purple"
+FORWARD, BACKWARD = style.ORANGE, style.PURPLE
 Transfers = Mapping[str, tuple[Callable[[Array], Array], str, str]]
 """Label: transfer function of omega, colour, line style."""
 
 
 def draw(config: Operators, fit: Fit, directory: Path) -> None:
-    """Writes `operators.png` into a run's directory."""
-    draw_operators(config).savefig(directory / "operators.png", dpi=130)
+    """Writes `operators` (PNG, PDF) into a run's directory."""
+    style.save(draw_operators(config), directory / "operators")
 
 
 def draw_operators(config: Operators) -> Figure:
     """Phase shifts above, gains below: single operators, error neurons, ratio of time constants, adaptation."""
-    figure = Figure(figsize=(14, 6), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
     columns = figure.subplots(2, 4).T
     tau = config.tau_m
@@ -38,8 +39,8 @@ def draw_operators(config: Operators) -> Figure:
         r"$D^-$": (gle.Lookback(tau).transfer, BACKWARD, "--"),
     }
     both: Transfers = {
-        r"GLE error, $D^+ I^-$": (error_neuron(config).transfer, "tab:blue", "-"),
-        r"adjoint, $I^+ D^-$": (lambda omega: adjoint_transfer(tau, config.tau_r, omega), "tab:red", "--"),
+        r"GLE error, $D^+ I^-$": (error_neuron(config).transfer, style.BLUE, "-"),
+        r"adjoint, $I^+ D^-$": (lambda omega: adjoint_transfer(tau, config.tau_r, omega), style.RED, "--"),
     }
     _draw(columns[0], FREQUENCIES, single, tau)
     _draw(columns[1], FREQUENCIES, both, tau)
@@ -49,10 +50,10 @@ def draw_operators(config: Operators) -> Figure:
         "single operators",
         rf"$\tau^r = {config.tau_r / tau:g}\,\tau^m$",
         r"over $\tau^r/\tau^m$, at $\omega\tau^m = 1$",
-        "adaptation (dashed: low frequencies)",
+        "adaptation\n(dashed: low frequencies)",
     )
     for column, title in zip(columns, titles, strict=True):
-        column[0].set_title(title, fontsize=10)
+        column[0].set_title(title)
         column[0].axhline(0, color="0.7", linewidth=0.8, zorder=0)
         for ax in column:
             ax.spines[["top", "right"]].set_visible(False)
@@ -65,13 +66,13 @@ def draw_operators(config: Operators) -> Figure:
 
 def _draw(axes: np.ndarray, x: Sequence[float] | Array, transfers: Transfers, unit: float = 1.0) -> None:
     """Phases into the first, gains into the second of `axes`, over x = omega times `unit`."""
-    for label, (transfer, colour, style) in transfers.items():
+    for label, (transfer, colour, line) in transfers.items():
         response(
-            lambda x, f=transfer: f(x / unit), np.asarray(x), tuple(axes), linestyle=style, color=colour, label=label
+            lambda x, f=transfer: f(x / unit), np.asarray(x), tuple(axes), linestyle=line, color=colour, label=label
         )
     for ax in axes:
         ax.set(xlabel=None, ylabel=None)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend()
 
 
 def _draw_ratios(axes: np.ndarray) -> None:
@@ -81,10 +82,10 @@ def _draw_ratios(axes: np.ndarray) -> None:
     both: Transfers = {
         "GLE error": (
             lambda ratio: gle.Prospective(1.0).transfer(omega) / gle.Prospective(ratio).transfer(omega),
-            "tab:blue",
+            style.BLUE,
             "-",
         ),
-        "adjoint": (lambda ratio: adjoint_transfer(1.0, ratio, omega), "tab:red", "--"),
+        "adjoint": (lambda ratio: adjoint_transfer(1.0, ratio, omega), style.RED, "--"),
     }
     _draw(axes, ratios, both)
     for ax in axes:
@@ -94,7 +95,7 @@ def _draw_ratios(axes: np.ndarray) -> None:
 
 
 def _shade(ax: Axes) -> None:
-    for left, right, colour in ((-2, 0, FORWARD), (0, 1, "tab:blue"), (1, 4, "tab:red")):
+    for left, right, colour in ((-2, 0, FORWARD), (0, 1, style.BLUE), (1, 4, style.RED)):
         ax.axvspan(left, right, color=colour, alpha=0.08, linewidth=0)
 
 
@@ -104,7 +105,7 @@ def _draw_adaptation(axes: np.ndarray, config: Operators) -> None:
     voltage = gle.VoltageAdaptation(tau_m, tau_w, 10 * tau_m / tau_w)
     current = gle.InputAdaptation(tau_m, tau_w, (tau_m + 0.9 * tau_w) / (tau_m + tau_w))
     slow = [frequency for frequency in FREQUENCIES if frequency < 0.3]
-    neurons = (("voltage", voltage, "tab:green"), ("input", current, "tab:brown"))
+    neurons = (("voltage", voltage, style.GREEN), ("input", current, style.SKY))
     _draw(axes, FREQUENCIES, {name: (neuron.transfer, colour, "-") for name, neuron, colour in neurons}, tau_m)
     # A label that begins with an underscore is not in the legend.
     _draw(axes, slow, {f"_{name}": (neuron.slow_transfer, colour, "--") for name, neuron, colour in neurons}, tau_m)

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.robustness.model import Robustness, members
 
@@ -16,13 +17,13 @@ TITLES = ("noise in time constants", "noise in rates")
 
 
 def draw(config: Robustness, fit: Fit, directory: Path) -> None:
-    """Writes `noise.png` into a run's directory."""
-    draw_noise(config, fit.history).savefig(directory / "noise.png", dpi=130)
+    """Writes `noise` (PNG, PDF) into a run's directory."""
+    style.save(draw_noise(config, fit.history), directory / "noise")
 
 
 def draw_noise(config: Robustness, history: dict[str, Float[np.ndarray, "epochs seeds"]]) -> Figure:
     """Validation accuracy over the epochs for each level of noise: mean, and standard deviation over the seeds."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2, sharey=True)
     for kind, (ax, title) in enumerate(zip(axes, TITLES, strict=True)):
@@ -37,7 +38,7 @@ def draw_noise(config: Robustness, history: dict[str, Float[np.ndarray, "epochs 
             ax.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
         ax.set(title=title, xlabel="epoch", ylim=(0, 1))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        ax.legend(frameon=False, title="standard deviation", loc="upper left", fontsize=8, ncols=3)
+        ax.legend(title="standard deviation", loc="upper left", ncols=3)
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("validation accuracy")

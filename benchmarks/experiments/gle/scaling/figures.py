@@ -8,18 +8,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.scaling.model import Scaling
 
 
 def draw(config: Scaling, fit: Fit, directory: Path) -> None:
-    """Writes `sizes.png` into a run's directory."""
-    draw_sizes(config, fit.history).savefig(directory / "sizes.png", dpi=130)
+    """Writes `sizes` (PNG, PDF) into a run's directory."""
+    style.save(draw_sizes(config, fit.history), directory / "sizes")
 
 
 def draw_sizes(config: Scaling, history: dict[str, Float[np.ndarray, "epochs seeds"]]) -> Figure:
     """Validation accuracy: in the end for each size, and over the epochs by depth and by width."""
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 2.6), layout="constrained")
     FigureCanvasAgg(figure)
     grid, by_depth, by_width = figure.subplots(1, 3)
     mean = {name.removesuffix("_accuracy"): curve.mean(axis=1) for name, curve in history.items()}
@@ -41,7 +42,7 @@ def draw_sizes(config: Scaling, history: dict[str, Float[np.ndarray, "epochs see
     for ax in (by_depth, by_width):
         ax.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        ax.legend(frameon=False, loc="lower right", fontsize=8)
+        ax.legend(loc="lower right")
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     return figure

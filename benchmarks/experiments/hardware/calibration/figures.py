@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.hardware.calibration.model import CalibrationOfAChip, Found, expected_rate
 
@@ -25,12 +26,12 @@ PANELS = {
 
 def draw(config: CalibrationOfAChip, fit: Fit, directory: Path) -> None:
     """Writes `calibration.png` into a run's directory, from the record of the run's first seed."""
-    draw_chip(config, fit.recorded()).savefig(directory / "calibration.png", dpi=130)
+    style.save(draw_chip(config, fit.recorded()), directory / "calibration")
 
 
 def draw_chip(config: CalibrationOfAChip, found: Found) -> Figure:
     """Histograms of all circuits, with the target as a line."""
-    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     targets = {name: getattr(config, name) for name in ("leak", "reset", "threshold", "tau_mem")}
     targets |= {f"tau_syn_{end}": config.tau_syn for end in ("exc", "inh")} | {"rate": float(expected_rate(config))}

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.sal.alignment.model import Alignment
 from benchmarks.experiments.sal.symmnet.figures import LAYERS, curves
@@ -14,7 +15,7 @@ from benchmarks.experiments.sal.symmnet.figures import LAYERS, curves
 
 def figure_8(config: Alignment, fit: Fit, directory: Path) -> None:
     """Writes `angles.png`: angles between constant W and learning B over the time of the spiking network, per rate."""
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 2.8), layout="constrained")
     FigureCanvasAgg(figure)
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(config.sal_rates)))
     seconds = config.duration * config.replicas / 1000
@@ -24,5 +25,5 @@ def figure_8(config: Alignment, fit: Fit, directory: Path) -> None:
         axes.set(xlabel="network time of all replicas in s", title=f"dense layer {layer}", ylim=(0, 100))
         axes.label_outer()
     figure.axes[0].set(ylabel="angle between W and B in degrees")
-    figure.axes[0].legend(frameon=False)
-    figure.savefig(directory / "angles.png", dpi=130)
+    figure.axes[0].legend()
+    style.save(figure, directory / "angles")

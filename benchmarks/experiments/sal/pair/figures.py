@@ -9,24 +9,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import sal
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.sal.pair.model import Course, Pair, network
 from sal import plot
 from sal.two_weights import attractor, phase_plane
 
-BOTH, ONE = "tab:red", "0.25"
+BOTH, ONE = style.RED, "0.25"
 GRID = 17
 LIMIT = 2.0
 
 
 def draw(config: Pair, fit: Fit, directory: Path) -> None:
-    """Writes `pair.png` into a run's directory, from the record of the run's first seed."""
-    draw_courses(config, *fit.recorded()).savefig(directory / "pair.png", dpi=130)
+    """Writes `pair` (PNG, PDF) into a run's directory, from the record of the run's first seed."""
+    style.save(draw_courses(config, *fit.recorded()), directory / "pair")
 
 
 def draw_courses(config: Pair, found: Course, theory: Course) -> Figure:
     """Weights over time on the left, in the plane of both weights on the right."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     _draw_time(left, config, found, theory)
@@ -51,8 +52,8 @@ def _draw_time(ax: Axes, config: Pair, found: Course, theory: Course) -> None:
         ax.annotate(name, (0, start[0, synapse]), (6, below), textcoords="offset points")
     ax.margins(y=0.08)
     ax.set(xlabel=r"time ($\tau_{\mathrm{ref}}$)", ylabel="weight")
-    ax.set_title(f"median and quartiles of {found.both.shape[0]} simulations", fontsize=10)
-    ax.legend(frameon=False)
+    ax.set_title(f"median and quartiles of {found.both.shape[0]} simulations")
+    ax.legend()
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -61,9 +62,9 @@ def _draw_plane(figure: Figure, ax: Axes, config: Pair, found: Course) -> None:
     alone, window, dt = network(config), sal.Exponential(1.0), 1 / config.steps
     plot.phase_plane(grid, grid, phase_plane(alone, grid, grid, window, dt=dt), ax)
     figure.colorbar(ax.collections[0], ax=ax, label=r"$|\langle\Delta W\rangle| / \eta$ per pair of spikes")
-    ax.plot(grid, attractor(alone, grid, window, dt=dt, tolerance=1e-4), color="tab:blue", linewidth=2.5)
+    ax.plot(grid, attractor(alone, grid, window, dt=dt, tolerance=1e-4), color=style.BLUE, linewidth=2.5)
     for colour, runs in ((BOTH, found.both), (ONE, found.one)):
         path = np.concatenate([[[config.w12, config.w21]], np.median(runs, axis=0)])
         ax.plot(path[:, 1], path[:, 0], color=colour, linewidth=2)
     ax.plot(config.w21, config.w12, "o", color="black", markersize=5)
-    ax.set_title("theory: arrows, attractor (blue); paths of the weights", fontsize=10)
+    ax.set_title("theory: arrows, attractor (blue); paths of the weights")

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.sal.psp_shapes.model import (
     Shapes,
@@ -22,19 +23,19 @@ from benchmarks.experiments.sal.psp_shapes.model import (
 from sal import plot
 from sal.two_weights import relative_deviation
 
-BIASES = (((0.0, 0.0), "tab:blue"), ((-1.0, 1.0), "tab:orange"), ((1.0, 1.0), "tab:green"))
+BIASES = (((0.0, 0.0), style.BLUE), ((-1.0, 1.0), style.ORANGE), ((1.0, 1.0), style.GREEN))
 """Biases (b_1, b_2) whose time differences are shown."""
 
 
 def draw(config: Shapes, fit: Fit, directory: Path) -> None:
     """Writes `shapes.png` and `deviations.png` into a run's directory."""
-    draw_shapes(config, fit.recorded()).savefig(directory / "shapes.png", dpi=130)
-    draw_deviations(config).savefig(directory / "deviations.png", dpi=130)
+    style.save(draw_shapes(config, fit.recorded()), directory / "shapes")
+    style.save(draw_deviations(config), directory / "deviations")
 
 
 def draw_shapes(config: Shapes, found: dict[str, Float[Array, "biases biases weights"]]) -> Figure:
     """A column per PSP: its shape, time differences at W = 1, the attractors `found`, deviation from the diagonal."""
-    figure = Figure(figsize=(10.5, 12), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 9.2), layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(4, 3)
     biases, w21 = np.asarray(bias_grid(config)), np.asarray(weight_grid(config))
@@ -55,7 +56,7 @@ def draw_shapes(config: Shapes, found: dict[str, Float[Array, "biases biases wei
         heat.set(xlabel="$b_2$", aspect="equal", title=f"largest: {np.max(distance):.2g}")
     for ax, label in zip(rows[:, 0], ("PSP", "STDD, per pair", "$W_{12}$ at rest", "$b_1$"), strict=True):
         ax.set_ylabel(label)
-    rows[1, 0].legend(frameon=False, fontsize=8, loc="lower center")
+    rows[1, 0].legend(loc="lower center")
     figure.colorbar(rows[3, 0].collections[0], ax=rows[3].tolist(), label="deviation $D$ from the diagonal")
     return figure
 
@@ -80,7 +81,7 @@ def _draw_attractors(ax, config: Shapes, w21: np.ndarray, rest: np.ndarray) -> N
     limit = config.largest_weight
     ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
     ax.set(xlabel="$W_{21}$", xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    ax.set_title(r"blue: $b_1 > b_2$, red: $b_1 < b_2$", fontsize=9)
+    ax.set_title(r"blue: $b_1 > b_2$, red: $b_1 < b_2$")
 
 
 def _shade(position: float) -> tuple[float, float, float]:
@@ -89,17 +90,17 @@ def _shade(position: float) -> tuple[float, float, float]:
 
 def draw_deviations(config: Shapes) -> Figure:
     """delta and its integral Delta, for positive weights on the left and negative ones on the right (Fig. 11)."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex=True, sharey="row")
     lags, epsilon = 4 * config.steps, 0.005
     times = (np.arange(lags) + 0.5) / config.steps
     for column, sign in enumerate((1, -1)):
-        for size, colour in ((0.5, "tab:blue"), (1.0, "tab:orange"), (2.0, "tab:red")):
+        for size, colour in ((0.5, style.BLUE), (1.0, style.ORANGE), (2.0, style.RED)):
             density, integral = deviations(config, sign * size, lags)
             panels[0, column].plot(times, epsilon * density, color=colour, label=f"$W = {sign * size:g}$")
             panels[1, column].plot(times, epsilon * integral, color=colour)
-        panels[0, column].legend(frameon=False)
+        panels[0, column].legend()
         panels[1, column].set_xlabel(r"$t$ ($\tau_{ref}$)")
     panels[0, 0].set_ylabel(r"$\delta(t)$, $\epsilon = 0.005$")
     panels[1, 0].set_ylabel(r"$\Delta(t)$")

@@ -8,29 +8,30 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.sal.stdd.model import LAGS, STDD, Comparison
 
 
 def draw(config: STDD, fit: Fit, directory: Path) -> None:
-    """Writes `stdd.png` into a run's directory, from the record of the run's first seed."""
+    """Writes `stdd` (PNG, PDF) into a run's directory, from the record of the run's first seed."""
     del config
-    draw_comparisons(fit.recorded()).savefig(directory / "stdd.png", dpi=130)
+    style.save(draw_comparisons(fit.recorded()), directory / "stdd")
 
 
 def draw_comparisons(found: dict[str, Comparison]) -> Figure:
     """One panel per PSP and update order, each with its first random pair of neurons."""
-    figure = Figure(figsize=(11, 6), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex=True).ravel()
     for ax, (name, comparison) in zip(panels, found.items(), strict=True):
         _draw(ax, jax.tree.map(lambda x: x[0], comparison))
-        ax.set_title(f"{name}: p = {comparison.p_value[0]:.2f}", fontsize=10)
+        ax.set_title(f"{name}: p = {comparison.p_value[0]:.2f}")
     for ax in panels[::2]:
         ax.set_ylabel(r"pairs per $\tau_{\mathrm{ref}}$ and step")
     for ax in panels[2:]:
         ax.set_xlabel(r"$\Delta t = t_2 - t_1$ ($\tau_{\mathrm{ref}}$)")
-    panels[0].legend(frameon=False, loc="upper left", fontsize=8)
+    panels[0].legend(loc="upper left")
     return figure
 
 
@@ -45,7 +46,7 @@ def _draw(ax: Axes, comparison: Comparison) -> None:
             comparison.counted[side],
             2 * np.asarray(comparison.error[side]),
             fmt="o",
-            color="tab:orange",
+            color=style.ORANGE,
             markersize=3.5,
             label="simulation, two standard errors" if side else None,
         )

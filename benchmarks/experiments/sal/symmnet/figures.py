@@ -9,29 +9,30 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks import style
 from benchmarks._fit import Fit
 
-COLOURS = ("tab:blue", "tab:orange", "tab:green")
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN)
 LAYERS = (1, 2, 3)
 
 
 def figure_7(config: Any, fit: Fit, directory: Path) -> None:
     """Writes `curves.png`: accuracy, and angles between W and B, over the epochs; seeds thin, their mean thick."""
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 2.8), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    curves(left, fit.history["validation_accuracy"], "tab:blue", config.method)
+    curves(left, fit.history["validation_accuracy"], style.BLUE, config.method)
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
     left.set(xlabel="epoch", ylabel="validation accuracy")
     _angles(right, fit)
-    figure.savefig(directory / "curves.png", dpi=130)
+    style.save(figure, directory / "curves")
 
 
 def _angles(axes: Axes, fit: Fit) -> None:
     for layer, colour in zip(LAYERS, COLOURS, strict=True):
         curves(axes, fit.history[f"angle_{layer}"], colour, f"dense layer {layer}")
     axes.set(xlabel="epoch", ylabel="angle between W and B in degrees", ylim=(0, 100))
-    axes.legend(frameon=False)
+    axes.legend()
 
 
 def curves(axes: Axes, values: np.ndarray, colour: Any, label: str, per_epoch: float = 1.0) -> None:
