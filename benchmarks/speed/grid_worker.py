@@ -65,7 +65,7 @@ def credax(neuron: str, *, noise: bool = False, gradient: str | None = None, imp
     inputs, lateral, times, index = (jnp.asarray(x) for x in problem())
     if neuron == "AdEx":
         population = ep.AdEx(ep.CurrentSynapses((TAU_SYN,)), **ADEX, bias=500.0)
-        inputs, lateral, scale, solver = 50 * inputs, 50 * lateral, 1.0, ep.ExponentialEuler()
+        inputs, lateral, scale, solver = 50 * inputs, 50 * lateral, 1.0, ep.ExponentialMidpoint()
     else:
         population, scale, solver = ep.LIF(TAU_MEM, TAU_SYN), 0.05, diffrax.Euler()
     population = ep.Noise(population, scale) if noise else population
