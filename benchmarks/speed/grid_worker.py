@@ -54,7 +54,7 @@ def products() -> Program:
 
 
 def credax(neuron: str, *, noise: bool = False, gradient: str | None = None, impl: str = "threefry2x32") -> Program:
-    """`Grid`: AdEx neurons by the exponential Euler method, or LIF neurons by Euler's, as the others have it."""
+    """`Grid`: AdEx neurons by the exponential midpoint rule, or LIF neurons by Euler's, as the others have it."""
     import diffrax
     import equinox as eqx
     import jax
