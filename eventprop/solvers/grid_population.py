@@ -73,10 +73,9 @@ class Looks(eqx.Module):
         if 2 * ts.shape[0] > grating.steps:
             return cls(ts, points, grating.steps + 2)
         point, _ = _between(grating, ts)
-        kept = jnp.sort(jnp.concatenate([point, point + 1]))
+        kept = jnp.sort(jnp.concatenate([point, point + 1, points[-1:] + 1]))
         row = jnp.searchsorted(kept, points).astype(jnp.int32)
-        wanted = kept[jnp.minimum(row, kept.size - 1)] == points
-        return cls(ts, jnp.where(wanted, row, kept.size), kept.size + 1)
+        return cls(ts, jnp.where(kept[row] == points, row, kept.size - 1), kept.size)
 
 
 class _Progress(NamedTuple):
