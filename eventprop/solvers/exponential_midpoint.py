@@ -14,7 +14,7 @@ STEEP = 2.0
 
 
 class ExponentialMidpoint(diffrax.AbstractItoSolver):
-    """The exponential midpoint rule, of order 2 (Hochbruck & Ostermann 2010, section 2.3, with c_2 = 1/2):
+    """The exponential midpoint rule, of order 2 (see Hochbruck & Ostermann 2010, on exponential Runge-Kutta methods):
 
         y_m = y0 + f(y0) phi(J h / 2) h / 2,    y1 = y0 + (f(y_m) - J (y_m - y0)) phi(J h) h.
 
