@@ -126,7 +126,7 @@ class Delayed(eqx.Module):
     """
 
     layers: tuple[ep.FeedForward, ep.FeedForward]
-    delays: tuple[Float[Array, " sources"], Float[Array, " sources"]]
+    delays: tuple[Float[Array, " inputs"], Float[Array, " hidden"]]
 
     @property
     def projections(self) -> tuple[ep.Projection, ...]:
