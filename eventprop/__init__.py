@@ -89,6 +89,7 @@ from eventprop.solvers.base import AbstractSolver as AbstractSolver
 from eventprop.solvers.base import NetworkState as NetworkState
 from eventprop.solvers.exact import Exact as Exact
 from eventprop.solvers.exponential_euler import ExponentialEuler as ExponentialEuler
+from eventprop.solvers.exponential_midpoint import ExponentialMidpoint as ExponentialMidpoint
 from eventprop.solvers.grid import Grid as Grid
 from eventprop.solvers.hybrid import Hybrid as Hybrid
 from eventprop.solvers.replay import Replay as Replay

@@ -21,6 +21,8 @@ EVENT = 6.0
 """µs before the event of a postsynaptic potential, for its base line."""
 ROWS = 8
 """Of synapses that such an event reaches, so that their own pattern plays a small part."""
+LONG = {"exc": 2.0, "inh": 1.0}
+"""Weight of such an event per row, for the strength at long tau_syn: inhibition has to be linear still."""
 LARGEST = {"exc": 8.0, "inh": 4.0}
 """Weight of such an event per row, for the shortest tau_syn: inhibition saturates."""
 HELD = {"refractory_counter": 250.0, "refractory_clock": 0.0}
@@ -225,7 +227,7 @@ def _referring(bench: Bench, end: str) -> Stage:
 
 def _strength(bench: Bench, end: str) -> Stage:
     """i_synin_gm: the slope that an event gives the membrane at first."""
-    name, tau, weight = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}"), bench.weight(end, 1.0)
+    name, tau, weight = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}"), bench.weight(end, LONG[end])
 
     def show(found, code):
         return _input(bench, found, end, weight, {name: code})

@@ -54,7 +54,7 @@ def products() -> Program:
 
 
 def credax(neuron: str, *, noise: bool = False, gradient: str | None = None, impl: str = "threefry2x32") -> Program:
-    """`Grid`: AdEx neurons by the exponential Euler method, or LIF neurons by Euler's, as the others have it."""
+    """`Grid`: AdEx neurons by the exponential midpoint rule, or LIF neurons by Euler's, as the others have it."""
     import diffrax
     import equinox as eqx
     import jax
@@ -65,7 +65,7 @@ def credax(neuron: str, *, noise: bool = False, gradient: str | None = None, imp
     inputs, lateral, times, index = (jnp.asarray(x) for x in problem())
     if neuron == "AdEx":
         population = ep.AdEx(ep.CurrentSynapses((TAU_SYN,)), **ADEX, bias=500.0)
-        inputs, lateral, scale, solver = 50 * inputs, 50 * lateral, 1.0, ep.ExponentialEuler()
+        inputs, lateral, scale, solver = 50 * inputs, 50 * lateral, 1.0, ep.ExponentialMidpoint()
     else:
         population, scale, solver = ep.LIF(TAU_MEM, TAU_SYN), 0.05, diffrax.Euler()
     population = ep.Noise(population, scale) if noise else population

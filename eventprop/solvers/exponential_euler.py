@@ -23,9 +23,8 @@ def phi(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(small, series, jnp.expm1(far)) / far
 
 
-def _phi_twice(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """phi(2 x)."""
-    once = phi(x)
+def doubled(x: Float[Array, "..."], once: Float[Array, "..."]) -> Float[Array, "..."]:
+    """phi(2 x), where phi(x) is known."""
     return once * (1 + x * once / 2)
 
 
@@ -64,19 +63,10 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         drift, *noise = terms.terms if isinstance(terms, diffrax.MultiTerm) else (terms,)
         h = drift.contr(t0, t1)
         f = drift.vf(t0, y0, args)
-        exponents = jax.tree.map(
-            lambda slope: jnp.minimum(slope * h, MOST_GROWTH), _diagonal(lambda y: drift.vf(t0, y, args), y0)
-        )
-        y1 = jax.tree.map(lambda y, f, x: y + f * (h * phi(x)), y0, f, exponents)
-        for term in noise:
-            amplitude, dw = term.vf(t0, y0, args), term.contr(t0, t1)
-            y1 = jax.tree.map(
-                lambda y, amplitude, dw, x: y if amplitude is None else y + amplitude * dw * jnp.sqrt(_phi_twice(x)),
-                y1,
-                amplitude,
-                dw,
-                exponents,
-            )
+        exponents = exponents_of(lambda y: drift.vf(t0, y, args), y0, h)
+        factors = jax.tree.map(phi, exponents)
+        y1 = jax.tree.map(lambda y, f, factor: y + f * (h * factor), y0, f, factors)
+        y1 = with_noise(noise, t0, t1, y0, args, y1, exponents, factors)
         return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
@@ -84,8 +74,24 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         return terms.vf(t0, y0, args)
 
 
-def _diagonal(field: Callable[[Any], Any], y: Any) -> Any:
-    """The derivative of every component of the field in itself: one product with the Jacobian per leaf."""
+def with_noise(noise: Any, t0: Any, t1: Any, y0: Any, args: Any, y1: Any, exponents: Any, factors: Any) -> Any:
+    """y1 with the noise of the terms `noise`; factors: phi of the exponents."""
+    for term in noise:
+        y1 = jax.tree.map(
+            lambda y, amplitude, dw, x, once: (
+                y if amplitude is None else y + amplitude * dw * jnp.sqrt(doubled(x, once))
+            ),
+            y1,
+            term.vf(t0, y0, args),
+            term.contr(t0, t1),
+            exponents,
+            factors,
+        )
+    return y1
+
+
+def exponents_of(field: Callable[[Any], Any], y: Any, h: Any) -> Any:
+    """J h, cut: h times the derivative of every component of the field in itself, a product with the Jacobian each."""
     leaves, structure = jax.tree.flatten(y)
 
     def own(number: int) -> Array:
@@ -93,6 +99,7 @@ def _diagonal(field: Callable[[Any], Any], y: Any) -> Any:
             moved = [*leaves[:number], leaf, *leaves[number + 1 :]]
             return jax.tree.leaves(field(jax.tree.unflatten(structure, moved)))[number]
 
-        return jax.jvp(component, (leaves[number],), (jnp.ones_like(leaves[number]),))[1]
+        slope = jax.jvp(component, (leaves[number],), (jnp.ones_like(leaves[number]),))[1]
+        return jnp.minimum(slope * h, MOST_GROWTH)
 
     return jax.tree.unflatten(structure, [own(number) for number in range(len(leaves))])

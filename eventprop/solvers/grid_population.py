@@ -69,10 +69,13 @@ class Looks(eqx.Module):
     @classmethod
     def at(cls, grating: Grating, ts: Float[Array, " times"]) -> "Looks":
         """At both ends of the steps around these times."""
-        rows = min(2 * ts.shape[0], grating.steps + 1) + 1
+        points = jnp.arange(grating.steps + 1, dtype=jnp.int32)
+        if 2 * ts.shape[0] > grating.steps:
+            return cls(ts, points, grating.steps + 2)
         point, _ = _between(grating, ts)
-        wanted = jnp.zeros(grating.steps + 1, jnp.int32).at[point].set(1).at[point + 1].set(1)
-        return cls(ts, jnp.where(wanted > 0, jnp.cumsum(wanted, dtype=jnp.int32) - 1, rows - 1), rows)
+        kept = jnp.sort(jnp.concatenate([point, point + 1, points[-1:] + 1]))
+        row = jnp.searchsorted(kept, points).astype(jnp.int32)
+        return cls(ts, jnp.where(kept[row] == points, row, kept.size - 1), kept.size)
 
 
 class _Progress(NamedTuple):

@@ -170,7 +170,15 @@ def run_hybrid(
     trial = Trial(network, dynamics, post, start.neurons, times[order], t1, given)
     stepping = Stepping(solver.solver, solver.stepsize_controller, solver.largest_step, solver.max_steps)
     trial_, stepping_ = jax.tree.map(_stop, (trial, stepping))
-    search = find_events(trial_, stepping_)
+    try:
+        search = find_events(trial_, stepping_)
+    except TypeError as error:
+        if not jax.sharding.get_abstract_mesh().manual_axes:
+            raise
+        raise ValueError(
+            f"{type(solver).__name__} needs jax.shard_map(..., check_vma=False): the loops of diffrax do not tell what "
+            "varies over the devices."
+        ) from error
     delay, charges = delays_and_charges(network, search.arrived, post.known, t1.dtype)
     givens = Givens(dynamics, start.neurons, post.times, delay, charges, times[order], t1)
     found = Outcome(search.times, search.y, search.saved)

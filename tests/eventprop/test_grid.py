@@ -29,8 +29,11 @@ def golden_spikes():
 
 @pytest.mark.parametrize(
     "solver, order, largest",
-    [(diffrax.Heun(), 2, 4e-4), (diffrax.Euler(), 1, 0.1), (ep.ExponentialEuler(), 1, 0.25)],
-    ids=["Heun", "Euler", "ExponentialEuler"],
+    [
+        *((diffrax.Heun(), 2, 4e-4), (diffrax.Euler(), 1, 0.1)),
+        *((ep.ExponentialEuler(), 1, 0.25), (ep.ExponentialMidpoint(), 2, 4e-4)),
+    ],
+    ids=["Heun", "Euler", "ExponentialEuler", "ExponentialMidpoint"],
 )
 def test_order_of_convergence(x64, solver, order, largest):
     """All spike times of the golden network, with its delays for every synapse and refractory period."""

@@ -259,6 +259,29 @@ def test_implicit_integrators(x64):
         first(diffrax.Heun(), diffrax.StepTo(ts=jnp.linspace(0, 9, 10)), 1.0)
 
 
+def test_shard_map():
+    """As without a mesh, once JAX does not ask what varies over it."""
+
+    def gradient(time):
+        def v(time):
+            network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), 3.0)), ep.LIF(20.0, 5.0))])
+            solver = ep.Hybrid(1.0, 2, 64)
+            found = ep.simulate(
+                network, ep.Spikes(time[None], jnp.zeros(1, int)), 9.0, solver=solver, adjoint=ep.EventProp()
+            )
+            return found.state.neurons[0].v[0] + found.spikes[0].times[0, 0]
+
+        return jax.vmap(jax.value_and_grad(v))(time)
+
+    mesh, along = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("trials",)), jax.sharding.PartitionSpec("trials")
+    times = jnp.asarray([1.0, 2.5])
+    with pytest.raises(ValueError, match="Hybrid needs"):
+        jax.shard_map(gradient, mesh=mesh, in_specs=along, out_specs=along)(times)
+    sharded = jax.shard_map(gradient, mesh=mesh, in_specs=along, out_specs=along, check_vma=False)
+    for x, y in zip(jax.jit(sharded)(times), gradient(times), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6)
+
+
 def test_eventprop_has_first_derivatives_only():
     def v(bias):
         network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), 3.0)), ep.LIF(20.0, 5.0, bias=bias))])

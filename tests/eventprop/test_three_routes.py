@@ -15,7 +15,7 @@ from tests.eventprop.neuron_table import NEURONS, T1
 from tests.eventprop.pairs import KEY, network, spikes_of, topologies
 
 PRECISE = diffrax.PIDController(rtol=1e-11, atol=1e-11)
-STEPS = (1e-3, 3e-4, 1e-4)
+STEPS = (1e-3, 1e-4, 1e-5)
 
 
 def hybrid(slots):

@@ -24,21 +24,31 @@ def run(cases, wires, solver):
     return [np.zeros(0) if s is None else np.asarray(s.times)[np.isfinite(s.times)] for s in found.spikes], found
 
 
-def test_kinds_of_neurons_hear_each_other(x64):
-    """A ring of one neuron of each kind, with delays, and a readout: Grid approaches what Hybrid finds."""
-    names = ("LIF", "ALIF, threshold", "QIF", "EIF", "Izhikevich", "AdEx", "EscapeRate", "LI")
+RINGS = [
+    pytest.param(("LIF", "QIF", "AdEx", "LI"), id="three"),
+    pytest.param(
+        ("LIF", "ALIF, threshold", "QIF", "EIF", "Izhikevich", "AdEx", "EscapeRate", "LI"),
+        id="all",
+        marks=pytest.mark.slow,
+    ),
+]
+
+
+@pytest.mark.parametrize("names", RINGS)
+def test_kinds_of_neurons_hear_each_other(x64, names):
+    """A ring of neurons of different kinds, with delays, and a readout: Grid approaches what Hybrid finds."""
     cases, ring = [NEURONS[name] for name in names], len(names) - 1
     wires = [Wire(None, k, 1.0, 0.2 * k) for k in range(ring)]
-    wires += [Wire(k, (k + 1) % ring, 0.2, 1.0 + 0.37 * k) for k in range(ring)] + [Wire(2, ring, 1.0, 0.5)]
+    wires += [Wire(k, (k + 1) % ring, 0.2, 1.0 + 0.37 * k) for k in range(ring)] + [Wire(1, ring, 1.0, 0.5)]
     right, precise = run(cases, tuple(wires), hybrid())
     assert all(len(times) >= 2 for times in right[:ring])
     errors = []
     for dt in (COARSE, FINE):
         close, solution = run(cases, tuple(wires), ep.Grid(dt, SLOTS))
         errors.append(max(np.max(np.abs(a - b)) for a, b in zip(close[:ring], right[:ring], strict=True)))
-        v = [abs(float(x.state.neurons[ring].v[0] - precise.state.neurons[ring].v[0])) for x in (solution,)]
-        assert v[0] < 2 * dt
-    assert errors[1] < 0.1 and 2.5 < errors[0] / errors[1] < 6
+        off = float(solution.state.neurons[ring].v[0] - precise.state.neurons[ring].v[0])
+        assert abs(off) < 0.1 * dt
+    assert errors[1] < 0.05 and errors[0] / errors[1] > 6, errors
 
 
 def solvers_of(name):
@@ -76,5 +86,4 @@ def test_right_spikes(x64, name, topology, solver):
             continue
         assert [len(x) for x in times] == [len(expected) for expected, _ in right]
         errors.append(max(float(np.max(np.abs(x - expected))) for x, (expected, _), _ in both if len(x)))
-    assert errors[1] < 0.15
-    assert errors[1] < 1e-4 or 2.5 < errors[0] / errors[1] < 25, errors
+    assert errors[1] < 1e-2 and (errors[1] < 1e-4 or errors[0] / errors[1] > 6), errors

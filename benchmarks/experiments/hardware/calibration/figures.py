@@ -51,7 +51,7 @@ def _draw_histograms(ax: Axes, before: np.ndarray, after: np.ndarray, target: fl
     low, high = np.percentile(both, (0.2, 99.8))
     bins = np.linspace(low, max(high, low + 1e-6), 61).tolist()
     for values, colour, label in ((before, BEFORE, "before"), (after, AFTER, "after")):
-        name = f"{label}: {np.mean(values):.3g} ± {np.std(values):.2g}"
+        name = f"{label}: {np.mean(values):.3g} ± {np.std(values):.3g}"
         ax.hist(np.clip(values, low, high), bins, color=colour, alpha=0.75, label=label)
         ax.text(0.98, 0.95 if label == "before" else 0.87, name, transform=ax.transAxes, ha="right", fontsize=8)
     if target is not None:
