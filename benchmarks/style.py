@@ -41,6 +41,7 @@ _SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.2,
     "lines.markersize": 3,
     "pdf.fonttype": 42,  # text stays text
+    "savefig.bbox": "tight",  # a long title is not cut
     "savefig.dpi": DPI,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,

@@ -41,7 +41,7 @@ def draw_training(config: YinYang, fit: Fit, directory: Path, *, published: Sequ
     test = yinyang.load().test
     chosen = np.array([np.argmax(test.labels == label) for label in range(3)])
 
-    figure = Figure(figsize=(style.PAGE, 4.7), layout="constrained")
+    figure = Figure(figsize=(style.PAGE, 5.0), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, width_ratios=(1.6, 1.0))  # pyright: ignore[reportGeneralTypeIssues]
     _draw_spikes(left, [respond(training, network, test.features[chosen]) for network in (before, after)])
@@ -102,7 +102,7 @@ def _draw_spikes(figure: SubFigure, responses: Sequence[Response]) -> None:
     handles = [Line2D([], [], color=colour, linewidth=2.5) for colour in COLOURS]
     handles.append(Line2D([], [], color="0.35", marker=".", linestyle="none"))
     labels = [*(f"first spike of output {name}" for name in yinyang.CLASSES), "hidden spike"]
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize="small")
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize="small")
 
 
 def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.AbstractNetwork, test: Split) -> None:
@@ -127,7 +127,7 @@ def _draw_decisions(axes: Axes, training: YinYangTraining, network: ep.AbstractN
     for label, colour in enumerate(COLOURS):
         mine = test.features[wrong & (test.labels == label)]
         axes.plot(mine[:, 0], mine[:, 1], "X", color=colour, markersize=6, markeredgecolor="black", markeredgewidth=0.7)
-    axes.set_title(f"decisions after training\ncrosses: {wrong.sum()} of {len(wrong)} test samples are misjudged")
+    axes.set_title(f"decisions after training\ncrosses: misjudged, {wrong.sum()} of {len(wrong)}")
     axes.set_aspect("equal")
     axes.set_axis_off()
 

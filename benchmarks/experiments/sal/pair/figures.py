@@ -67,4 +67,4 @@ def _draw_plane(figure: Figure, ax: Axes, config: Pair, found: Course) -> None:
         path = np.concatenate([[[config.w12, config.w21]], np.median(runs, axis=0)])
         ax.plot(path[:, 1], path[:, 0], color=colour, linewidth=2)
     ax.plot(config.w21, config.w12, "o", color="black", markersize=5)
-    ax.set_title("theory: arrows, attractor (blue); paths of the weights")
+    ax.set_title("theory: arrows, attractor (blue);\npaths of the weights")
