@@ -42,6 +42,11 @@ from gle.learning import online as online
 from gle.learning import output_potentials as output_potentials
 from gle.learning import settle as settle
 from gle.learning import start as start
+from gle.microcircuit import CircuitSignals as CircuitSignals
+from gle.microcircuit import CircuitState as CircuitState
+from gle.microcircuit import Conductances as Conductances
+from gle.microcircuit import Microcircuit as Microcircuit
+from gle.microcircuit import circuit_labels as circuit_labels
 from gle.network import Layer as Layer
 from gle.network import Network as Network
 from gle.network import Signals as Signals

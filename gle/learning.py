@@ -69,7 +69,7 @@ def _at_rest(numbers: PyTree, rest: AbstractSystem, moment: PyTree, throw: bool)
     network = eqx.combine(numbers, rest)
     state = network.equilibrium(*moment, throw=False)
     if throw:
-        unsolved = RESULTS.no_solution if network.implicit else RESULTS.non_finite
+        unsolved = RESULTS.no_solution if network.implicit else RESULTS.no_equilibrium
         reason = RESULTS.where(all_finite(moment), unsolved, RESULTS.invalid_input)
         state = raise_if(state, ~all_finite((moment, state)), reason)
     return state
