@@ -7,6 +7,8 @@ from gle.adjoint import adjoint_method as adjoint_method
 from gle.adjoint import adjoint_variables as adjoint_variables
 from gle.adjoint import algorithm2 as algorithm2
 from gle.adjoint import bptt as bptt
+from gle.alignment import Exploring as Exploring
+from gle.alignment import phaseless as phaseless
 
 # Prediction
 from gle.autoregression import autoregress as autoregress
