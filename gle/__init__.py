@@ -44,11 +44,16 @@ from gle.learning import online as online
 from gle.learning import output_potentials as output_potentials
 from gle.learning import settle as settle
 from gle.learning import start as start
+from gle.least_action import LeastAction as LeastAction
+from gle.least_action import LeastActionSignals as LeastActionSignals
+from gle.least_action import with_slopes as with_slopes
 from gle.microcircuit import CircuitSignals as CircuitSignals
 from gle.microcircuit import CircuitState as CircuitState
 from gle.microcircuit import Conductances as Conductances
 from gle.microcircuit import Microcircuit as Microcircuit
 from gle.microcircuit import circuit_labels as circuit_labels
+from gle.natural import fisher_moments as fisher_moments
+from gle.natural import natural_gradient as natural_gradient
 from gle.network import Layer as Layer
 from gle.network import Network as Network
 from gle.network import Signals as Signals

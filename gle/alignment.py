@@ -40,7 +40,7 @@ class Exploring(AbstractStepper):
 
     in Euler steps: xi += (-dt xi + sqrt(dt tau) std N)/tau, which starts at 0 and tends to the variance
     std^2 (dt/tau) / (1 - (1 - dt/tau)^2), std^2 / 2 for small dt. r^ are the high-passed rates as they arrive.
-    `signals` hold both as `noise` and `filtered`, and `Microcircuit.synapses` hands them to learning rules such as `phaseless`.
+    `signals` hold both as `noise` and `filtered`, and `Microcircuit.synapses` hands them to rules such as `phaseless`.
 
     `tau` and `filter_tau` must be above half of dt, or noise and filter blow up.
 
@@ -98,8 +98,9 @@ def phaseless(rate: ArrayLike, decay: ArrayLike) -> optax.GradientTransformation
         <r^_above xi^T> = std^2/4  g_b/g_above phi'_above W phi' g_a/g
 
     so B aligns with W but for phi', whose mean over inputs scales each neuron. (In Euler steps std^2/4 becomes
-    std^2 s^2 a^m / (1 - a^2)^2 with s = dt/tau, a = 1 - s, and m = 2 steps from xi to r^ where dt is the delay.) `rate` absorbs dt. Stands after the optimiser in `optax.chain`; synapses without noise keep their
-    updates.
+    std^2 s^2 a^m / (1 - a^2)^2 with s = dt/tau, a = 1 - s, and m = 2 steps from xi to r^ where dt is the delay.)
+
+    `rate` absorbs dt. Stands after the optimiser in `optax.chain`; synapses without noise keep their updates.
 
     Raises ValueError where nothing tells it the noise.
     """

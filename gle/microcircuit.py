@@ -176,17 +176,18 @@ class Microcircuit(AbstractSystem):
     ) -> "Microcircuit":
         """All weights of all four kinds uniform within +-bound, no biases; B by `FeedbackAlignment`."""
 
-        def drawn(sources, neurons, key):
-            uniform = lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)  # noqa: E731
-            return Dense.init(sources, neurons, key=key, use_bias=False, initialiser=uniform)
+        def drawn(pairs, key):
+            keys = jax.random.split(key, len(pairs))
+            weights = [
+                jax.random.uniform(k, pair, minval=-bound, maxval=bound) for k, pair in zip(keys, pairs, strict=True)
+            ]
+            return [Dense(weight, None) for weight in weights]
 
-        keys = jax.random.split(key, (4, len(sizes)))
-        pairs = list(itertools.pairwise(sizes))
-        up = [drawn(*pair, k) for pair, k in zip(pairs, keys[0], strict=False)]
-        above = pairs[1:]
-        to_inter = [drawn(*pair, k) for pair, k in zip(above, keys[1], strict=False)]
-        from_inter = [drawn(*pair[::-1], k) for pair, k in zip(above, keys[2], strict=False)]
-        feedback = [FeedbackAlignment(drawn(*pair, k)) for pair, k in zip(above, keys[3], strict=False)]
+        keys = jax.random.split(key, 4)
+        shapes = [(neurons, sources) for sources, neurons in itertools.pairwise(sizes)]
+        up, to_inter = drawn(shapes, keys[0]), drawn(shapes[1:], keys[1])
+        from_inter = drawn([shape[::-1] for shape in shapes[1:]], keys[2])
+        feedback = [FeedbackAlignment(connection) for connection in drawn(shapes[1:], keys[3])]
         return cls(up, to_inter, from_inter, feedback, activation, **options)
 
     @property

@@ -12,7 +12,7 @@ import gle
 from tests.gle.microcircuit_reference import microcircuit
 from tests.gle.networks import network
 
-R0 = jnp.asarray([0.2, 0.8])
+R0 = np.array([0.2, 0.8])
 
 
 def values(rows, columns, shift):
@@ -27,7 +27,8 @@ def golden(back=None, **options):
 
 
 def at_rest(circuit, target=None):
-    return circuit.signals(circuit.equilibrium(R0, target), R0, target)
+    r0 = jnp.asarray(R0)
+    return circuit.signals(circuit.equilibrium(r0, target), r0, target)
 
 
 def test_right_values_without_a_target(x64):
@@ -151,6 +152,6 @@ def test_what_does_not_fit_is_refused(x64):
     zero = [gle.Dense(np.zeros((2, 2)), None)]
     unstable = gle.Microcircuit(strong, zero, zero, back, jnp.tanh)
     with pytest.raises(RuntimeError, match="no stable state"):
-        unstable.equilibrium(R0)
+        unstable.equilibrium(jnp.asarray(R0))
     with pytest.raises(RuntimeError, match="loop through apical dendrites"):
         gle.settle(gle.start(unstable), R0)
