@@ -7,6 +7,8 @@ from gle.adjoint import adjoint_method as adjoint_method
 from gle.adjoint import adjoint_variables as adjoint_variables
 from gle.adjoint import algorithm2 as algorithm2
 from gle.adjoint import bptt as bptt
+from gle.alignment import Exploring as Exploring
+from gle.alignment import phaseless as phaseless
 
 # Prediction
 from gle.autoregression import autoregress as autoregress
@@ -30,6 +32,9 @@ from gle.feedback import feedback_angle as feedback_angle
 from gle.feedback import random_like as random_like
 from gle.forward_mode import RFLO as RFLO
 from gle.forward_mode import RTRL as RTRL
+from gle.gates import AbstractGate as AbstractGate
+from gle.gates import Derivative as Derivative
+from gle.gates import Threshold as Threshold
 from gle.inference import infer as infer
 
 # Learning
@@ -39,7 +44,16 @@ from gle.learning import online as online
 from gle.learning import output_potentials as output_potentials
 from gle.learning import settle as settle
 from gle.learning import start as start
-from gle.network import Drive as Drive
+from gle.least_action import LeastAction as LeastAction
+from gle.least_action import LeastActionSignals as LeastActionSignals
+from gle.least_action import with_slopes as with_slopes
+from gle.microcircuit import CircuitSignals as CircuitSignals
+from gle.microcircuit import CircuitState as CircuitState
+from gle.microcircuit import Conductances as Conductances
+from gle.microcircuit import Microcircuit as Microcircuit
+from gle.microcircuit import circuit_labels as circuit_labels
+from gle.natural import fisher_moments as fisher_moments
+from gle.natural import natural_gradient as natural_gradient
 from gle.network import Layer as Layer
 from gle.network import Network as Network
 from gle.network import Signals as Signals
@@ -52,6 +66,7 @@ from gle.operators import AbstractOperator as AbstractOperator
 from gle.operators import Chain as Chain
 from gle.operators import DiscountedFuture as DiscountedFuture
 from gle.operators import InputAdaptation as InputAdaptation
+from gle.operators import LeadLag as LeadLag
 from gle.operators import Lookback as Lookback
 from gle.operators import Prospective as Prospective
 from gle.operators import Retrospective as Retrospective
@@ -72,3 +87,6 @@ from gle.steppers import Algorithm1 as Algorithm1
 from gle.steppers import Instantaneous as Instantaneous
 from gle.steppers import Step as Step
 from gle.steppers import stability_limit as stability_limit
+from gle.system import AbstractSystem as AbstractSystem
+from gle.system import Drive as Drive
+from gle.system import Moment as Moment

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Num
+from jaxtyping import Array, ArrayLike, Float, Num, PyTree
 
-from gle.arrays import as_float, as_time_step, vary_alike
+from gle.arrays import as_float, as_time_step, split_numbers, vary_alike
 from gle.learning import Learner, check_state, examine
-from gle.network import Network
 from gle.results import RESULTS, all_finite, raise_if
 from gle.steppers import AbstractStepper, Step
+from gle.system import AbstractSystem, dtype_of
 
 
 def delayed(
@@ -60,22 +60,23 @@ def autoregress(
         raise ValueError(f"past must hold max(delays) + ahead = {window} steps, but has {series.shape[0]}.")
     network, state, memory = learner
     read, channels = len(delays) * series.shape[-1], series.shape[-1]
-    sources, outputs = network.layers[0].connection.sources, network.layers[-1].connection.neurons
+    sources, outputs = network.sources, network.outputs
     if (sources, outputs) != (read, channels):
         raise ValueError(
             f"a network that goes on with {channels} channels at {len(delays)} delays needs {read} inputs and "
             f"{channels} outputs, but has {sources} and {outputs}."
         )
-    still, dt = network.frozen(), as_time_step(dt, network.layers[0].tau_m.dtype)
-    # beta, a number, has nothing to say without errors: as an array it is no reason to compile anew.
-    still = eqx.tree_at(lambda network: network.beta, still, jnp.zeros(()))
-    after, outputs, result = _go_on(still, state, series[-window:], steps, delays, ahead, dt, stepper, throw)
+    still, dt = network.frozen(), as_time_step(dt, dtype_of(network))
+    numbers, rest = split_numbers(still)
+    past = jnp.asarray(series[-window:])
+    after, outputs, result = _go_on(numbers, rest, state, past, steps, delays, ahead, dt, stepper, throw)
     return Learner(network, after, memory), outputs, result
 
 
 @eqx.filter_jit
 def _go_on(
-    still: Network,
+    numbers: PyTree,
+    still: AbstractSystem,
     state: Any,
     past: Array,
     steps: int,
@@ -85,6 +86,7 @@ def _go_on(
     stepper: AbstractStepper,
     throw: bool,
 ) -> tuple[Any, Array, RESULTS]:
+    still = eqx.combine(still, numbers)
     check_state(still, state, past.shape[1:-1], stepper)
     still, state, past, dt, stepper = vary_alike((still, state, past, dt, stepper))
     window, before = past.shape[0], state
@@ -94,7 +96,7 @@ def _go_on(
         state, past = carry
         input = jnp.concatenate([past[window - ahead - delay] for delay in delays], axis=-1)
         state, signals = stepper.step(still, state, input, None, dt)
-        output = still.layers[-1].activation(signals.potential[-1])
+        output = signals.rate[-1]
         return (state, jnp.concatenate([past[1:], output[None]])), output
 
     (state, _), outputs = lax.scan(step, (state, past), length=steps)

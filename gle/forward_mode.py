@@ -97,8 +97,8 @@ class RFLO(_ForwardMode):
 
             def advance(u, parameters, below, layer=layer, unravel=unravel):
                 changed = eqx.combine(unravel(parameters), layer)
-                change = changed.connection(below) - u
-                return u + dt / changed.tau_m * change, u + changed.tau_r / changed.tau_m * change
+                du, potential = changed.membrane.flow(u, changed.connection(below))
+                return u + dt * du, potential
 
             def sample(u, trace, below, error, advance=advance, parameters=parameters):
                 trace, potential = _along_parameters(lambda u, p: advance(u, p, below), u, parameters, trace)

@@ -1,46 +1,32 @@
-"""A network without errors over a whole trial: all time steps at once, layer after layer (section 5.5).
+"""A system without targets over a whole trial."""
 
-With constant weights a layer is a diagonal linear state-space model followed by phi (Eqs. 40, 41),
+from typing import Any
 
-    u' = (-u + I) / tau_m,    D+ u = (1 - alpha) u + alpha I,    I = W r + b,    alpha = tau_r / tau_m,
+from jaxtyping import Array, Float, PyTree
 
-so its potentials over the trial are one matrix product and one associative scan, instead of a loop over time.
-"""
-
-import jax.numpy as jnp
-from jaxtyping import Array, Float
-
-from gle.connections import over_batch
-from gle.network import Network, Rates
-from gle.operators import leaky_integral
+from gle.network import Network, State
 from gle.streams import over_a_stream
+from gle.system import AbstractSystem
 
 
 @over_a_stream
 def infer(
-    network: Network,
+    network: AbstractSystem,
     inputs: Float[Array, "time *batch sources"],
     *,
     dt: float | Float[Array, ""],
-    u: tuple[Rates, ...] | None = None,
-) -> tuple[Float[Array, "time *batch outputs"], tuple[Rates, ...]]:
-    """Prospective potentials of the outputs at every step, and the membrane potentials after the last one.
+    u: Any = None,
+) -> tuple[Float[Array, "time *batch outputs"], PyTree]:
+    """Outputs at every step (of a `Network` its prospective potentials), and the potentials after the last one.
 
-    Forward Euler from the potentials `u` (default: zero): the same as `online` without targets and with `Step()`, to
-    rounding, in depth log(time).
+    Forward Euler from the potentials `u` of each layer (default: zero): the same as `online` without targets and with
+    `Step()`, to rounding; a `Network` takes all steps at once, in depth log(time) (section 5.5). Of another system `u`
+    is the whole state.
 
     Raises ValueError for inputs whose shape does not fit the network, and for a dt that is not positive.
     """
-    u = network.init(inputs.shape[1:-1]).u if u is None else u
-    rates, potentials, last = inputs, inputs, []
-    for layer, start in zip(network.layers, u, strict=True):
-        drive = layer.connection(rates)
-        step = over_batch(dt / layer.tau_m, drive)
-        lost = jnp.broadcast_to(step, drive.shape)
-        added = (step * drive).at[:1].add((1 - step) * start[None])
-        course = jnp.concatenate([start[None], leaky_integral(lost, added)])
-        before = course[:-1]
-        potentials = before + over_batch(layer.tau_r / layer.tau_m, drive) * (drive - before)
-        rates = layer.activation(potentials)
-        last.append(course[-1])
-    return potentials, tuple(last)
+    start = network.init(inputs.shape[1:-1])
+    if not isinstance(network, Network):
+        return network.course(inputs, dt, start if u is None else u)
+    outputs, last = network.course(inputs, dt, start if u is None else State(u, start.v))
+    return outputs, last.u

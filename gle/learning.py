@@ -12,23 +12,25 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Num, PyTree
 
 from gle.arrays import as_float, as_time_step, split_numbers, strongly_typed, vary_alike, without
-from gle.coupling import Decoupled
-from gle.network import Network, Signals, State
 from gle.results import RESULTS, all_finite, raise_if
 from gle.steppers import AbstractStepper, Step
 from gle.streams import check_stream
+from gle.system import AbstractSystem, Moment, dtype_of
 
 
 class Learner(NamedTuple):
-    """A network in the middle of a stream. Pass the last one to `online` again to go on to the same result."""
+    """A network, or another `AbstractSystem`, in the middle of a stream.
 
-    network: Network
+    Pass the last one to `online` again to go on to the same result.
+    """
+
+    network: Any
     state: Any
     optimiser: optax.OptState | None
 
 
 def start(
-    network: Network,
+    network: AbstractSystem,
     optimiser: optax.GradientTransformation | None = None,
     *,
     stepper: AbstractStepper = Step(),
@@ -38,7 +40,7 @@ def start(
     if not isinstance(batch, tuple | list) or any(size < 1 for size in batch):
         raise ValueError(f"batch must be a tuple of sizes, each at least 1, such as (32,), but is {batch}.")
     memory = None if optimiser is None else optimiser.init(eqx.filter(network, eqx.is_inexact_array))
-    return Learner(network, stepper.init(network, network.init(batch, network.layers[0].tau_m.dtype)), memory)
+    return Learner(network, stepper.init(network, network.init(batch, dtype_of(network))), memory)
 
 
 def settle(
@@ -62,20 +64,20 @@ def settle(
 
 
 @eqx.filter_jit
-def _at_rest(numbers: PyTree, rest: Network, moment: PyTree, throw: bool) -> State:
+def _at_rest(numbers: PyTree, rest: AbstractSystem, moment: PyTree, throw: bool) -> PyTree:
     numbers, rest, moment = vary_alike((numbers, rest, moment))
     network = eqx.combine(numbers, rest)
     state = network.equilibrium(*moment, throw=False)
     if throw:
-        unsolved = RESULTS.non_finite if isinstance(network.coupling, Decoupled) else RESULTS.no_solution
+        unsolved = RESULTS.no_solution if network.implicit else RESULTS.no_equilibrium
         reason = RESULTS.where(all_finite(moment), unsolved, RESULTS.invalid_input)
         state = raise_if(state, ~all_finite((moment, state)), reason)
     return state
 
 
-def output_potentials(network: Network, signals: Signals) -> Float[Array, "*batch outputs"]:
+def output_potentials(network: AbstractSystem, signals: Moment) -> Float[Array, "*batch outputs"]:
     """The prospective potentials of the output neurons: with softmax outputs the logits."""
-    return signals.potential[-1]
+    return signals.output
 
 
 def online(
@@ -86,7 +88,7 @@ def online(
     dt: ArrayLike,
     optimiser: optax.GradientTransformation | None = None,
     stepper: AbstractStepper = Step(),
-    observe: Callable[[Network, Signals], PyTree] = output_potentials,
+    observe: Callable[[Any, Any], PyTree] = output_potentials,
     throw: bool = True,
 ) -> tuple[Learner, PyTree, RESULTS]:
     """Run a network on a stream, and let it learn at every step.
@@ -118,7 +120,7 @@ def online(
     """
     streams: Any = strongly_typed((as_float("inputs", inputs), as_float("targets", targets)))
     original = learner.network
-    dt = as_time_step(dt, original.layers[0].tau_m.dtype)
+    dt = as_time_step(dt, dtype_of(original))
     numbers, rest = split_numbers(original)
     learner = strongly_typed(Learner(rest, learner.state, learner.optimiser))
     check_stream(original, *streams)
@@ -135,7 +137,7 @@ def _online(
     dt: Float[Array, ""],
     optimiser: optax.GradientTransformation | None,
     stepper: AbstractStepper,
-    observe: Callable[[Network, Signals], PyTree],
+    observe: Callable[[Any, Any], PyTree],
     throw: bool,
 ) -> tuple[Learner, PyTree, RESULTS]:
     """`online` for a network whose Python numbers stand apart, as arrays: they are no parameters."""
@@ -145,7 +147,7 @@ def _online(
     result = examine(eqx.combine(learner.network, numbers), stepper, (inputs, targets), dt)
     update = None if optimiser is None else optax.with_extra_args_support(optimiser).update
     before, static = eqx.partition(learner, eqx.is_array)
-    coupled = not isinstance(learner.network.coupling, Decoupled)
+    implicit = eqx.combine(learner.network, numbers).implicit
 
     def step(carry, stream):
         dynamic, solved = carry
@@ -153,13 +155,13 @@ def _online(
         network = eqx.combine(own, numbers)
         input, target = stream
         state, signals = stepper.step(network, state, input, target, dt)
-        if coupled:
+        if implicit:
             solved = solved & (all_finite(state) | ~all_finite(dynamic))
         observed = observe(network, signals)
         if update is not None:
             gradients = without(numbers, stepper.gradient(network, state, signals))
             extra = {name: without(numbers, signal) for name, signal in network.synapses(signals).items()}
-            extra["value"] = _mean_cost(network, signals)
+            extra["value"] = network.loss(signals)
             updates, memory = update(gradients, memory, eqx.filter(own, eqx.is_inexact_array), **extra)
             own = eqx.apply_updates(own, updates)
         return (eqx.filter(Learner(own, state, memory), eqx.is_array), solved), observed
@@ -180,15 +182,7 @@ def _online(
     return eqx.combine(after, static), observed, result
 
 
-def _mean_cost(network: Network, signals: Signals) -> Float[Array, ""]:
-    """The cost of this moment, averaged over the batch; zero without a target."""
-    potential = signals.potential[-1]
-    if signals.target is None:
-        return jnp.zeros((), potential.dtype)
-    return jnp.mean(network.cost(potential, signals.target, network.layers[-1].activation))
-
-
-def check_state(network: Network, state: Any, batch: tuple[int, ...], stepper: AbstractStepper) -> None:
+def check_state(network: AbstractSystem, state: Any, batch: tuple[int, ...], stepper: AbstractStepper) -> None:
     """Raise ValueError unless the learner was started for this batch and stepper."""
     wanted = jax.eval_shape(lambda: stepper.init(network, network.init(batch)))
     if _shapes(state) != _shapes(wanted):
@@ -216,7 +210,7 @@ def _shapes(tree: PyTree) -> Any:
     return str(structure), [np.shape(x) for x in leaves]
 
 
-def examine(network: Network, stepper: AbstractStepper, stream: PyTree, dt: float | Float[Array, ""]) -> RESULTS:
+def examine(network: AbstractSystem, stepper: AbstractStepper, stream: PyTree, dt: float | Float[Array, ""]) -> RESULTS:
     """What is wrong with a stream or its time step, before anything is run on it."""
     dt = jnp.asarray(dt)
     result = RESULTS.where(all_finite(stream), RESULTS.successful, RESULTS.invalid_input)
@@ -224,13 +218,11 @@ def examine(network: Network, stepper: AbstractStepper, stream: PyTree, dt: floa
     return RESULTS.where(dt > 0, result, RESULTS.invalid_step)
 
 
-def _is_stable(network: Network, stepper: AbstractStepper, dt: Float[Array, ""]) -> Bool[Array, ""]:
+def _is_stable(network: AbstractSystem, stepper: AbstractStepper, dt: Float[Array, ""]) -> Bool[Array, ""]:
     # Bounds that time constants keep (`at_least`) are rounded, and so is their product with the limit.
     return dt <= largest_step(network, stepper) * (1 + 4 * jnp.finfo(dt.dtype).eps)
 
 
-def largest_step(network: Network, stepper: AbstractStepper = Step()) -> Float[Array, ""]:
+def largest_step(network: AbstractSystem, stepper: AbstractStepper = Step()) -> Float[Array, ""]:
     """The largest stable dt: the limit of the solver for the fastest leaky integrator, membrane or error neuron."""
-    taus = [jnp.min(layer.tau_m) for layer in network.layers]
-    taus += [jnp.min(layer.tau_r) for layer in network.layers[network.lowest :]]
-    return stepper.limit() * jnp.min(jnp.stack(taus))
+    return stepper.limit() * jnp.min(jnp.stack([jnp.min(tau) for tau in network.time_constants()]))

@@ -14,12 +14,15 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from gle.activations import as_activation, pull_back
+from gle.activations import as_activation
 from gle.arrays import as_float, as_number
 from gle.connections import AbstractConnection, over_batch
 from gle.costs import AbstractCost
 from gle.coupling import AbstractCoupling, Decoupled
 from gle.feedback import AbstractFeedback, Transpose
+from gle.gates import AbstractGate, Derivative
+from gle.operators import LeadLag
+from gle.system import AbstractSystem
 
 Rates = Float[Array, "... _"]
 """A signal of one layer: [*batch, neurons]."""
@@ -32,6 +35,7 @@ class Layer(eqx.Module):
     activation: the rate function phi, a function or a module; `jax.nn.softmax` in an output layer with a
         `CrossEntropy`. The arrays of a module are parameters that learn, like weights. phi may mix the neurons.
     feedback: how errors reach the layer below.
+    gate: how the potentials of this layer gate the errors that arrive from above, by default phi'.
     plastic: whether the layer learns. Errors pass no further down than to the lowest plastic layer.
     """
 
@@ -40,6 +44,7 @@ class Layer(eqx.Module):
     tau_r: Float[Array, " neurons"]
     feedback: AbstractFeedback
     activation: Callable[[Array], Array]
+    gate: AbstractGate
     plastic: bool = eqx.field(static=True)
 
     def __init__(
@@ -50,6 +55,7 @@ class Layer(eqx.Module):
         activation: Callable[[Array], Array],
         *,
         feedback: AbstractFeedback | None = None,
+        gate: AbstractGate = Derivative(),
         plastic: bool = True,
     ):
         if not isinstance(connection, AbstractConnection) or connection.neurons < 1:
@@ -62,7 +68,18 @@ class Layer(eqx.Module):
         self.activation = as_activation(activation, connection.neurons)
         self.feedback = Transpose() if feedback is None else feedback
         self.feedback.check(connection)
+        self.gate = gate
         self.plastic = plastic
+
+    @property
+    def membrane(self) -> LeadLag:
+        """The neurons: the past of their input, then its future."""
+        return LeadLag(self.tau_m, self.tau_r)
+
+    @property
+    def error_neuron(self) -> LeadLag:
+        """The neurons of the errors, which do the reverse."""
+        return LeadLag(self.tau_r, self.tau_m)
 
 
 class State(NamedTuple):
@@ -95,8 +112,18 @@ class Signals(NamedTuple):
         """The presynaptic rates of each layer."""
         return (self.input, *self.rate[:-1])
 
+    @property
+    def derivative(self) -> State:
+        """Of the state."""
+        return State(self.du, self.dv)
 
-class Network(eqx.Module):
+    @property
+    def output(self) -> Rates:
+        """The prospective potentials of the output neurons: with softmax outputs the logits."""
+        return self.potential[-1]
+
+
+class Network(AbstractSystem):
     """A feed-forward network of Generalized Latent Equilibrium (Ellenberger et al., Eqs. 3, 6, 7).
 
         tau_m u' = -u + W r_below + b + gamma e          r = phi(u + tau_r u')
@@ -132,6 +159,21 @@ class Network(eqx.Module):
         cost.check(self.layers[-1].activation)
 
     @property
+    def sources(self) -> int:
+        """Number of inputs."""
+        return self.layers[0].connection.sources
+
+    @property
+    def outputs(self) -> int:
+        """Number of neurons in the last layer."""
+        return self.layers[-1].connection.neurons
+
+    @property
+    def implicit(self) -> bool:
+        """Whether rates and errors depend on each other at every moment."""
+        return not isinstance(self.coupling, Decoupled)
+
+    @property
     def lowest(self) -> int:
         """Number of the lowest plastic layer; errors are computed from there on."""
         return next((number for number, layer in enumerate(self.layers) if layer.plastic), len(self.layers))
@@ -151,10 +193,9 @@ class Network(eqx.Module):
             drive = layer.connection(rates)
             if errors is not None:
                 drive = drive + self.coupling.gamma * errors[number]
-            change = drive - membrane
-            potential = membrane + over_batch(layer.tau_r / layer.tau_m, membrane) * change
+            change, potential = layer.membrane.flow(membrane, drive)
             rates = layer.activation(potential)
-            du.append(change / over_batch(layer.tau_m, membrane))
+            du.append(change)
             potentials.append(potential)
             out.append(rates)
         return tuple(du), tuple(potentials), tuple(out)
@@ -175,8 +216,7 @@ class Network(eqx.Module):
             else:
                 above = errors[-1] if errors else None
                 instant = self.instant(number, potentials[number], rates[number], above, target)
-                dlayer = (instant - v[number]) / over_batch(layer.tau_r, instant)
-                error = v[number] + over_batch(layer.tau_m, instant) * dlayer
+                dlayer, error = layer.error_neuron.flow(v[number], instant)
             dv.append(dlayer)
             errors.append(error)
             instants.append(instant)
@@ -189,7 +229,7 @@ class Network(eqx.Module):
             if target is None:
                 return jnp.zeros_like(potential)
             return -self.beta * self.cost.gradient(potential, target, layer.activation)
-        return pull_back(layer.activation, potential, self.arriving(number, rate, above))
+        return layer.gate(layer.activation, potential, self.arriving(number, rate, above))
 
     def arriving(self, number: int, rate: Rates, above: Rates) -> Rates:
         """What stands for W_above^T e_above: the errors of the layer above as they reach the rates of a layer."""
@@ -221,7 +261,8 @@ class Network(eqx.Module):
     def frozen(self) -> "Network":
         """The same network with no plastic layer, so without errors that act on anything; cheaper to run."""
         layers = [
-            Layer(x.connection, x.tau_m, x.tau_r, x.activation, feedback=x.feedback, plastic=False) for x in self.layers
+            Layer(x.connection, x.tau_m, x.tau_r, x.activation, feedback=x.feedback, gate=x.gate, plastic=False)
+            for x in self.layers
         ]
         return Network(layers, self.cost, beta=self.beta)
 
@@ -234,10 +275,29 @@ class Network(eqx.Module):
         signals = self.without_lags().signals(self.init(input.shape[:-1]), input, target, throw=throw)
         return State(signals.potential, signals.error)
 
-    def vector_field(self, t: Any, state: State, args: "Drive") -> State:
-        """(u', v'), for `diffrax.ODETerm(network.vector_field)`."""
-        signals = self.signals(state, args.input(t), None if args.target is None else args.target(t))
-        return State(signals.du, signals.dv)
+    def course(self, inputs: Rates, dt: ArrayLike, start: State) -> tuple[Rates, State]:
+        """Potentials of the outputs at every step of forward Euler without errors, and the state after the last one.
+
+        All steps at once, layer after layer: with constant weights a layer is a diagonal linear state-space model
+        followed by phi (Eqs. 40, 41), so it takes one matrix product and one associative scan over time (section 5.5).
+        """
+        rates, potentials, last = inputs, inputs, []
+        for layer, u in zip(self.layers, start.u, strict=True):
+            end, potentials = layer.membrane.course(u, layer.connection(rates), dt)
+            rates = layer.activation(potentials)
+            last.append(end)
+        return potentials, State(tuple(last), start.v)
+
+    def time_constants(self) -> tuple[Array, ...]:
+        """Of the membranes, and of the error neurons that errors pass."""
+        taus = [layer.tau_m for layer in self.layers]
+        return (*taus, *(layer.tau_r for layer in self.layers[self.lowest :]))
+
+    def loss(self, signals: Signals) -> Float[Array, ""]:
+        """The cost of this moment, averaged over the batch; zero without a target."""
+        if signals.target is None:
+            return jnp.zeros((), signals.output.dtype)
+        return jnp.mean(self.cost(signals.output, signals.target, self.layers[-1].activation))
 
     def plasticity(self, signals: Signals) -> "Network":
         """dE/dtheta for W, b, tau_m, tau_r (minus the right-hand sides of Eqs. 21-24), as a network of gradients.
@@ -304,13 +364,6 @@ class Network(eqx.Module):
             mismatch = prospective + over_batch(layer.tau_m - layer.tau_r, du) * du - layer.connection(below)
             total = total + 0.5 * jnp.sum(mismatch**2, axis=-1)
         return total
-
-
-class Drive(NamedTuple):
-    """Input and target of a network as functions of time; no target, no errors."""
-
-    input: Callable[[Any], Rates]
-    target: Callable[[Any], Rates] | None = None
 
 
 def _check_signal(name: str, signal: Array, like: Array, size: int) -> None:

@@ -142,6 +142,41 @@ class Prospective(AbstractCausal):
         return 1 + 1j * jnp.asarray(omega) * self.tau
 
 
+class LeadLag(eqx.Module):
+    """I- with time constant `lag`, then D+ with `lead`, in continuous time: the neurons of GLE (Eqs. 6, 7).
+
+        lag x' = -x + input          output = x + lead x' = (1 - lead/lag) x + lead/lag input
+
+    A membrane has the lag tau_m and the lead tau_r, an error neuron the lag tau_r and the lead tau_m. Both [neurons].
+    """
+
+    lag: Float[Array, " neurons"]
+    lead: Float[Array, " neurons"]
+
+    def flow(
+        self, x: Float[Array, "*batch neurons"], input: Float[Array, "*batch neurons"]
+    ) -> tuple[Float[Array, "*batch neurons"], Float[Array, "*batch neurons"]]:
+        """(x', output)."""
+        change = input - x
+        # Input that neurons without lag (lead = lag) pass on at once, to the last digit from x = 0.
+        return change / self._each(self.lag, x), x + self._each(self.lead / self.lag, x) * change
+
+    def course(
+        self, x: Float[Array, "*batch neurons"], inputs: Float[Array, "time *batch neurons"], dt: TimeStep
+    ) -> tuple[Float[Array, "*batch neurons"], Float[Array, "time *batch neurons"]]:
+        """(x after the last input, all outputs) of forward Euler steps, in depth log(time)."""
+        step = self._each(jnp.asarray(dt) / self.lag, inputs)
+        added = (step * inputs).at[:1].add((1 - step) * x[None])
+        later = leaky_integral(jnp.broadcast_to(step, inputs.shape), added)
+        course = jnp.concatenate([x[None], later])
+        return course[-1], self.flow(course[:-1], inputs)[1]
+
+    @staticmethod
+    def _each(tau: Array, like: Array) -> Array:
+        """A number of each neuron with as many axes as `like`."""
+        return tau.reshape((1,) * (like.ndim - 1) + (-1,))
+
+
 class DiscountedFuture(AbstractOperator):
     """I+: the adjoint of I-, an integral over the future (Eq. 67)."""
 

@@ -22,6 +22,11 @@ class RESULTS(eqx.Enumeration):
         "there is none, or it is too far away. Lower gamma or beta, or use gle.Decoupled(). Nothing was learned from "
         "this stream."
     )
+    no_equilibrium = (
+        "No state was found in which a constant input and target leave the system: it is unstable or its numbers "
+        "overflow, such as a microcircuit whose loop through apical dendrites and interneurons amplifies: lower the "
+        "weights."
+    )
     non_finite = (
         "The network or its state became NaN or infinite: lower the learning rate, beta or gamma. Nothing was learned "
         "from this stream."

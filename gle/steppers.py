@@ -10,28 +10,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
-from gle.connections import over_batch
 from gle.coupling import Decoupled
 from gle.network import Network, Rates, Signals, State
+from gle.system import AbstractSystem
 
 
 class AbstractStepper(eqx.Module):
-    """Advances a network by dt, the input and the target being constant over the step."""
+    """Advances a system by dt, the input and the target being constant over the step."""
 
     @abc.abstractmethod
-    def init(self, network: Network, state: State) -> Any:
+    def init(self, system: AbstractSystem, state: PyTree) -> Any:
         """The stepper's own state, from the potentials to start from."""
 
     @abc.abstractmethod
     def step(
-        self, network: Network, state: Any, input: Rates, target: Rates | None, dt: ArrayLike
-    ) -> tuple[Any, Signals]:
+        self, system: AbstractSystem, state: Any, input: Rates, target: Rates | None, dt: ArrayLike
+    ) -> tuple[Any, Any]:
         """The next state, and the signals of this step."""
 
-    def gradient(self, network: Network, state: Any, signals: Signals) -> PyTree:
-        """What is learned from in this step, given the state after it: a network of dE/dtheta."""
+    def gradient(self, system: AbstractSystem, state: Any, signals: Any) -> PyTree:
+        """What is learned from in this step, given the state after it: dE/dtheta."""
         del state
-        return network.plasticity(signals)
+        return system.plasticity(signals)
 
     @abc.abstractmethod
     def limit(self) -> float:
@@ -39,7 +39,7 @@ class AbstractStepper(eqx.Module):
 
 
 class Step(AbstractStepper):
-    """One step of a diffrax solver on the vector field, in which rates and errors have no delay."""
+    """One step of a diffrax solver on the vector field of any system; in a `Network` rates and errors have no delay."""
 
     solver: diffrax.AbstractSolver = diffrax.Euler()
 
@@ -52,20 +52,20 @@ class Step(AbstractStepper):
                 f"steps have none; give it one: diffrax.{name}(root_finder=diffrax.VeryChord(rtol=1e-5, atol=1e-5))."
             )
 
-    def init(self, network: Network, state: State) -> State:
+    def init(self, system: AbstractSystem, state: PyTree) -> PyTree:
         return state
 
-    def step(self, network: Network, state: State, input: Rates, target: Rates | None, dt: ArrayLike):
-        signals = network.signals(state, input, target, throw=False)
+    def step(self, system: AbstractSystem, state: PyTree, input: Rates, target: Rates | None, dt: ArrayLike):
+        signals = system.signals(state, input, target, throw=False)
 
         def vector_field(t, y, args):
             # The derivative at the start of the step is known; XLA does not always find the common subexpressions.
             known = all(a is b for a, b in zip(jax.tree.leaves(y), jax.tree.leaves(state), strict=True))
-            now = signals if known else network.signals(y, input, target, throw=False)
-            return State(now.du, now.dv)
+            now = signals if known else system.signals(y, input, target, throw=False)
+            return now.derivative
 
         term = diffrax.ODETerm(vector_field)
-        dt = jnp.asarray(dt, state.u[0].dtype)
+        dt = jnp.asarray(dt, jnp.result_type(*jax.tree.leaves(eqx.filter(state, eqx.is_inexact_array))))
         zero = jnp.zeros_like(dt)
         memory = self.solver.init(term, zero, dt, state, None)
         state, *_ = self.solver.step(term, zero, dt, state, None, memory, made_jump=True)
@@ -113,15 +113,15 @@ class Algorithm1(AbstractStepper):
         errors, dus, dvs, potentials = [], [], [], []
         for number, (layer, below) in enumerate(zip(layers, (input, *rates[:-1]), strict=True)):
             u, v = state.u[number], state.v[number]
-            tau_m, tau_r = over_batch(layer.tau_m, u), over_batch(layer.tau_r, u)
-            dv = (entering[number] - v) / tau_r if number >= network.lowest else jnp.zeros_like(v)
-            error = v + tau_m * dv
+            dv, error = jnp.zeros_like(v), v
+            if number >= network.lowest:
+                dv, error = layer.error_neuron.flow(v, entering[number])
             drive = layer.connection(below)
             if not isinstance(network.coupling, Decoupled):
                 drive = drive + network.coupling.gamma * (error if fresh else state.error[number])
-            du = (drive - u) / tau_m
+            du, potential = layer.membrane.flow(u, drive)
             errors.append(error)
-            potentials.append(u + tau_r * du)
+            potentials.append(potential)
             dus.append(du)
             dvs.append(dv)
         errors, potentials = tuple(errors), tuple(potentials)

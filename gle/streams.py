@@ -13,16 +13,17 @@ from jaxtyping import Array, PyTree
 
 from gle.arrays import as_float, as_time_step, concrete, split_numbers, vary_alike, without
 from gle.network import Network
+from gle.system import AbstractSystem, dtype_of
 
 
-def check_stream(network: Network, inputs: Array, targets: Array | None) -> None:
-    """Raise ValueError unless inputs and targets are [time, *batch, neurons] of the network."""
+def check_stream(system: AbstractSystem, inputs: Array, targets: Array | None) -> None:
+    """Raise ValueError unless inputs and targets are [time, *batch, neurons] of the system."""
     shape = np.shape(inputs)
     if len(shape) < 2 or 0 in shape[1:-1]:
         raise ValueError(f"inputs must be [time, *batch, sources] with at least one sample, but have shape {shape}.")
     for name, stream, width in (
-        ("inputs", inputs, network.layers[0].connection.sources),
-        ("targets", targets, network.layers[-1].connection.neurons),
+        ("inputs", inputs, system.sources),
+        ("targets", targets, system.outputs),
     ):
         if stream is None:
             continue
@@ -50,7 +51,7 @@ def over_a_stream(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function)
 
     @eqx.filter_jit
-    def compiled(numbers: PyTree, rest: Network, options: dict[str, Any]) -> Any:
+    def compiled(numbers: PyTree, rest: AbstractSystem, options: dict[str, Any]) -> Any:
         numbers, rest, options = vary_alike((numbers, rest, options))
         return function(eqx.combine(numbers, rest), **options)
 
@@ -63,12 +64,12 @@ def over_a_stream(function: Callable[..., Any]) -> Callable[..., Any]:
         check_stream(network, options["inputs"], options.get("targets"))
         if "targets" in options and not len(options["inputs"]):
             raise ValueError("inputs must hold at least one step for a gradient, but have none.")
-        if options.get("u") is not None:
+        if options.get("u") is not None and isinstance(network, Network):
             options["u"] = _as_potentials(network, options["u"], options["inputs"].shape[1:-1])
         if options.get("window") is not None:
             options["window"] = operator.index(options["window"])  # NumPy's integer would be traced
         dt = options["dt"]
-        options["dt"] = as_time_step(dt, network.layers[0].tau_m.dtype)
+        options["dt"] = as_time_step(dt, dtype_of(network))
         if concrete(dt) and not np.asarray(dt) > 0:
             raise ValueError(f"dt must be positive, the time between two entries of the stream, but is {dt}.")
         numbers, rest = split_numbers(network)

@@ -15,6 +15,8 @@ LISTED = (
     Listed("gle-scaling", "MNIST-1D, networks of several widths and depths.", f"{__name__}.scaling.card"),
     Listed("gle-mackey-glass", "Mackey-Glass series, learned and continued.", f"{__name__}.mackey_glass.card"),
     Listed("gle-alignment", "MNIST-1D, angles between GLE and the exact gradients.", f"{__name__}.alignment.card"),
+    Listed("gle-bars", "Bars, learned by the dendritic microcircuit.", f"{__name__}.bars.card"),
+    Listed("gle-phaseless", "Feedback weights of a microcircuit align by noise.", f"{__name__}.phaseless.card"),
     Listed("gle-le-mnist", "MNIST, dense layers in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
     Listed("gle-le-lenet5", "MNIST, LeNet-5 in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
     Listed("gle-le-cifar", "LeNet-5 on a subset of CIFAR-10.", f"{__name__}.latent_equilibrium.card"),

@@ -1,0 +1,1 @@
+"""Bars of three directions, learned by the dendritic microcircuit."""

@@ -1,0 +1,1 @@
+"""Feedback weights of a microcircuit that align themselves by noise."""
