@@ -19,8 +19,8 @@ class RESULTS(eqx.Enumeration):
     invalid_input = "The inputs or targets hold NaN or infinity: clean them. Nothing was learned from this stream."
     no_solution = (
         "Rates and errors found no common solution at some moment: with errors that act on the membranes (gle.Coupled) "
-        "there is none, or it is too far away. Lower gamma or beta, or use gle.Decoupled(). Nothing was learned from "
-        "this stream."
+        "there is none, or it is too far away. Lower gamma or beta, or use gle.Decoupled(). (Of gle.LeastAction: "
+        "its energy is no longer convex. Lower weights or the learning rate.) Nothing was learned from this stream."
     )
     no_equilibrium = (
         "No state was found in which a constant input and target leave the system: it is unstable or its numbers "

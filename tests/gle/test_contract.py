@@ -72,6 +72,37 @@ def noisy(std, tau):
     return gle.NoisyRates(gle.Step(), std, tau, jax.random.PRNGKey(0))
 
 
+def circuit(*, weight=0.7, delay=0.1, prospective=True, **conductances: Any) -> gle.Microcircuit:
+    """2-2-1, predicting itself."""
+    full = lambda shape: gle.Dense(jnp.full(shape, jnp.asarray(weight, float)), None)  # noqa: E731
+    back = gle.FeedbackAlignment(gle.Dense(0.5 * full((1, 2)).weight, None))
+    options: Any = {"delay": delay, "prospective": prospective, "conductances": gle.Conductances(**conductances)}
+    return gle.Microcircuit.self_predicting([full((2, 2)), full((1, 2))], [back], jnp.tanh, **options)
+
+
+def of_a_system(system: gle.AbstractSystem, read: Callable[[Any], Any], *, stepper: Any = gle.Step()) -> Any:
+    """Outputs of three steps, in which the weights learn."""
+    optimiser = optax.sgd(0.1)
+    stream = X[:3, : system.sources], X[:3, : system.outputs]
+    learner = gle.start(system, optimiser, stepper=stepper)
+    after, outputs, _ = gle.online(learner, *stream, dt=0.1, optimiser=optimiser, stepper=stepper, throw=False)
+    return outputs, read(after.network)
+
+
+def lowest(circuit: Any) -> Any:
+    return circuit.up[0].weight
+
+
+def exploring(std, tau):
+    return gle.Exploring(std, tau, jax.random.PRNGKey(0))
+
+
+def acting(weight, tau, beta):
+    square = 0.3 * jnp.asarray(weight, float) * jnp.asarray([[0.0, 1.0], [-1.0, 0.0]])
+    beta = jnp.asarray(beta, float)[None]
+    return gle.LeastAction(square, jnp.ones((2, 1)), jnp.tanh, tau=tau, beta=beta)
+
+
 CASES = {
     "Dense, Transpose, Decoupled": of_a_network(
         {"weight": 0.7, "bias": 0.1, "tau_m": 1.2, "tau_r": 0.8, "beta": 0.7},
@@ -89,6 +120,19 @@ CASES = {
     "RTRL": of_a_stepper(gle.RTRL()),
     "RFLO": of_a_stepper(gle.RFLO()),
     "NoisyRates": Case(noisy, {"std": 0.3, "tau": 1.5}, lambda stepper: learned(small(), stepper)),
+    "Microcircuit, Conductances": Case(
+        circuit,
+        {"weight": 0.7, "delay": 0.2, "leak": 0.03, "basal": 0.1, "apical": 0.06, "dendritic": 0.1, "somatic": 0.06},
+        lambda system: of_a_system(system, lowest),
+    ),
+    "Exploring": Case(
+        exploring, {"std": 0.3, "tau": 0.4}, lambda stepper: of_a_system(circuit(), lowest, stepper=stepper)
+    ),
+    "LeastAction": Case(
+        acting,
+        {"weight": 0.7, "tau": 2.0, "beta": 0.3},
+        lambda system: of_a_system(system, lambda network: network.weight),
+    ),
     "Retrospective": of_an_operator(gle.Retrospective, tau=0.7),
     "Prospective": of_an_operator(gle.Prospective, tau=0.7),
     "DiscountedFuture": of_an_operator(gle.DiscountedFuture, tau=0.7),

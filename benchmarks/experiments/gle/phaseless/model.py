@@ -21,15 +21,16 @@ class Phaseless:
     sizes: tuple[int, ...] = (5, 20, 10, 20, 5)
     bound: float = 1.0
     """All weights are drawn uniformly within +-bound."""
-    presentations: int = 100
+    presentations: int = 200
     replicas: int = 100
-    """Inputs side by side, of which one step learns the mean: the paper's hundred epochs of a hundred."""
+    """Inputs side by side, of which one step learns the mean."""
     presentation: float = 1.0
     dt: float = 0.01
     noise: float = 0.05
     noise_time: float = 0.1
-    backward_rate: float = 50.0
-    """Per step, as a hundred replicas take the place of the paper's rate per ms times a hundred steps."""
+    backward_rate: float = 25.0
+    """Per step. The paper's rate of 50 per ms is 0.5 per step; a hundred replicas allow a hundred times that, half of
+    which, for twice as long, leaves less noise in B."""
     lateral_rate: float = 0.05
     """Per step, that of L^PI."""
     decay: float = 1e-5

@@ -1,0 +1,1 @@
+"""Traces that a least-action network completes from others."""

@@ -1,0 +1,7 @@
+"""The card of completed traces."""
+
+from benchmarks.card import Card
+from benchmarks.experiments.gle.completion.figures import draw
+from benchmarks.experiments.gle.completion.model import Completion, gle_completion
+
+CARDS = (Card(name="gle-completion", config=Completion, function=gle_completion, figures=draw),)
