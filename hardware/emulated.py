@@ -26,10 +26,9 @@ from hardware.observe import (
     jittered,
     madc,
     madc_times,
-    order_of,
-    queued,
     stamped,
     through_bus,
+    through_outputs,
 )
 from hardware.placement import Placement, Route
 from hardware.weights import row_weights
@@ -230,7 +229,7 @@ class Emulated(AbstractDevice):
         """Events of each population, samples of the recorded ones, MADC traces, and the number of drops."""
         limits, noise = self.limits, self.chip.noise
         for_input, for_grid, for_stamps, for_cadc, for_madc = jax.random.split(key, 5)
-        arriving = jittered(spikes, noise.jitter, for_input)
+        arriving = in_order(ep.Spikes(jittered(spikes.times, noise.jitter, for_input), spikes.index))
         arriving, dropped = through_bus(arriving, input_bus(handle, limits), limits.arrays * limits.buses, limits)
         arriving = ep.Spikes(arriving.times + noise.latency, arriving.index)
         slow = cadc_times(t1, limits)
@@ -273,25 +272,24 @@ class Emulated(AbstractDevice):
     ) -> tuple[tuple[ep.Spikes | None, ...], Int[Array, ""]]:
         """Events as the host gets them: jitter, one event per 8 ns and output, stamps. And how many are lost."""
         limits = self.limits
-        merged = {number: train.merge()[0] for number, train in enumerate(trains) if train is not None}
+        spiking = {number: train.times for number, train in enumerate(trains) if train is not None}
         found: list[ep.Spikes | None] = [None] * len(trains)
-        if not merged:
+        if not spiking:
             return tuple(found), jnp.zeros((), jnp.int32)
-        output = limits.output()
-        for place, number in enumerate(merged):
-            merged[number] = jittered(merged[number], self.chip.noise.jitter, jax.random.fold_in(key, place))
-        times = jnp.concatenate([x.times for x in merged.values()])
-        buses = [jnp.asarray(output[handle.placement.circuits[number][:, 0]])[x.index] for number, x in merged.items()]
-        order = order_of(times)
-        passed, lost = queued(times[order], jnp.concatenate(buses)[order], limits.outputs, limits)
-        passed = jnp.zeros_like(passed).at[order].set(passed)
+        times = [
+            jittered(times, self.chip.noise.jitter, jax.random.fold_in(key, place))
+            for place, times in enumerate(spiking.values())
+        ]
+        output = np.concatenate([limits.output()[handle.placement.circuits[number][:, 0]] for number in spiking])
+        passed, lost = through_outputs(jnp.concatenate(times), output, limits)
         begin = 0
-        for number, events in merged.items():
-            end = begin + events.times.shape[0]
-            events = in_order(ep.Spikes(passed[begin:end], events.index))
+        for number, own in spiking.items():
+            end = begin + own.shape[0]
+            index = jnp.repeat(jnp.arange(own.shape[0], dtype=jnp.int32), own.shape[1])
+            events = in_order(ep.Spikes(passed[begin:end].reshape(-1), index))
             found[number] = stamped(events, limits) if self.quantised else events
             begin = end
-        return tuple(found), jnp.sum(lost, dtype=jnp.int32)
+        return tuple(found), lost
 
 
 def converter(chip: Chip, codes: Codes) -> Converter:

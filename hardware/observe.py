@@ -65,24 +65,18 @@ def _digitised(seen: Array, noise: float, key: PRNGKeyArray, largest: int, whole
     return floor_to(seen + 0.5, 0, largest) if whole else seen
 
 
-def jittered(spikes: Spikes, deviation: float, key: PRNGKeyArray) -> Spikes:
-    """Times that are off by normal numbers of this standard deviation, in order, none before 0."""
+def jittered(times: Float[Array, "..."], deviation: float, key: PRNGKeyArray) -> Float[Array, "..."]:
+    """Times that are off by normal numbers of this standard deviation, none before 0; they may be out of order."""
     if not deviation:
-        return spikes
-    moved = spikes.times + deviation * jax.random.normal(key, spikes.times.shape, spikes.times.dtype)
-    return in_order(Spikes(jnp.maximum(moved, 0), spikes.index))
+        return times
+    return jnp.maximum(times + deviation * jax.random.normal(key, times.shape, times.dtype), 0)
 
 
 def in_order(spikes: Spikes) -> Spikes:
     """The same events, sorted by time."""
-    order = order_of(spikes.times)
+    order = sorted_positions(lax.stop_gradient(spikes.times), lax.iota(jnp.int32, spikes.times.shape[0]))
     times = spikes.times[order]
     return Spikes(times, jnp.where(times < jnp.inf, spikes.index[order], 0))
-
-
-def order_of(times: Float[Array, " events"]) -> Int[Array, " events"]:
-    """The positions of times, not negative, in ascending order."""
-    return sorted_positions(lax.stop_gradient(times), lax.iota(jnp.int32, times.shape[0]))
 
 
 def stamped(spikes: Spikes, limits: Limits) -> Spikes:
@@ -92,29 +86,68 @@ def stamped(spikes: Spikes, limits: Limits) -> Spikes:
 
 
 def queued(
-    times: Float[Array, " events"], bus: Int[Array, " events"], buses: int, limits: Limits
-) -> tuple[Float[Array, " events"], Bool[Array, " events"]]:
+    times: Float[Array, "buses events"], limits: Limits
+) -> tuple[Float[Array, "buses events"], Bool[Array, "buses events"]]:
     """When events have passed their bus, one per 8 ns, in the order in which they come; and which are lost.
 
-    An event waits while others are before it, and is lost if `DEPTH` of them are. times: ascending, `inf` for none.
+    An event waits while others are before it, and is lost if `DEPTH` of them are. times: of each bus, ascending; `inf`
+    for none, at any place.
+
+    Where none is lost, the k-th event of a bus leaves it at k s + max over j <= k of (t_j - j s), s = 8 ns. Where one
+    may be lost, events are taken one by one.
     """
-    slot, numbers = limits.stamp, jnp.arange(buses)
+    slot, fixed = limits.stamp, lax.stop_gradient(times)
+    here = fixed < jnp.inf
+    own = fixed - slot * (jnp.cumsum(here, axis=1, dtype=jnp.int32) - 1)
+    wait = jnp.where(here, lax.cummax(jnp.where(here, own, -jnp.inf), axis=1) - own, 0)
 
-    def pass_on(free, event):
-        t, at = event
-        here = numbers == at
-        delay = jnp.maximum(jnp.max(jnp.where(here, free, -jnp.inf)) - t, 0)
+    # A loop of at most one turn: under vmap a `lax.cond` would always pay for both branches. It reads its carry, or
+    # XLA would move the work out of the loop.
+    def exactly(state):
+        return jnp.zeros_like(state[0]), *_one_by_one(jnp.where(state[0], fixed, jnp.inf), slot)
+
+    full = jnp.any(wait > (DEPTH - 1) * slot)
+    _, wait, lost = lax.while_loop(lambda state: state[0], exactly, (full, wait, jnp.zeros_like(here)))
+    return jnp.where(lost, jnp.inf, times + wait), lost
+
+
+def _one_by_one(times: Array, slot: float) -> tuple[Array, Array]:
+    """How long events wait, and which are lost."""
+
+    def pass_on(free, t):
+        delay = jnp.where(t < jnp.inf, jnp.maximum(free - t, 0), 0)
         full = delay > DEPTH * slot
-        return jnp.where(here & ~full, t + delay + slot, free), (delay, full)
+        return jnp.where((t < jnp.inf) & ~full, t + delay + slot, free), (delay, full)
 
-    fixed = lax.stop_gradient(times)
-    wait, lost = lax.scan(pass_on, jnp.full(buses, -jnp.inf, fixed.dtype), (fixed, bus), unroll=8)[1]
-    none = fixed == jnp.inf
-    lost = lost & ~none
-    return jnp.where(lost, jnp.inf, times + jnp.where(none, 0, wait)), lost
+    empty = jnp.full(times.shape[0], -jnp.inf, times.dtype)
+    wait, lost = lax.scan(pass_on, empty, times.T)[1]
+    return wait.T, lost.T
 
 
 def through_bus(spikes: Spikes, bus: np.ndarray, buses: int, limits: Limits) -> tuple[Spikes, Int[Array, ""]]:
     """The events that have passed, in order, and how many are lost. bus: [sources], that of each source."""
-    times, lost = queued(spikes.times, jnp.asarray(bus, jnp.int32)[spikes.index], buses, limits)
+    at = jnp.asarray(bus, jnp.int32)[spikes.index]
+    rows = jnp.where(at[None] == jnp.arange(buses)[:, None], spikes.times[None], jnp.inf)
+    passed, lost = queued(rows, limits)
+    times = jnp.take_along_axis(passed, at[None], axis=0)[0]
     return in_order(Spikes(times, spikes.index)), jnp.sum(lost, dtype=jnp.int32)
+
+
+def through_outputs(
+    trains: Float[Array, "neurons slots"], output: np.ndarray, limits: Limits
+) -> tuple[Float[Array, "neurons slots"], Int[Array, ""]]:
+    """When the events of each neuron have passed, in any order, `inf` for lost ones; and how many are lost.
+
+    output: [neurons], that of each neuron. It is known beforehand, so that every output sorts its own events.
+    """
+    neurons, slots = trains.shape
+    members = [np.flatnonzero(output == number) for number in np.unique(output)]
+    rows = np.full((len(members), max(map(len, members))), neurons)
+    for row, each in zip(rows, members, strict=True):
+        row[: len(each)] = each
+    position = jnp.asarray((rows[..., None] * slots + np.arange(slots)).reshape(len(rows), -1), jnp.int32)
+    flat = trains.reshape(-1)
+    come = flat.at[position].get(mode="fill", fill_value=jnp.inf)
+    order = jax.vmap(sorted_positions)(lax.stop_gradient(come), position)
+    passed, lost = queued(flat.at[order].get(mode="fill", fill_value=jnp.inf), limits)
+    return jnp.zeros_like(flat).at[order].set(passed, mode="drop").reshape(trains.shape), jnp.sum(lost, dtype=jnp.int32)

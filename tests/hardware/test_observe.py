@@ -5,7 +5,17 @@ import pytest
 
 import eventprop as ep
 import hardware as hw
-from hardware.observe import DEPTH, Converter, cadc, in_order, jittered, queued, stamped, through_bus
+from hardware.observe import (
+    DEPTH,
+    Converter,
+    cadc,
+    in_order,
+    jittered,
+    queued,
+    stamped,
+    through_bus,
+    through_outputs,
+)
 
 FLAT = Converter(jnp.ones(2), jnp.zeros(2))
 
@@ -44,10 +54,10 @@ def test_stamps_are_multiples_of_8_ns(precision):
 
 
 def test_jitter(key):
-    spikes = ep.Spikes(jnp.linspace(1, 1000, 2000), jnp.zeros(2000, jnp.int32))
-    moved = jittered(spikes, 0.03, key).times
-    assert np.std(moved - spikes.times) == pytest.approx(0.03, rel=0.06)
-    assert np.all(np.diff(moved) >= 0)
+    times = jnp.linspace(0, 1000, 2000)
+    moved = jittered(jnp.append(times, jnp.inf), 0.03, key)
+    assert np.std(moved[:-1] - times) == pytest.approx(0.03, rel=0.06)
+    assert np.all(moved >= 0) and moved[-1] == np.inf
 
 
 def reference(times, bus):
@@ -62,15 +72,55 @@ def reference(times, bus):
     return np.array(passed), np.array(lost)
 
 
-def test_buses_pass_one_event_per_8_ns(x64, rng):
-    times = np.sort(np.round(rng.uniform(0, 1, 500), 2))
-    bus = rng.integers(0, 2, 500)
-    passed, lost = queued(jnp.append(jnp.asarray(times), jnp.inf), jnp.append(jnp.asarray(bus), 0), 2, hw.BSS2)
-    expected, dropped = reference(times, bus)
-    assert dropped.sum() > 5
-    np.testing.assert_array_equal(lost[:-1], dropped)
-    np.testing.assert_allclose(passed[:-1], expected, atol=1e-12)
-    assert passed[-1] == np.inf
+def trains(kind, rng):
+    """Events of three buses, 300 each, ascending."""
+    if kind == "sparse":
+        return np.sort(rng.uniform(0, 50, (3, 300)))
+    if kind == "ties":
+        return np.sort(np.round(rng.uniform(0, 4, (3, 300)), 2))
+    if kind == "full":
+        return np.sort(np.round(rng.uniform(0, [[1.0], [0.01], [40.0]], (3, 300)), 3))
+    return np.full((3, 300), 2.0)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "ties", "full", "at once"])
+def test_buses_pass_one_event_per_8_ns(x64, rng, kind):
+    times = trains(kind, rng)
+    expected = [reference(row, np.zeros(300)) for row in times]
+    passed, lost = QUEUED(jnp.asarray(times))
+    np.testing.assert_array_equal(lost, [dropped for _, dropped in expected])
+    np.testing.assert_allclose(passed, [row for row, _ in expected], atol=1e-12)
+    assert (lost.sum() > 5) == (kind in ("full", "at once"))
+
+
+QUEUED = jax.jit(lambda times: queued(times, hw.BSS2))
+
+
+def test_rows_of_buses_may_have_holes(x64, rng):
+    """None at any place; what waits nowhere keeps its time to the last bit, and its derivative."""
+    times = np.where(rng.random((3, 300)) < 0.5, trains("ties", rng), np.inf)
+    passed, lost = QUEUED(jnp.asarray(times))
+    for row, own in zip(np.asarray(passed), times, strict=True):
+        there = own < np.inf
+        np.testing.assert_allclose(row[there], reference(own[there], np.zeros(there.sum()))[0], atol=1e-12)
+        assert np.all(np.isinf(row[~there]))
+    assert np.sum(np.asarray(passed) == times) > 600 and not lost.any()
+    one = jnp.asarray(times[times < np.inf][:20])[None]
+    np.testing.assert_array_equal(jax.grad(lambda t: jnp.sum(queued(t, hw.BSS2)[0]))(one), 1)
+
+
+def test_outputs_serve_their_own_neurons(x64, rng):
+    times = np.sort(np.where(rng.random((5, 40)) < 0.7, rng.uniform(0, 0.6, (5, 40)), np.inf))
+    output = np.array([3, 0, 3, 3, 0])
+    passed, lost = through_outputs(jnp.asarray(times), output, hw.BSS2)
+    for number in (0, 3):
+        order = np.argsort(times[output == number], axis=None)
+        own = times[output == number].ravel()[order]
+        expected, dropped = reference(own[own < np.inf], np.zeros(np.sum(own < np.inf)))
+        found = np.asarray(passed)[output == number].ravel()[order][own < np.inf]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        lost -= dropped.sum()
+    assert lost == 0
 
 
 def test_sent_is_delivered_and_dropped():
