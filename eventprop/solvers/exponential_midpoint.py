@@ -14,15 +14,18 @@ STEEP = 2.0
 
 
 class ExponentialMidpoint(diffrax.AbstractItoSolver):
-    """The exponential midpoint rule, of order 2 (see Hochbruck & Ostermann 2010, on exponential Runge-Kutta methods):
+    """The exponential midpoint rule, of order 2:
 
         y_m = y0 + f(y0) phi(J h / 2) h / 2,    y1 = y0 + (f(y_m) - J (y_m - y0)) phi(J h) h.
 
     J and phi as for `ExponentialEuler`: each component of the state on its own, exact for one that is linear in itself
     while the others stand still, and stable at any step for one that decays. So receptors and leaks are exact, and
-    what they do to each other is of second order, at the price of one more evaluation of f. Where J h > 2 the step is
-    one of the exponential Euler method: beyond the peak of a spike there is nothing to be right about. Terms and noise
-    as there, so that the Ornstein-Uhlenbeck process has its exact distribution.
+    what they do to each other is of second order, at the price of one more evaluation of f. With any J a step differs
+    from one of the explicit midpoint rule by O(h^3); with that of a linear part that stays the same, this is an
+    exponential Runge-Kutta method (surveyed by Hochbruck & Ostermann 2010).
+
+    Where J h > 2 the step is one of the exponential Euler method: beyond the peak of a spike there is nothing to be
+    right about. Terms and noise as there, so that the Ornstein-Uhlenbeck process has its exact distribution.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
