@@ -1,1 +1,1 @@
-"""Bars of three directions, learned by the dendritic microcircuit."""
+"""Bars of three directions, by the dendritic microcircuit."""

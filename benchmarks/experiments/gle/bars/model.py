@@ -19,7 +19,7 @@ LABELS = (0, 0, 0, 1, 1, 1, 2, 2)
 
 @dataclasses.dataclass(frozen=True)
 class Bars:
-    """Bars of three directions, learned by the dendritic microcircuit."""
+    """Bars of three directions, by the dendritic microcircuit."""
 
     presentations: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 50.0)
     """How long an image is shown, in ms; the membranes have 5.26 ms."""
@@ -60,8 +60,8 @@ def rules(config: Bars) -> optax.GradientTransformation:
     """Rates of W and L^IP; B and L^PI are fixed."""
     rates = {"up.0": config.lower_rate, "up.1": config.upper_rate, "to_inter.0": config.interneuron_rate}
     transforms: dict[Any, Any] = {name: optax.sgd(rate * config.dt) for name, rate in rates.items()}
-    still = dict.fromkeys(("from_inter.0", "feedback.0", "fixed"), optax.set_to_zero())
-    return optax.chain(optax.partition(transforms | still, gle.circuit_labels), clipped(4.0, 5.0))
+    transforms |= dict.fromkeys(("from_inter.0", "feedback.0", "fixed"), optax.set_to_zero())
+    return optax.chain(optax.partition(transforms, gle.circuit_labels), clipped(4.0, 5.0))
 
 
 def circuit(config: Bars, prospective: bool, key: PRNGKeyArray) -> gle.Microcircuit:
