@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt32
 
 from eventprop.failures import error_if
-from eventprop.parameters import is_concrete
+from eventprop.parameters import check_type, is_concrete
 from hardware.codes import Codes
 from hardware.device import AbstractDevice
 
@@ -35,14 +36,15 @@ class Calibration(eqx.Module):
     def from_codes(cls, codes: Codes, device: AbstractDevice) -> "Calibration":
         """Codes that somebody else has found for this chip: nothing has been measured, all circuits count as good.
 
-        Raises ValueError for a device that is no chip.
+        Raises ValueError for a device that is no chip, and for codes of another number of circuits.
         """
         if device.identity is None:
             raise ValueError(
                 f"{type(device).__name__} is no chip that codes could belong to: Experiment needs none for it."
             )
+        check_type("codes", codes, Codes)
         success = jnp.ones(jnp.shape(codes.leak), bool)
-        return cls(codes.check(), {}, success, jnp.asarray(device.identity))
+        return cls(codes.check().of_size(device.limits), {}, success, jnp.asarray(device.identity))
 
     def of(self, device: AbstractDevice) -> "Calibration":
         """The same. Raises ValueError if the device is another chip; where only values tell, an error when it runs."""
@@ -64,8 +66,11 @@ class Calibration(eqx.Module):
     @classmethod
     def load(cls, path: str | Path, device: AbstractDevice) -> "Calibration":
         """Read what `save` has written. Raises ValueError if it is of another chip than `device`, or not complete."""
-        with np.load(path) as file:
-            arrays = dict(file)
+        try:
+            with np.load(path) as file:
+                arrays = dict(file)
+        except (ValueError, TypeError, EOFError, BadZipFile) as error:
+            raise ValueError(f"{path} is no calibration: it is no archive that `save` has written.") from error
         names = [field.name for field in dataclasses.fields(Codes)]
         missing = [name for name in names if f"codes/{name}" not in arrays]
         if missing or not {"success", "identity"} <= set(arrays):
@@ -77,5 +82,6 @@ class Calibration(eqx.Module):
             for name, value in arrays.items()
             if name.startswith(prefix)
         }
-        found = cls(codes.check(), residuals, jnp.asarray(arrays["success"]), jnp.asarray(arrays["identity"]))
-        return found.of(device)
+        rest = jnp.asarray(arrays["success"]), jnp.asarray(arrays["identity"])
+        found = cls(codes.check().of_size(device.limits), residuals, *rest)
+        return found if device.identity is None else found.of(device)

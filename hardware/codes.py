@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eventprop.failures import error_if
-from eventprop.parameters import is_concrete
+from eventprop.parameters import as_float, is_concrete
 from hardware.limits import BSS2, Limits
 from hardware.quantise import round_to
 
@@ -74,19 +74,20 @@ class Codes(eqx.Module):
     def default(cls, limits: Limits = BSS2, **codes: Any) -> "Codes":
         """calix' default targets on a chip without mismatch; `codes` by name, a number or one per circuit.
 
-        Raises ValueError for names that are none.
+        Raises ValueError for names that are none, and for other shapes.
         """
         names = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(codes) - set(names))
         if unknown:
             raise ValueError(f"{unknown} are no codes; there are {sorted(names)}.")
         values = {name: codes.get(name, field.metadata["default"]) for name, field in names.items()}
-        return cls(
-            **{
-                name: jnp.broadcast_to(jnp.asarray(value, float), (_length(name, limits),))
-                for name, value in values.items()
-            }
-        )
+        filled = {}
+        for name, value in values.items():
+            number, shape = jnp.asarray(as_float(f"codes.{name}", value), float), (_length(name, limits),)
+            if number.shape not in ((), shape):
+                raise ValueError(f"codes.{name} must be one number or {shape}, but has the shape {number.shape}.")
+            filled[name] = jnp.broadcast_to(number, shape)
+        return cls(**filled)
 
     def rounded(self) -> "Codes":
         """The nearest codes that the chip has: rounded, then saturated, with derivatives straight through.
@@ -95,6 +96,14 @@ class Codes(eqx.Module):
         """
         ends = {field.name: (field.metadata["least"], field.metadata["largest"]) for field in dataclasses.fields(self)}
         return Codes(**{name: round_to(getattr(self, name), *each) for name, each in ends.items()})
+
+    def of_size(self, limits: Limits) -> "Codes":
+        """The same. Raises ValueError if they are those of a chip with another number of circuits."""
+        for field in dataclasses.fields(self):
+            length, shape = _length(field.name, limits), jnp.shape(getattr(self, field.name))
+            if shape[-1:] != (length,):
+                raise ValueError(f"codes.{field.name} has the shape {shape}, but this chip has {length} of them.")
+        return self
 
     def check(self, whole: bool = True) -> "Codes":
         """The same. Raises ValueError for codes that are no whole numbers in range; traced ones, when they run.

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop import AbstractNetwork, Spikes, SpikeTrains
-from eventprop.parameters import Parameter, check_positive, numeric
+from eventprop.parameters import Parameter, check_positive, numeric, whole
 from hardware.codes import Codes
 from hardware.limits import Limits
 from hardware.placement import Placement
@@ -89,6 +89,19 @@ class Record:
         if any(not 0 <= population < count for population in chosen):
             raise ValueError(f"record.cadc = {self.cadc} names a population that is none: there are 0 to {count - 1}.")
         return chosen
+
+    def check(self, network: AbstractNetwork) -> None:
+        """Raise ValueError for populations and neurons that the network has not, and for more than two on the MADC."""
+        self.populations(network)
+        whole("record.max_spikes", self.max_spikes, 1)
+        sizes = network.sizes
+        if len(self.madc) > 2 or any(np.shape(each) != (2,) for each in self.madc):
+            raise ValueError(f"record.madc must be up to two pairs (population, neuron), but is {self.madc}.")
+        for population, neuron in self.madc:
+            if not (0 <= population < len(sizes) and 0 <= neuron < sizes[population]):
+                raise ValueError(
+                    f"record.madc = {self.madc} names a neuron that is none: the populations have {sizes} neurons."
+                )
 
 
 class Readings(eqx.Module):

@@ -1,5 +1,6 @@
 """A fabricated chip as a device: measured, configured and run on a fixed grid."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -86,7 +87,8 @@ class Emulated(AbstractDevice):
         """
         if codes is None:
             raise ValueError("an emulated chip needs codes: give Experiment a calibration of it.")
-        codes = codes.check(whole=self.quantised)
+        codes = codes.check(whole=self.quantised).of_size(self.limits)
+        _check_placed(network, placement)
         edges = tuple((p.source, p.target) for p in network.projections)
         gains = tuple(
             _gains(self.chip, route, placement.circuits[target])
@@ -106,13 +108,14 @@ class Emulated(AbstractDevice):
         key: PRNGKeyArray,
     ) -> Readings:
         """See `AbstractDevice`."""
+        _check_madc(handle.placement, record)
         for_run, for_trials = jax.random.split(key)
         parameters = handle.parameters
         drifted = self.chip.threshold_drift(parameters, for_run)
         parameters = eqx.tree_at(lambda p: p.threshold, parameters, drifted)
         network = self._network(handle, parameters, weights)
         batch = spikes.times.shape[:-1]
-        flat = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), spikes)
+        flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), x.shape[-1]), spikes)
         keys = jax.random.split(for_trials, flat.times.shape[0])
         trial = partial(self._trial, handle, network, t1, record)
         found = jax.vmap(trial)(flat, keys)
@@ -132,7 +135,7 @@ class Emulated(AbstractDevice):
 
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         """See `AbstractDevice`. Membranes start at rest. Raises ValueError for codes out of range."""
-        return self._measure(codes.check(whole=self.quantised), stimulus, key)
+        return self._measure(codes.check(whole=self.quantised).of_size(self.limits), stimulus, key)
 
     @eqx.filter_jit
     def _measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
@@ -305,6 +308,27 @@ def input_bus(handle: Configured, limits: Limits) -> np.ndarray:
             circuits = handle.placement.circuits[target][0, route.slots[:, 0]]
             return circuits // limits.columns * limits.buses + route.row_pairs[:, 0] % limits.buses
     raise ValueError("no projection comes from the input: one with the source None is needed.")
+
+
+def _check_placed(network: ep.AbstractNetwork, placement: Placement) -> None:
+    """Raise ValueError if this is the placement of another network."""
+    needed = [*network.sizes], [p.connection.sources for p in network.projections]
+    placed = [len(circuits) for circuits in placement.circuits], [len(route.row_pairs) for route in placement.routes]
+    if placed != needed:
+        raise ValueError(
+            f"this is the placement of another network, of {placed[0]} neurons and {placed[1]} sources, but this one "
+            f"has {needed[0]} and {needed[1]}: place(network) anew."
+        )
+
+
+def _check_madc(placement: Placement, record: Record) -> None:
+    """Raise ValueError if the MADC is to see two even circuits at once, or two odd ones."""
+    parity = [int(placement.circuits[population][neuron, 0]) % 2 for population, neuron in record.madc]
+    if len(set(parity)) < len(parity):
+        raise ValueError(
+            f"record.madc = {record.madc} are both on {'odd' if parity[0] else 'even'} circuits, but the MADC sees one "
+            "of each: record one after the other."
+        )
 
 
 def _gains(chip: Chip, route: Route, circuits: np.ndarray) -> Float[Array, "sources repetitions 2 neurons"]:

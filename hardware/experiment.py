@@ -1,16 +1,19 @@
 """A network on a device, from weights to recordings in the units of the model."""
 
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop import AbstractNetwork, Spikes
 from eventprop.failures import error_if
 from eventprop.parameters import Parameter, check_type, numeric
 from hardware.calibration import Calibration
+from hardware.chip import Chip
 from hardware.device import AbstractDevice, Record
 from hardware.ideal import Ideal
 from hardware.placement import Placement
@@ -82,9 +85,12 @@ def run(
 
     key: what differs from run to run comes from it. throw: whether lost events are an error.
 
-    Raises ValueError for what does not fit on the chip. A calibration of another chip and lost events are errors when
-    the program runs.
+    Raises ValueError for what does not fit on the chip, and for a `t1` that is not known when the program is compiled.
+    A calibration of another chip, lost events, and spikes that are unsorted, negative, NaN or of no source are errors
+    when the program runs.
     """
+    t1 = trial_time(t1)
+    spikes = _checked(experiment, network, device, spikes, record)
     if isinstance(device, Ideal):
         device = device.in_units(experiment.weight_scale, experiment.trace_scale, experiment.trace_offset)
     calibration = experiment.calibration
@@ -97,8 +103,7 @@ def run(
     if throw:
         message = "the chip has lost events: fewer of them at a time, more room in record.max_spikes, or throw=False."
         drops = error_if(drops, drops > 0, message)
-    trials = spikes.times.size // spikes.times.shape[-1]
-    time = jnp.asarray(trials * t1, readings.cadc_times.dtype)
+    time = jnp.asarray(math.prod(spikes.times.shape[:-1]) * t1, readings.cadc_times.dtype)
 
     def voltage(samples):
         return experiment.trace_scale * (samples - experiment.trace_offset)
@@ -115,3 +120,33 @@ def run(
         time,
         device.limits.power * time,
     )
+
+
+def trial_time(t1: Any) -> float:
+    """The length of a trial in µs: it sets how many samples there are, so that it must be known before a run."""
+    try:
+        number = float(t1)
+    except (TypeError, ValueError) as error:  # a traced one, too
+        raise ValueError(f"t1 must be a number (µs) that is not traced, but is {t1!r}.") from error
+    if not 0 < number < math.inf:
+        raise ValueError(f"t1 must be positive and finite, but is {number}: µs.")
+    return number
+
+
+def _checked(experiment: Any, network: Any, device: Any, spikes: Any, record: Any) -> Spikes:
+    """The spikes. Raises ValueError for what is none of its kind; spikes that cannot be sent are an error in a run."""
+    check_type("experiment", experiment, Experiment)
+    check_type("network", network, AbstractNetwork)
+    if isinstance(device, Chip):
+        raise ValueError("device is a Chip, which cannot be run by itself: give Emulated(chip).")
+    check_type("device", device, AbstractDevice)
+    check_type("spikes", spikes, Spikes)
+    check_type("record", record, Record)
+    record.check(network)
+    times, index = lax.stop_gradient(spikes.times), spikes.index
+    unsorted = jnp.any(times[..., 1:] < times[..., :-1]) | jnp.any(~(times >= 0))
+    times = error_if(spikes.times, unsorted, "spikes.times must be sorted, not negative and not NaN (inf: no event).")
+    sources = next((p.connection.sources for p in network.projections if p.source is None), 0)
+    unknown = (spikes.times < jnp.inf) & ((index < 0) | (index >= sources))
+    message = f"spikes.index must name inputs of the network, 0 to {sources - 1}."
+    return Spikes(error_if(times, unknown, message), index)

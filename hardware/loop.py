@@ -12,7 +12,7 @@ from jax import lax
 import eventprop as ep
 from eventprop.parameters import check_type
 from hardware.device import AbstractDevice, Record
-from hardware.experiment import Experiment, Recording, run
+from hardware.experiment import Experiment, Recording, run, trial_time
 from hardware.gradients import AbstractGradient, Recorded, Replay, with_derivatives
 from hardware.mixed import model_side
 
@@ -42,6 +42,7 @@ def in_the_loop(
     check_type("gradient", gradient, AbstractGradient)
 
     def loop(network: ep.AbstractNetwork, spikes: ep.Spikes, t1: Any, key: Any) -> Recording:
+        t1 = trial_time(t1)
         setup, fixed, chip, trials = _constant((experiment, network, device, spikes))
         found = _constant(run(setup, fixed, chip, trials, t1, key, record, throw))
         model = model_side(network)
