@@ -4,25 +4,27 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 import eventprop as ep
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "eventprop.md").read_text(encoding="utf-8")
+ABOVE, GRID = TEXT.split("## Fixed steps: ")
 
 
-def run(text: str, name: str) -> dict:
-    """The names that the page's examples define."""
-    names: dict = {}
+def run(text: str, name: str, **names) -> dict:
+    """The names that the examples of a page, or of a part of it, define; `names` come from parts above."""
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(block, name, "exec"), names)
     return names
 
 
 def test_examples_lead_to_the_numbers_in_the_text(x64):
-    names = run(TEXT, "docs/eventprop.md")
+    names = run(ABOVE, "docs/eventprop.md")
     t_a, t_b = float(names["t_a"]), float(names["t_b"])
     np.testing.assert_allclose([t_a, t_b], [5.33779, 10.95440], atol=5e-6)
     np.testing.assert_allclose([x.item() for x in names["slopes"]], [-0.614444, -0.995315, 1.0], atol=5e-7)
@@ -61,13 +63,18 @@ def test_examples_lead_to_the_numbers_in_the_text(x64):
     np.testing.assert_allclose(names["resonance"], found.t_events[0][0], rtol=1e-5)
     assert names["resonator"].valid(names["resonator"].init(1))
 
-    # Fixed steps come close to the closed form; a surrogate gradient reaches all weights that are used, noise differs.
+
+@pytest.mark.slow
+def test_fixed_steps_come_close_to_the_closed_form(x64):
+    """A surrogate gradient reaches all weights that are used; noise differs from trial to trial."""
+    names = run(GRID, "docs/eventprop.md", jax=jax, jnp=jnp, ep=ep)
     exact = ep.simulate(names["stepped"], names["inputs"], 40.0, solver=ep.Exact(30)).spikes[0].first()
     np.testing.assert_allclose(names["close"], exact, atol=0.05)
     assert np.mean(names["count_gradient"].layers[0][0].weight != 0) > 0.5
     assert len(np.unique(names["counts"].sum(axis=1))) > 1
 
 
+@pytest.mark.slow
 def test_one_network_by_three_solvers():
     names = run((DOCS / "solvers.md").read_text(encoding="utf-8"), "docs/solvers.md")
     found, close = names["found"], names["close"]
