@@ -66,6 +66,22 @@ def strength(
     return height / MADC_GAIN
 
 
+def relative_strength(
+    measurement: Measurement,
+    tau_syn: Float[Array, " circuits"],
+    tau_mem: float,
+    begin: float,
+    sign: int | Array,
+    reversal: Float[Array, " circuits"],
+    reference: Float[Array, " circuits"],
+) -> Float[Array, " circuits"]:
+    """`strength` over (reversal - V) / (reversal - reference), V the mean potential before the event, LSB/µs."""
+    trace, t = _trace(measurement)
+    before = t < begin
+    v = jnp.sum(jnp.where(before, trace, 0), axis=0) / jnp.sum(before) / MADC_GAIN
+    return strength(measurement, tau_syn, tau_mem, begin, sign) * (reversal - reference) / (reversal - v)
+
+
 def threshold(measurement: Measurement) -> Float[Array, " circuits"]:
     """The potential at which circuits spike, LSB: MADC samples before spikes, extrapolated; inf without spikes."""
     trains = measurement.spikes

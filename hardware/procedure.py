@@ -14,7 +14,20 @@ from eventprop.parameters import check_type, is_concrete
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
-from hardware.stages import EVENT, NAMES, NEUTRAL, ROWS, SEARCHED, Bench, Stage, relative_capacitance, searches, start
+from hardware.stages import (
+    EVENT,
+    NAMES,
+    NEUTRAL,
+    ROWS,
+    SEARCHED,
+    Bench,
+    Coba,
+    Stage,
+    coba_searches,
+    relative_capacitance,
+    searches,
+    start,
+)
 from hardware.targets import Targets
 
 TOLERANCE = {
@@ -28,6 +41,8 @@ TOLERANCE = {
     "i_synin_gm_inh": 0.2,
 }
 """Largest residuals of a success: LSB, or relative."""
+COBA_TOLERANCE = 30.0
+"""The same of reversal potentials and references, LSB."""
 CLOCKS = {"refractory_time": 1.1, "holdoff_time": 2.1}
 """The same in periods of the refractory clock."""
 BITS = 10
@@ -48,6 +63,9 @@ def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Ca
     refractory and hold-off times are set, not measured. At last everything is measured once more:
     `Calibration.residuals` (LSB; relative for time constants and strengths; µs for refractory and hold-off times) and
     `success` (within 5 LSB, 20 %, 1.1 and 2.1 periods of the clock; a threshold only counts where it is on).
+
+    COBA inputs, if there are targets for any, come last: how strong an event is tells the reference if the membrane is
+    near it, and then, at 200 LSB, the reversal potential (success: within 30 LSB). Without them nothing is measured.
 
     i_synin_gm: a target is the median strength that the chip's excitatory inputs have at this code; inhibition is
     made to match.
@@ -77,8 +95,10 @@ def _calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray, dura
     device = jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, device)
     for_cadc, for_searches = jax.random.split(key)
     codes = _cadc(device, _digital(device, fixed), for_cadc)
-    bench = Bench(codes, fixed, device.limits, duration)
+    bench, coba = Bench(codes, fixed, device.limits, duration), Coba.of(fixed)
     state = _measured(device, bench, for_searches)
+    if coba is not None:
+        state = _reversed(device, bench, coba, state, jax.random.fold_in(for_searches, 0))
     found, missed, slopes = (dict(zip(NAMES, x, strict=True)) for x in (state.found, state.residuals, state.slopes))
     residuals = {name: missed[name] * (getattr(fixed, name) if most > 1 else 1) for name, most in TOLERANCE.items()}
     timing = _timing(bench)
@@ -92,6 +112,16 @@ def _calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray, dura
         change = getattr(targets, name) - getattr(fixed, name)  # 0, with a derivative
         found[name] += change / getattr(fixed, name) / slopes[name]
     codes = dataclasses.replace(codes, **{name: found[name] for name in SEARCHED})
+    if coba is not None:
+        moved = Coba.of(targets)
+        assert moved is not None
+        for name, scale in coba.scales().items():
+            change = moved.potentials[name] - coba.potentials[name]
+            code = jnp.where(coba.where, found[name] + change / scale / slopes[name], getattr(codes, name))
+            codes = dataclasses.replace(codes, **{name: code})
+            off = jnp.where(coba.where, missed[name] * scale, 0)
+            residuals[name.replace("e_", "e_coba_", 1)] = off
+            good &= jnp.abs(off) <= COBA_TOLERANCE
     return Calibration(codes, residuals | timing, good, jnp.asarray(device.identity))
 
 
@@ -196,20 +226,45 @@ def _measured(device: AbstractDevice, bench: Bench, key: PRNGKeyArray) -> _State
     rows += [row for number in range(len(before), len(stages)) for row in _rows(number, SEARCH)]
     last = {stage.name: number for number, stage in enumerate(stages)}
     rows += [row for name in TOLERANCE for row in _rows(last[name], JUDGE)]
-    table = _Row(*(jnp.asarray(np.array(column)) for column in zip(*rows, strict=True)))
     found = start(bench)
     codes = jnp.stack([found[name] for name in NAMES])
     none = jnp.zeros_like(codes)
     state = _State(codes, none, none, jnp.ones((), codes.dtype), codes[0], none[:3])
+    return _scanned(device, bench, stages, rows, state, Features(), key)
+
+
+def _reversed(device: AbstractDevice, bench: Bench, coba: Coba, state: _State, key: PRNGKeyArray) -> _State:
+    """The tasks of COBA inputs, after all others."""
+    stages = coba_searches(bench, coba)
+    rows = [row for task in (SEARCH, JUDGE) for number in range(len(stages)) for row in _rows(number, task)]
+    return _scanned(device, bench, stages, rows, state, Features(conductances=True), key)
+
+
+def _scanned(
+    device: AbstractDevice,
+    bench: Bench,
+    stages: list[Stage],
+    rows: list[_Row],
+    state: _State,
+    features: Features,
+    key: PRNGKeyArray,
+) -> _State:
+    table = _Row(*(jnp.asarray(np.array(column)) for column in zip(*rows, strict=True)))
 
     def step(state, row):
-        return _step(device, bench, stages, state, *row), None
+        return _step(device, bench, stages, features, state, *row), None
 
     return lax.scan(step, state, (table, jax.random.split(key, len(rows))))[0]
 
 
 def _step(
-    device: AbstractDevice, bench: Bench, stages: list[Stage], state: _State, row: _Row, key: PRNGKeyArray
+    device: AbstractDevice,
+    bench: Bench,
+    stages: list[Stage],
+    features: Features,
+    state: _State,
+    row: _Row,
+    key: PRNGKeyArray,
 ) -> _State:
     """One measurement, and what follows from it."""
     for_begin, for_device = jax.random.split(key)
@@ -225,7 +280,7 @@ def _step(
     tried = jnp.clip(code + unit * row.apart, 0, bench.limits.largest_code)
     found = dict(zip(NAMES, state.found, strict=True))
     shown = lax.switch(row.stage, [stage.show for stage in stages], found, tried)
-    stimulus = Stimulus(bench.duration, shown.times, shown.weight, ROWS, force_reset=True, madc=True)
+    stimulus = Stimulus(bench.duration, shown.times, shown.weight, ROWS, force_reset=True, madc=True, features=features)
     measurement = device.measure(shown.codes, stimulus, for_device)
     about, goal = (jnp.stack([getattr(stage, entry) for stage in stages])[row.stage] for entry in ("about", "goal"))
     goal = goal * jnp.where(of(lambda stage: stage.in_units), state.unit, 1)

@@ -29,6 +29,8 @@ HELD = {"refractory_counter": 250.0, "refractory_clock": 0.0}
 """2 µs at the reset potential."""
 BRIEFLY = {"refractory_counter": 1.0, "refractory_clock": 0.0}
 """8 ns there: hardly anything."""
+HIGH = 200.0
+"""LSB: where COBA inputs differ clearly from what they are at their reference."""
 SETTLED = 10.0
 """µs after which resting membranes are read."""
 SIGN = {"exc": 1, "inh": -1}
@@ -49,7 +51,9 @@ SEARCHED: tuple[str, ...] = (
     "reset",
 )
 """The codes that are searched for."""
-NAMES: tuple[str, ...] = ("neutral", *SEARCHED)
+REVERSING: tuple[str, ...] = ("e_reference_exc", "e_reference_inh", "e_reversal_exc", "e_reversal_inh")
+"""The codes of COBA inputs, which are searched for where there are any."""
+NAMES: tuple[str, ...] = ("neutral", *SEARCHED, *REVERSING)
 """`neutral`: the code of tau_mem at which it is 10 µs."""
 
 
@@ -95,7 +99,7 @@ class Bench(NamedTuple):
         self, found: Found, changed: dict[str, Any], event: str | None = None, weight: Array | float = 0.0
     ) -> Shown:
         """A measurement with an event at the input `exc` or `inh`. The threshold is out of the way if not changed."""
-        given = {name: found[name] for name in SEARCHED}
+        given = {name: found[name] for name in (*SEARCHED, *REVERSING)}
         given |= {"threshold": self.limits.largest_code, "holdoff_time": 15.0} | BRIEFLY | changed
         codes = dataclasses.replace(self.codes, **{name: self.each(code) for name, code in given.items()})
         times = tuple(jnp.full(1, EVENT if event == end else jnp.inf, codes.leak.dtype) for end in ("exc", "inh"))
@@ -106,10 +110,14 @@ class Bench(NamedTuple):
         like = self.codes.leak
         return jnp.broadcast_to(jnp.asarray(x, like.dtype), like.shape)
 
-    def weight(self, end: str, long: float) -> Array:
-        """Of an event, per row: so much if tau_syn is 10 µs or longer, more if it is shorter."""
-        tau = getattr(self.targets, f"tau_syn_{end}")
-        return jnp.clip(jnp.round(long * NEUTRAL / tau), long, LARGEST[end])
+    def weight(self, end: str, long: float, code: Array | float = 500.0) -> Array:
+        """Of an event, per row: `long` if tau_syn is 10 µs or longer, more if it is shorter.
+
+        And more for weak synapse DACs, and for a weak input that does not saturate. code: its strength, i_synin_gm.
+        """
+        shorter = jnp.clip(NEUTRAL / getattr(self.targets, f"tau_syn_{end}"), 1, LARGEST[end] / long)
+        weaker = 600.0 / self.targets.synapse_dac_bias * 500.0 / jnp.maximum(code, 30.0 if end == "exc" else 250.0)
+        return jnp.clip(jnp.round(long * shorter * weaker), 1, self.limits.largest_weight)
 
 
 def relative_capacitance(targets: Targets, limits: Limits) -> Array:
@@ -144,7 +152,7 @@ def start(bench: Bench) -> Found:
     targets, codes = bench.targets, bench.codes
     neutral = jnp.round(300.0 * relative_capacitance(bench.targets, bench.limits))
     tau_mem = jnp.round(neutral * NEUTRAL / (targets.tau_mem * 8.0**codes.leak_gear))
-    found = {name: getattr(codes, name) for name in SEARCHED}
+    found = {name: getattr(codes, name) for name in (*SEARCHED, *REVERSING)}
     found |= {"neutral": neutral, "tau_mem": jnp.clip(tau_mem, 0, bench.limits.largest_code)}
     return found | {f"i_synin_gm_{end}": jnp.round(getattr(targets, f"i_synin_gm_{end}")) for end in ("exc", "inh")}
 
@@ -227,7 +235,8 @@ def _referring(bench: Bench, end: str) -> Stage:
 
 def _strength(bench: Bench, end: str) -> Stage:
     """i_synin_gm: the slope that an event gives the membrane at first."""
-    name, tau, weight = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}"), bench.weight(end, LONG[end])
+    name, tau = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}")
+    weight = bench.weight(end, LONG[end], getattr(bench.targets, name))
 
     def show(found, code):
         return _input(bench, found, end, weight, {name: code})
@@ -238,6 +247,78 @@ def _strength(bench: Bench, end: str) -> Stage:
 
 def _slope(measurement: Measurement, about: Array, sign: Any) -> Array:
     return observables.strength(measurement, about, NEUTRAL, EVENT, sign)
+
+
+class Coba(NamedTuple):
+    """What COBA inputs shall be, LSB [circuits]. where: whether a circuit has any; if not, it is measured as if."""
+
+    potentials: dict[str, Array]
+    where: Array
+
+    @classmethod
+    def of(cls, targets: Targets) -> "Coba | None":
+        """None if no circuit has any. potentials: by the names of their codes."""
+        exc, inh = targets.e_coba_reversal_exc, targets.e_coba_reversal_inh
+        if exc is None or inh is None:
+            return None
+        middle = (targets.leak + targets.threshold) / 2
+        wanted = {
+            "e_reversal_exc": (exc, 300.0),
+            "e_reversal_inh": (inh, 30.0),
+            "e_reference_exc": (targets.e_coba_reference_exc, middle),
+            "e_reference_inh": (targets.e_coba_reference_inh, middle),
+        }
+        potentials = {
+            name: jnp.asarray(other) if given is None else jnp.where(jnp.isnan(given), other, given)
+            for name, (given, other) in wanted.items()
+        }
+        return cls(potentials, ~jnp.isnan(exc) & ~jnp.isnan(inh))
+
+    def of_end(self, end: str) -> tuple[Array, Array]:
+        """Reversal potential and reference of an input."""
+        return self.potentials[f"e_reversal_{end}"], self.potentials[f"e_reference_{end}"]
+
+    def scales(self) -> dict[str, Array]:
+        """Of each potential, LSB per relative change of the strength that tells it."""
+        found = {}
+        for end in ("exc", "inh"):
+            reversal, reference = self.of_end(end)
+            distance = reversal - reference
+            found[f"e_reference_{end}"] = distance
+            found[f"e_reversal_{end}"] = 1 / (1 / (reversal - HIGH) - 1 / distance)
+        return found
+
+
+def coba_searches(bench: Bench, coba: Coba) -> list[Stage]:
+    """References and reversal potentials of COBA inputs, the strengths of CUBA ones being known."""
+    return [stage for end in ("exc", "inh") for stage in _reversing(bench, coba, end)]
+
+
+def _reversing(bench: Bench, coba: Coba, end: str) -> tuple[Stage, Stage]:
+    """How strong an event is, over what it shall be where the membrane is.
+
+    Near the reference this tells the reference, whatever the reversal potential; far from it, then, the reversal.
+    """
+    tau, code = getattr(bench.targets, f"tau_syn_{end}"), getattr(bench.targets, f"i_synin_gm_{end}")
+    weight = bench.weight(end, LONG[end], code)
+    goal = ROWS * weight * code
+    reversal, reference = coba.of_end(end)
+    # An inhibitory reversal potential above the reference would look like one below it.
+    highest = bench.limits.largest_code if end == "exc" else bench.nominal((reversal + reference) / 2)
+
+    def see(measurement, about, sign):
+        return observables.relative_strength(measurement, about, NEUTRAL, EVENT, sign, reversal, reference)
+
+    def stage(name, rising, leak, most):
+        def show(found, code):
+            on = f"i_synin_gm_{end}"
+            changed = {name: jnp.minimum(code, most), "leak": bench.nominal(leak), on: found[on]}
+            return bench.shown(found, _neutral(found) | OFF | changed, end, weight)
+
+        return Stage(name, rising, goal, show, see, tau, SIGN[end], in_units=True)
+
+    at_reference = stage(f"e_reference_{end}", end == "exc", reference, bench.limits.largest_code)
+    return at_reference, stage(f"e_reversal_{end}", True, HIGH, highest)
 
 
 def _resting(bench: Bench) -> Stage:

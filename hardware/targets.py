@@ -15,9 +15,12 @@ from eventprop.parameters import as_float, is_concrete
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement
 
+COBA = ("e_coba_reversal_exc", "e_coba_reversal_inh", "e_coba_reference_exc", "e_coba_reference_inh")
+
 
 def _target(least: Any, most: Any, default: Any, unit: str) -> Any:
-    return dataclasses.field(metadata={"range": (least, most), "default": default, "unit": unit})
+    metadata = {"range": (least, most), "default": default, "unit": unit}
+    return dataclasses.field(metadata=metadata) if default is not None else eqx.field(default=None, metadata=metadata)
 
 
 class Targets(eqx.Module):
@@ -27,6 +30,10 @@ class Targets(eqx.Module):
     .3-30 (10), refractory_time .04-32 (2), holdoff_time 0-4 (0): µs; i_synin_gm_exc and i_synin_gm_inh 30-800 (500),
     the code whose strength, the median over the chip, every circuit shall have; membrane_capacitance 0-63 (63);
     synapse_dac_bias 30-1022 (600), one number for all.
+
+    e_coba_reversal_exc 240-400, e_coba_reversal_inh 0-40: LSB at which conductance-based (COBA) inputs do nothing,
+    None (the default) for CUBA, nan for single circuits; e_coba_reference_exc and e_coba_reference_inh 60-160: where
+    they are as strong as CUBA ones, None for the middle of leak and threshold. The ranges of reversals are ours.
 
     spiking: whether the circuit's threshold is on. `Targets.of` makes them for the populations of a network.
     """
@@ -44,17 +51,28 @@ class Targets(eqx.Module):
     membrane_capacitance: Float[Array, " circuits"] = _target(0, 63, 63, "code")
     synapse_dac_bias: Float[Array, ""] = _target(30, 1022, 600, "code")
     spiking: Bool[Array, " circuits"] = eqx.field(converter=jnp.asarray, default=True)  # pyright: ignore
+    e_coba_reversal_exc: Float[Array, " circuits"] | None = _target(240, 400, None, "LSB")
+    e_coba_reversal_inh: Float[Array, " circuits"] | None = _target(0, 40, None, "LSB")
+    e_coba_reference_exc: Float[Array, " circuits"] | None = _target(60, 160, None, "LSB")
+    e_coba_reference_inh: Float[Array, " circuits"] | None = _target(60, 160, None, "LSB")
+
+    def __check_init__(self):
+        given = [name for name in COBA if getattr(self, name) is not None]
+        if given and None in (self.e_coba_reversal_exc, self.e_coba_reversal_inh):
+            raise ValueError(
+                f"COBA inputs need e_coba_reversal_exc and e_coba_reversal_inh, but there is only {given}."
+            )
 
     @classmethod
     def default(cls, limits: Limits = BSS2, **targets: Any) -> "Targets":
         """All circuits alike, or one number per circuit, [circuits]; what is not given is calix' default.
 
-        tau_syn and i_synin_gm stand for both ends, (exc, inh) for two different numbers. Raises ValueError for names
-        that are none and for targets out of range.
+        tau_syn, i_synin_gm and e_coba_reference stand for both ends, their names ending in `_exc` and `_inh` for one.
+        Raises ValueError for names that are none and for targets out of range.
         """
         values = {name: field.metadata["default"] for name, field in _fields().items()}
         values |= _both_ends(targets)
-        filled = {name: _checked(name, value, limits) for name, value in values.items()}
+        filled = {name: _checked(name, value, limits) for name, value in values.items() if value is not None}
         return cls(**filled, spiking=jnp.ones(limits.circuits, bool))
 
     @classmethod
@@ -62,8 +80,8 @@ class Targets(eqx.Module):
         """Targets for the populations of a placed network: `Targets.of(network, placement, leak=80, tau_mem=(6, 10))`.
 
         Each is one number for all, or a tuple or list with one entry per population: a number, or one per neuron
-        [neurons]. All circuits of a neuron get its number. tau_syn and i_synin_gm stand for both ends; their names
-        ending in `_exc` and `_inh` stand for one. Not given:
+        [neurons]. All circuits of a neuron get its number. tau_syn, i_synin_gm and e_coba_reference stand for both
+        ends; their names ending in `_exc` and `_inh` stand for one. Not given, or None:
 
         - tau_mem, tau_syn: those of the network's neurons, if they have any (chip's side of a `Mixed`), in µs;
         - refractory_time: the neurons' `refractory`, if it is a number;
@@ -93,8 +111,8 @@ def _fields() -> dict[str, Any]:
 
 
 def _both_ends(targets: dict[str, Any]) -> dict[str, Any]:
-    """tau_syn and i_synin_gm as two targets each."""
-    ends = {"tau_syn", "i_synin_gm"}
+    """tau_syn, i_synin_gm and e_coba_reference as two targets each."""
+    ends = {"tau_syn", "i_synin_gm", "e_coba_reference"}
     known = {*_fields(), *ends}
     unknown = sorted(set(targets) - known)
     if unknown:
@@ -115,13 +133,16 @@ def _own_number(neuron: Any, attribute: str) -> Any:
     return value if is_number else None
 
 
-def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) -> Array:
-    """The numbers of populations at their circuits; the default elsewhere."""
+def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) -> Array | None:
+    """The numbers of populations at their circuits; the default elsewhere, nan where there is none."""
     field = _fields()[name]
     values: Sequence[Any] = value if isinstance(value, tuple | list) else [value] * len(placement.circuits)
     if len(values) != len(placement.circuits):
         raise ValueError(f"{name} has {len(values)} entries, but the network {len(placement.circuits)} populations.")
-    filled = jnp.full(limits.circuits, float(field.metadata["default"]))
+    default = field.metadata["default"]
+    if default is None and all(number is None for number in values):
+        return None
+    filled = jnp.full(limits.circuits, jnp.nan if default is None else float(default))
     for number, circuits in zip(values, placement.circuits, strict=True):
         if number is not None:
             each = jnp.asarray(as_float(name, number), filled.dtype)
@@ -136,10 +157,12 @@ def _checked(name: str, value: Any, limits: Limits) -> Array:
     given = jnp.asarray(as_float(name, value))
     if given.shape not in ((), shape):
         raise ValueError(f"the target {name} must be one number or one per circuit, {shape}, but is {given.shape}.")
+    may_lack = _fields()[name].metadata["default"] is None
     if is_concrete(value):
-        outside = ~((np.asarray(value) >= least) & (np.asarray(value) <= most))
+        outside = ~((np.asarray(value) >= least) & (np.asarray(value) <= most) | may_lack & np.isnan(value))
         if np.any(outside):
             raise ValueError(f"{message}, but is {np.asarray(value)[outside].flat[0]:g}.")
     else:
-        given = error_if(given, jnp.any(~((given >= least) & (given <= most))), message + ".")
+        inside = (given >= least) & (given <= most) | may_lack & jnp.isnan(given)
+        given = error_if(given, ~jnp.all(inside), message + ".")
     return jnp.broadcast_to(jnp.asarray(given, given.dtype), shape)

@@ -152,6 +152,42 @@ def test_postsynaptic_potentials(key):
     assert inhibited[2] < 0.8 * 9 * inhibited[0]
 
 
+def test_conductance_based_inputs(key):
+    """The upper half COBA, 300 and 30 LSB; the lower half CUBA. Heights of responses to a weight of 32 against V_leak:
+    signs and slopes (MADC LSB per LSB), and where the line is zero (MADC LSB)."""
+    device, coba = one_chip(), np.arange(512) < 256
+    reversal = {"exc": np.where(coba, 300.0, np.nan), "inh": np.where(coba, 30.0, np.nan)}
+    targets = hw.Targets.default(**{f"e_coba_reversal_{end}": jnp.asarray(x) for end, x in reversal.items()})
+    found = hw.calibrate(device, targets, jax.random.key(2))
+    assert np.mean(found.success) > 0.97
+    np.testing.assert_array_equal(found.codes.e_reversal_exc[256:], hw.Codes.default().e_reversal_exc[256:])
+    for end, (least, most) in enumerate([(650, 1500), (0, 330)]):
+        slope, zero = slopes(device, found.codes, end, True, key)
+        good = (slope < -0.05) if end == 0 else (slope > 0.1)
+        assert np.mean(good[coba]) > 0.9
+        assert np.mean((zero > least)[coba] & (zero < most)[coba]) > 0.9
+        assert np.median(zero[coba]) == pytest.approx((750, 75)[end], abs=25)
+        assert np.all(np.abs(slopes(device, found.codes, end, False, key)[0]) < 0.08)
+
+
+def slopes(device, codes, end, conductances, key):
+    """Of heights against the leak, per LSB of the CADC, and the potential at which they are zero, MADC LSB."""
+    times = [np.zeros(0), np.zeros(0)]
+    times[end] = np.array([5.0])
+    features = hw.Features(spiking=False, conductances=conductances)
+    stimulus = hw.Stimulus(30.0, tuple(times), weight=32.0, madc=True, features=features)
+    rest, height = [], []
+    for potential in (80, 120, 160, 200):
+        changed = dataclasses.replace(codes, leak=jnp.full(512, 22.0 + 2.4 * potential))
+        trace = np.asarray(device.measure(changed, stimulus, key).madc)
+        rest.append(trace[:140].mean(axis=0))
+        height.append(np.abs(trace[400:480].mean(axis=0) - rest[-1]))
+    x, y = np.array(rest), np.array(height)
+    centred = x - x.mean(axis=0)
+    slope = np.sum(centred * y, axis=0) / np.sum(centred**2, axis=0)
+    return 2.5 * slope, x.mean(axis=0) - y.mean(axis=0) / slope
+
+
 def test_codes_follow_their_targets(key):
     """d code / d target: 2.4 codes per LSB; the code of tau_mem goes as 1 / tau."""
     device = hw.Emulated(

@@ -45,6 +45,20 @@ def test_units_of_other_programs():
     np.testing.assert_allclose(targets.tau_mem[0], 6)
 
 
+def test_conductances_are_asked_for_by_population():
+    assert Targets.default().e_coba_reversal_exc is None
+    reversal = {"e_coba_reversal_exc": (300, None), "e_coba_reversal_inh": (30, None)}
+    placement = place(NETWORK)
+    targets = Targets.of(NETWORK, placement, e_coba_reference=100, **reversal)
+    hidden, readout = placement.circuits
+    assert targets.e_coba_reversal_exc is not None and targets.e_coba_reference_inh is not None
+    np.testing.assert_array_equal(targets.e_coba_reversal_exc[hidden], np.full((4, 2), 300))
+    assert jnp.all(jnp.isnan(targets.e_coba_reversal_exc[readout]))
+    np.testing.assert_array_equal(targets.e_coba_reference_inh[hidden], np.full((4, 2), 100))
+    with pytest.raises(ValueError, match="need e_coba_reversal_exc and e_coba_reversal_inh"):
+        Targets.default(e_coba_reversal_exc=300)
+
+
 def test_targets_pass_gradients():
     def total(leak):
         return jnp.sum(Targets.of(NETWORK, place(NETWORK), leak=(leak, 80)).leak)
@@ -60,6 +74,7 @@ def test_targets_pass_gradients():
         ({"tau_mem": np.nan}, "tau_mem must lie within 0.5 to 60 µs"),
         ({"tau_syn": 31}, "tau_syn_exc must lie within 0.3 to 30"),
         ({"v_leak": 80}, r"\['v_leak'\] are no targets; there are"),
+        ({"e_coba_reversal_exc": 200, "e_coba_reversal_inh": 30}, "e_coba_reversal_exc must lie within 240 to 400 LSB"),
         ({"leak": (80, 80, 80)}, "leak has 3 entries, but the network 2 populations"),
     ],
 )
