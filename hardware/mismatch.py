@@ -60,7 +60,8 @@ class Mismatch:
             if isinstance(field.default, Spread):
                 check_type(field.name, value, Spread)
             if not field.name.startswith("correlated"):
-                check_not_negative(field.name, value)
+                for number in value if isinstance(value, Spread) else (value,):
+                    check_not_negative(field.name, number)
             elif not -1 <= value <= 1:
                 raise ValueError(f"{field.name} must be a correlation, -1 to 1, but is {value}.")
 

@@ -72,8 +72,11 @@ class Targets(eqx.Module):
         - refractory_time: the neurons' `refractory`, if it is a number;
         - everything else, and circuits without a neuron: calix' defaults.
 
-        Populations without spikes (LI readouts) have their threshold off. Raises ValueError as `Targets.default` does.
+        Populations without spikes (LI readouts) have their threshold off. Raises ValueError as `Targets.default` does,
+        and for a placement on a larger chip.
         """
+        if max(int(circuits.max()) for circuits in placement.circuits) >= limits.circuits:
+            raise ValueError(f"placement is on a larger chip than limits, of {limits.circuits} circuits: place anew.")
         own = {"tau_mem": "tau_mem", "tau_syn": "tau_syn", "refractory_time": "refractory"}
         for name, attribute in own.items():
             if not any(given.startswith(name) for given in targets):
