@@ -13,6 +13,7 @@ from jax.experimental import io_callback
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from eventprop import AbstractNetwork, Spikes, SpikeTrains
+from eventprop.parameters import check_type, whole
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Measurement, Readings, Record, Stimulus
 from hardware.limits import Limits
@@ -78,7 +79,8 @@ class CallbackDevice(AbstractDevice):
     run, may route the network in its own way, and bring its own codes (an `Experiment` without a calibration). Nothing
     can be differentiated through it: `in_the_loop` does not try.
 
-    identity: of the chip, two whole numbers from 0 to 2^32 - 1.
+    identity: of the chip, two whole numbers from 0 to 2^32 - 1. Raises ValueError for others, and for a driver without
+    `run` and `measure`.
 
     There is one chip, so `jax.vmap` is an error: trials go along the leading axes of `spikes`, several networks one
     after the other with `jax.lax.map`. An answer of other shapes than `Answer` tells is an error when it comes.
@@ -89,9 +91,13 @@ class CallbackDevice(AbstractDevice):
     number: tuple[int, int] = eqx.field(static=True)
 
     def __init__(self, driver: Driver, limits: Limits, identity: Sequence[int]):
+        check_type("driver", driver, Driver)
+        check_type("limits", limits, Limits)
         self.driver, self.limits = driver, limits
-        first, second = identity
-        self.number = int(first), int(second)
+        numbers = tuple(identity)
+        if len(numbers) != 2 or any(whole("identity", number) >= 2**32 for number in numbers):
+            raise ValueError(f"identity must be two whole numbers from 0 to 2^32 - 1, but is {identity}.")
+        self.number = int(numbers[0]), int(numbers[1])
 
     @property
     def identity(self) -> UInt32[Array, "2"]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop import AbstractNetwork, Spikes
 from eventprop.failures import error_if
-from eventprop.parameters import Parameter, check_type, numeric
+from eventprop.parameters import Parameter, check_positive, check_type, numeric
 from hardware.calibration import Calibration
 from hardware.chip import Chip
 from hardware.device import AbstractDevice, Record
@@ -40,6 +40,7 @@ class Experiment(eqx.Module):
         check_type("placement", self.placement, Placement)
         if self.calibration is not None:
             check_type("calibration", self.calibration, Calibration)
+        check_positive("trace_scale", self.trace_scale, "the model's potential per LSB")
 
 
 class Recording(eqx.Module):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 import eventprop as ep
 from eventprop.closed_form import Membrane
-from eventprop.parameters import Parameter, numeric
+from eventprop.parameters import Parameter, check_largest_step, check_not_negative, numeric, whole
 from hardware.readout import first_spikes
 
 
@@ -62,6 +62,11 @@ class Replay(AbstractGradient):
     max_steps: int = eqx.field(static=True, default=4096)
     forward: bool = eqx.field(static=True, default=False)
 
+    def __check_init__(self):
+        check_not_negative("minimum", self.minimum)
+        check_largest_step(self.largest_step)
+        whole("max_steps", self.max_steps, 1)
+
     def follow(
         self, network: ep.AbstractNetwork, spikes: ep.Spikes, t1: float, recorded: Recorded, slots: int
     ) -> Followed:
@@ -109,6 +114,9 @@ class FirstSpike(AbstractGradient):
     """
 
     minimum: Parameter = eqx.field(converter=numeric("minimum"), default=0.05)
+
+    def __check_init__(self):
+        check_not_negative("minimum", self.minimum)
 
     def follow(
         self, network: ep.AbstractNetwork, spikes: ep.Spikes, t1: float, recorded: Recorded, slots: int

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 import eventprop as ep
-from eventprop.parameters import Parameter, numeric
+from eventprop.failures import error_if
+from eventprop.parameters import Parameter, check_positive, numeric
 from hardware.chip import Chip
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Measurement, Readings, Record, Stimulus
@@ -40,6 +41,9 @@ class Ideal(AbstractDevice):
     trace_offset: Parameter = eqx.field(converter=numeric("trace_offset"), default=80.0)
     solver: ep.AbstractSolver | None = None
     limits: Limits = eqx.field(static=True, default=BSS2)
+
+    def __check_init__(self):
+        check_positive("trace_scale", self.trace_scale, "the model's potential per LSB")
 
     @property
     def identity(self) -> UInt32[Array, "2"] | None:
@@ -78,11 +82,14 @@ class Ideal(AbstractDevice):
             saveat = diffrax.SaveAt(ts=jnp.asarray(np.concatenate([slow, fast])))
             found = ep.simulate(network, ep.Spikes(times, index), t1, solver=solver, saveat=saveat, key=k, throw=False)
             assert found.ys is not None
+            failed = (found.result != ep.RESULTS.successful) & (found.result != ep.RESULTS.spikes_lost)
+            ys = error_if(found.ys, failed, "the model has failed: ep.simulate(network, ...) tells why")
             merged = tuple(None if trains is None else trains.merge()[0] for trains in found.spikes)
-            lsb = tuple(v / self.trace_scale + self.trace_offset for v in found.ys)
+            lsb = tuple(v / self.trace_scale + self.trace_offset for v in ys)
             return merged, lsb, found.stats["spikes_lost"]
 
-        batch, keys = spikes.times.shape[:-1], jax.random.split(key, spikes.times[..., 0].shape)
+        batch = spikes.times.shape[:-1]
+        keys = jax.random.split(key, batch)
         for _ in batch:
             trial = jax.vmap(trial)
         events, lsb, lost = trial(spikes.times, spikes.index, keys)

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from eventprop.parameters import check_positive
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -49,6 +51,19 @@ class Limits:
     """W."""
     speedup: float = 1000.0
     """Times faster than biology."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, int | float):
+                check_positive(f"limits.{field.name}", value)
+        halves = self.columns, max(2, self.outputs)
+        for whole, part in ((self.circuits, self.columns), (self.circuits, self.quadrants), halves):
+            if whole % part:
+                raise ValueError(
+                    f"limits: {self.circuits} circuits in rows of {self.columns} columns, {self.quadrants} quadrants "
+                    f"and {self.outputs} outputs do not fit: each must be a part of what it divides."
+                )
 
     @property
     def arrays(self) -> int:

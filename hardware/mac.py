@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.failures import error_if
+from eventprop.parameters import as_float, check_not_negative, check_type, whole
 from hardware.quantise import floor_to, round_to
 
 ROWS = 128
@@ -42,8 +43,11 @@ class Mac(eqx.Module):
     def __check_init__(self):
         if np.shape(self.gain) not in ((), (COLUMNS,)):
             raise ValueError(f"gain must be one number or one per column, [{COLUMNS}], but is {np.shape(self.gain)}.")
-        if not isinstance(self.sends, int) or self.sends < 1:
-            raise ValueError(f"sends must be a whole number from 1, but is {self.sends}.")
+        if np.shape(self.noise) != ():
+            raise ValueError(f"noise must be one number, but has the shape {np.shape(self.noise)}.")
+        check_not_negative("gain", self.gain)
+        check_not_negative("noise", self.noise)
+        whole("sends", self.sends, 1)
 
     @classmethod
     def fabricate(cls, key: PRNGKeyArray, gain: float = 0.002, noise: float = 2.0, sends: int = 1) -> "Mac":
@@ -58,6 +62,9 @@ class Mac(eqx.Module):
         x: 0 to 31, weight: -63 to 63, both rounded first. key: for the noise; None leaves it out. Raises an error for
         numbers out of range: scale them (`converting_relu` makes inputs of outputs).
         """
+        x = jnp.asarray(as_float("x", x))
+        if x.shape[-1:] != weight.shape[1:]:
+            raise ValueError(f"x must be [{weight.shape[1]}] for weights {weight.shape}, but has the shape {x.shape}.")
         x = _in_range("input", round_to(x, -jnp.inf, jnp.inf), 0, MOST_INPUT)
         weight = _in_range("weight", round_to(weight, -jnp.inf, jnp.inf), -MOST_WEIGHT, MOST_WEIGHT)
         neurons, sources = weight.shape
@@ -145,6 +152,12 @@ class Conv(eqx.Module):
 
     def __call__(self, x: Float[Array, "in_channels *size"], *, key: PRNGKeyArray | None = None) -> Array:
         """The output [out_channels, *positions], whole LSB of -128 to 127."""
+        x = jnp.asarray(as_float("x", x))
+        if x.ndim != self.weight.ndim - 1 or x.shape[0] != self.weight.shape[1]:
+            raise ValueError(
+                f"x must be [{self.weight.shape[1]}, *size] of {self.weight.ndim - 2} dimensions, but has the shape "
+                f"{x.shape}; use jax.vmap for a batch."
+            )
         patches = lax.conv_general_dilated_patches(
             x[None], self.weight.shape[2:], self.stride, self.padding, precision=lax.Precision.HIGHEST
         )[0]
@@ -184,6 +197,7 @@ def _per_dimension(value: int | Sequence[int], dimensions: int) -> tuple[int, ..
 
 def _initial_weight(shape: tuple[int, ...], fan_in: int, mac: Mac, dtype: Any, key: PRNGKeyArray) -> Array:
     """Uniform, so that inputs of about 10 lead to outputs of about 30 (root mean square), within the 6 bits."""
+    check_type("mac", mac, Mac)
     width = 30 * 3**0.5 / (10 * jnp.mean(mac.gain) * mac.sends * fan_in**0.5)
     dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
     return jnp.minimum(width, MOST_WEIGHT).astype(dtype) * jax.random.uniform(key, shape, dtype, -1, 1)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from eventprop.parameters import check_not_negative, check_type
 from hardware.limits import Limits
 
 
@@ -28,6 +29,8 @@ class Mismatch:
     correlated_potentials: correlation of leak and reset; correlated_strengths: of both inputs' strengths.
     cadc_offset: LSB; cadc_gain: logarithm; cadc_slope: codes of the ramp that reach a gain of 1 in each quadrant.
     synapse, driver: of the charge of single synapses, and of the pulses of single rows.
+
+    Raises ValueError for negative spreads, and for correlations beyond -1 and 1.
     """
 
     leak: Spread = Spread(28.0, 9.0)
@@ -50,6 +53,17 @@ class Mismatch:
     driver: float = 0.03
     correlated_potentials: float = 0.61
     correlated_strengths: float = 0.42
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, Spread):
+                check_type(field.name, value, Spread)
+            if not field.name.startswith("correlated"):
+                for number in value if isinstance(value, Spread) else (value,):
+                    check_not_negative(field.name, number)
+            elif not -1 <= value <= 1:
+                raise ValueError(f"{field.name} must be a correlation, -1 to 1, but is {value}.")
 
 
 MEASURED = Mismatch()

@@ -76,10 +76,13 @@ def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Ca
     time constants ask for; with traced targets, as the longest that there are.
 
     Limit: tau_syn below 1 µs is found with an error of some 5 %, at 0.3 µs of 20 %: single events leave few samples.
-    Raises ValueError for what is no device or no targets.
+    Raises ValueError for what is no device or no targets, and for targets of another number of circuits.
     """
     check_type("device", device, AbstractDevice)
     check_type("targets", targets, Targets)
+    size, needed = targets.leak.shape[-1], device.limits.circuits
+    if size != needed:
+        raise ValueError(f"targets are those of {size} circuits, but the device has {needed}: give its limits.")
     synapses = max(_longest(targets.tau_syn_exc, 30.0), _longest(targets.tau_syn_inh, 30.0))
     duration = max(EVENT + 5 * synapses, 2.2 + 4.2 * max(NEUTRAL, _longest(targets.tau_mem, 60.0)))
     return _calibrate(device, targets, key, float(np.ceil(duration)))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from eventprop import AbstractNetwork
+from eventprop.parameters import check_type, whole
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement, Route
 
@@ -33,8 +34,9 @@ def place(network: AbstractNetwork, limits: Limits = BSS2, input_repetitions: in
     Only shapes matter, so that one placement serves all chips; connections of any kind are placed as if they were
     dense. Raises ValueError for what the chip cannot route, and names the constraint; for delays, which it has not.
     """
-    if not isinstance(input_repetitions, int) or input_repetitions < 1:
-        raise ValueError(f"input_repetitions must be a whole number from 1, but is {input_repetitions}.")
+    check_type("network", network, AbstractNetwork)
+    check_type("limits", limits, Limits)
+    input_repetitions = whole("input_repetitions", input_repetitions, 1)
     for p in network.projections:
         if p.connection.delay is not None:
             raise ValueError(f"the projection {p.source} -> {p.target} has a delay, which the chip has not: use None.")

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from eventprop import AbstractNetwork
 from eventprop.failures import error_if
-from eventprop.parameters import as_float, is_concrete
+from eventprop.parameters import as_float, check_positive, is_concrete
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement
 
@@ -67,12 +67,24 @@ class Targets(eqx.Module):
     def default(cls, limits: Limits = BSS2, **targets: Any) -> "Targets":
         """All circuits alike, or one number per circuit, [circuits]; what is not given is calix' default.
 
+<<<<<<< HEAD
         tau_syn, i_synin_gm and e_coba_reference stand for both ends, their names ending in `_exc` and `_inh` for one.
         Raises ValueError for names that are none and for targets out of range.
         """
         values = {name: field.metadata["default"] for name, field in _fields().items()}
         values |= _both_ends(targets)
         filled = {name: _checked(name, value, limits) for name, value in values.items() if value is not None}
+=======
+        tau_syn and i_synin_gm stand for both ends; their names ending in `_exc` and `_inh` stand for one. Raises
+        ValueError for names that are none, for targets out of range, and for hold-off times that do not end before
+        the refractory ones.
+        """
+        values = {name: field.metadata["default"] for name, field in _fields().items()}
+        values |= _both_ends(targets)
+        filled = {name: _checked(name, value, limits) for name, value in values.items()}
+        holdoff = filled["holdoff_time"]
+        check_positive("refractory_time - holdoff_time", filled["refractory_time"], "give less hold-off", minus=holdoff)
+>>>>>>> hwattack
         return cls(**filled, spiking=jnp.ones(limits.circuits, bool))
 
     @classmethod
@@ -87,8 +99,11 @@ class Targets(eqx.Module):
         - refractory_time: the neurons' `refractory`, if it is a number;
         - everything else, and circuits without a neuron: calix' defaults.
 
-        Populations without spikes (LI readouts) have their threshold off. Raises ValueError as `Targets.default` does.
+        Populations without spikes (LI readouts) have their threshold off. Raises ValueError as `Targets.default` does,
+        and for a placement on a larger chip.
         """
+        if max(int(circuits.max()) for circuits in placement.circuits) >= limits.circuits:
+            raise ValueError(f"placement is on a larger chip than limits, of {limits.circuits} circuits: place anew.")
         own = {"tau_mem": "tau_mem", "tau_syn": "tau_syn", "refractory_time": "refractory"}
         for name, attribute in own.items():
             if not any(given.startswith(name) for given in targets):
@@ -146,6 +161,11 @@ def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) ->
     for number, circuits in zip(values, placement.circuits, strict=True):
         if number is not None:
             each = jnp.asarray(as_float(name, number), filled.dtype)
+            if each.shape not in ((), circuits.shape[:1]):
+                raise ValueError(
+                    f"{name} must be one number, or one per neuron, {circuits.shape[:1]}, for each population, but has "
+                    f"the shape {each.shape}; give a tuple with one entry per population."
+                )
             filled = filled.at[circuits].set(jnp.broadcast_to(each[..., None], circuits.shape))
     return filled
 

@@ -30,7 +30,7 @@ class OnChip:
     hidden: int = 120
     epochs: int = 30
     batch_size: int = 100
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     decay: float = 0.97
     """Factor of the learning rate per epoch."""
     answers: Literal["chip", "ideal", "model"] = "chip"

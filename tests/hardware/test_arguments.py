@@ -1,0 +1,132 @@
+"""What newcomers get wrong: every error names the argument, its value and what to do. Nearly nothing is compiled."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import eventprop as ep
+import hardware as hw
+from hardware.experiment import trial_time
+from tests.hardware.networks import TRIAL, experiment, layers
+
+SMALL = dataclasses.replace(hw.BSS2, circuits=32, columns=16)
+CHIP = hw.Emulated(hw.Chip.ideal())
+NETWORK = layers()
+READOUT = ep.FeedForward([(ep.Dense(jnp.ones((1, 5))), ep.LI(jnp.asarray(10.0), 10.0))])
+NO_EVENTS = ep.Spikes(jnp.zeros((2, 0)), jnp.zeros((2, 0), jnp.int32))
+
+
+def go(device=CHIP, network=NETWORK, spikes=TRIAL, t1=20.0, record=hw.Record()):
+    return hw.run(experiment(NETWORK, CHIP), network, device, spikes, t1, jax.random.key(0), record)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"t1": 0.0}, "t1 must be positive and finite, but is 0"),
+        ({"t1": np.nan}, "t1 must be positive and finite, but is nan"),
+        (
+            {"network": layers(hidden=1)},
+            r"of another network, of \[12, 3\] neurons and \[5, 12\] sources",
+        ),
+        ({"network": layers(inputs=6)}, r"this one has \[12, 3\] and \[6, 12\]"),
+        ({"device": hw.Emulated(hw.Chip.ideal(SMALL))}, r"codes.leak has the shape \(512,\), but this chip has 32"),
+        ({"record": hw.Record(madc=((0, 12),))}, r"names a neuron that is none: the populations have \(12, 3\)"),
+        ({"record": hw.Record(madc=((2, 0),))}, "names a neuron that is none"),
+        ({"record": hw.Record(madc=((0, 0), (0, 1), (0, 2)))}, "must be up to two pairs"),
+        ({"record": hw.Record(madc=((0, 1), (0, 3)))}, "are both on odd circuits"),
+        ({"record": hw.Record(max_spikes=0)}, "record.max_spikes must be a whole number from 1"),
+    ],
+)
+def test_a_run(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        go(**arguments)
+
+
+@pytest.mark.parametrize("device", [CHIP, hw.Ideal()])
+@pytest.mark.parametrize(
+    ("times", "index", "message"),
+    [
+        ([3.0, 1.0], [0, 1], "spikes.times must be sorted"),
+        ([1.0, np.nan], [0, 1], "spikes.times must be sorted"),
+        ([-1.0, 1.0], [0, 1], "spikes.times must be sorted, not negative"),
+        ([1.0, 2.0], [0, 5], "spikes.index must name inputs of the network, 0 to 4"),
+        ([1.0, 2.0], [-1, 0], "spikes.index must name inputs"),
+    ],
+)
+def test_spikes_that_cannot_be_sent(device, times, index, message):
+    with pytest.raises(RuntimeError, match=message):
+        go(device, spikes=ep.Spikes(jnp.asarray(times), jnp.asarray(index)))
+
+
+def test_a_traced_length_of_a_trial():
+    with pytest.raises(ValueError, match="that is not traced"):
+        jax.jit(trial_time)(20.0)
+
+
+def test_trials_without_events(key):
+    setup = experiment(READOUT, CHIP, trace_scale=1 / 45, trace_offset=80.0)
+    shapes = jax.eval_shape(lambda: hw.run(setup, READOUT, CHIP, NO_EVENTS, 2.0, key))
+    assert shapes.cadc[0].shape == (2, 2, 1) and shapes.drops.shape == (2,)
+    resting = hw.run(setup, READOUT, hw.Ideal(), NO_EVENTS, 2.0, key)
+    np.testing.assert_array_equal(resting.cadc[0], np.full((2, 2, 1), 80.0))
+    assert resting.time == 4
+
+
+def test_a_model_that_fails_is_an_error(key):
+    network = eqx.tree_at(lambda n: n.layers[0][1].tau_mem, READOUT, jnp.asarray(np.nan))
+    with pytest.raises(RuntimeError, match="the model has failed"):
+        jax.block_until_ready(hw.run(hw.Experiment(hw.place(READOUT)), network, hw.Ideal(), NO_EVENTS, 2.0, key).cadc)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: hw.Codes.default(leak=np.ones(3)), r"codes.leak must be one number or \(512,\)"),
+        (lambda: hw.Calibration.from_codes(hw.Codes.default(SMALL), CHIP), "but this chip has 512 of them"),
+        (lambda: hw.Targets.default(refractory_time=1, holdoff_time=3), "refractory_time - holdoff_time must be"),
+        (lambda: hw.Targets.of(NETWORK, hw.place(NETWORK), leak=np.full(12, 80.0)), "leak must be one number, or one"),
+        (lambda: hw.Targets.of(NETWORK, hw.place(NETWORK), hw.Limits(8, 8)), "placement is on a larger chip"),
+        (lambda: hw.calibrate(CHIP, hw.Targets.default(SMALL), jax.random.key(0)), "targets are those of 32 circuits"),
+        (lambda: hw.Mac(gain=np.nan), "gain must not be negative, got nan"),
+        (lambda: hw.Mac(noise=-1.0), "noise must not be negative"),
+        (lambda: hw.Noise(latency=-1.0), "noise.latency must not be negative"),
+        (lambda: hw.Mismatch(leak=hw.Spread(-1.0)), "leak must not be negative"),
+        (lambda: hw.Mismatch(correlated_strengths=1.5), "correlated_strengths must be a correlation"),
+        (lambda: hw.Limits(circuits=31), "limits: 31 circuits in rows of 256 columns"),
+        (lambda: hw.Limits(columns=0), "limits.columns must be positive"),
+        (lambda: hw.Replay(largest_step=0.0), "largest_step must be positive"),
+        (lambda: hw.FirstSpike(minimum=-1.0), "minimum must not be negative"),
+        (lambda: hw.Ideal(trace_scale=0.0), "trace_scale must be positive"),
+        (lambda: hw.place(NETWORK, input_repetitions=0), "input_repetitions must be a whole number from 1"),
+    ],
+)
+def test_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_identities_of_real_chips():
+    class Driver:
+        def run(self, setup, weights, spikes, t1, record, seed):
+            raise RuntimeError
+
+        def measure(self, codes, stimulus, seed):
+            raise RuntimeError
+
+    for identity in ((0,), (0, 2**32), (0, -1)):
+        with pytest.raises(ValueError, match="identity must be"):
+            hw.CallbackDevice(Driver(), hw.BSS2, identity)
+
+
+def test_a_file_that_is_no_calibration_and_the_mock_that_takes_any(tmp_path):
+    (tmp_path / "junk.npz").write_text("junk")
+    with pytest.raises(ValueError, match="is no calibration"):
+        hw.Calibration.load(tmp_path / "junk.npz", CHIP)
+    codes = hw.Codes.default(leak=333)
+    hw.Calibration.from_codes(codes, CHIP).save(tmp_path / "chip.npz")
+    assert hw.Calibration.load(tmp_path / "chip.npz", hw.Ideal()).codes.leak[0] == 333
