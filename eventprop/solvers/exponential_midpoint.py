@@ -22,7 +22,7 @@ class ExponentialMidpoint(diffrax.AbstractItoSolver):
     while the others stand still, and stable at any step for one that decays. So receptors and leaks are exact, and
     what they do to each other is of second order, at the price of one more evaluation of f. With any J a step differs
     from one of the explicit midpoint rule by O(h^3); with that of a linear part that stays the same, this is an
-    exponential Runge-Kutta method (surveyed by Hochbruck & Ostermann 2010).
+    exponential Runge-Kutta method (surveyed by Hochbruck & Ostermann, Acta Numerica 19, 2010).
 
     Where J h > 2 the step is one of the exponential Euler method: beyond the peak of a spike there is nothing to be
     right about. Terms and noise as there, so that the Ornstein-Uhlenbeck process has its exact distribution.
