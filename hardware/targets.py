@@ -67,24 +67,15 @@ class Targets(eqx.Module):
     def default(cls, limits: Limits = BSS2, **targets: Any) -> "Targets":
         """All circuits alike, or one number per circuit, [circuits]; what is not given is calix' default.
 
-<<<<<<< HEAD
         tau_syn, i_synin_gm and e_coba_reference stand for both ends, their names ending in `_exc` and `_inh` for one.
-        Raises ValueError for names that are none and for targets out of range.
+        Raises ValueError for names that are none, for targets out of range, and for hold-off times that do not end
+        before the refractory ones.
         """
         values = {name: field.metadata["default"] for name, field in _fields().items()}
         values |= _both_ends(targets)
         filled = {name: _checked(name, value, limits) for name, value in values.items() if value is not None}
-=======
-        tau_syn and i_synin_gm stand for both ends; their names ending in `_exc` and `_inh` stand for one. Raises
-        ValueError for names that are none, for targets out of range, and for hold-off times that do not end before
-        the refractory ones.
-        """
-        values = {name: field.metadata["default"] for name, field in _fields().items()}
-        values |= _both_ends(targets)
-        filled = {name: _checked(name, value, limits) for name, value in values.items()}
         holdoff = filled["holdoff_time"]
         check_positive("refractory_time - holdoff_time", filled["refractory_time"], "give less hold-off", minus=holdoff)
->>>>>>> hwattack
         return cls(**filled, spiking=jnp.ones(limits.circuits, bool))
 
     @classmethod
