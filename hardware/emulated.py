@@ -58,8 +58,8 @@ class Emulated(AbstractDevice):
     a batch; per trial the rest.
 
     dt: µs; t1 must be a whole number of steps. Its error is of first order: with 0.1 a spike comes some 0.03 µs early
-        (intervals of 5 µs are that much too short), with 0.02 some 0.007 µs. quantised: False leaves out what has steps (CADC, MADC, time stamps),
-        for checks of derivatives. adjoint: `Implicit()` or `Surrogate(...)`, as for `Grid`.
+        (intervals of 5 µs are that much too short), with 0.02 some 0.007 µs. quantised: False leaves out what has steps
+        (CADC, MADC, time stamps), for checks of derivatives. adjoint: `Implicit()` or `Surrogate(...)`, as for `Grid`.
     """
 
     chip: Chip
@@ -89,7 +89,7 @@ class Emulated(AbstractDevice):
         if codes is None:
             raise ValueError("an emulated chip needs codes: give Experiment a calibration of it.")
         codes = codes.check(whole=self.quantised).of_size(self.limits)
-        _check_placed(network, placement)
+        placement.check(network)
         edges = tuple((p.source, p.target) for p in network.projections)
         gains = tuple(
             _gains(self.chip, route, placement.circuits[target])
@@ -109,7 +109,7 @@ class Emulated(AbstractDevice):
         key: PRNGKeyArray,
     ) -> Readings:
         """See `AbstractDevice`."""
-        _check_madc(handle.placement, record)
+        handle.placement.check_madc(record.madc)
         for_run, for_trials = jax.random.split(key)
         parameters = handle.parameters
         drifted = self.chip.threshold_drift(parameters, for_run)
@@ -309,27 +309,6 @@ def input_bus(handle: Configured, limits: Limits) -> np.ndarray:
             circuits = handle.placement.circuits[target][0, route.slots[:, 0]]
             return circuits // limits.columns * limits.buses + route.row_pairs[:, 0] % limits.buses
     raise ValueError("no projection comes from the input: one with the source None is needed.")
-
-
-def _check_placed(network: ep.AbstractNetwork, placement: Placement) -> None:
-    """Raise ValueError if this is the placement of another network."""
-    needed = [*network.sizes], [p.connection.sources for p in network.projections]
-    placed = [len(circuits) for circuits in placement.circuits], [len(route.row_pairs) for route in placement.routes]
-    if placed != needed:
-        raise ValueError(
-            f"this is the placement of another network, of {placed[0]} neurons and {placed[1]} sources, but this one "
-            f"has {needed[0]} and {needed[1]}: place(network) anew."
-        )
-
-
-def _check_madc(placement: Placement, record: Record) -> None:
-    """Raise ValueError if the MADC is to see two even circuits at once, or two odd ones."""
-    parity = [int(placement.circuits[population][neuron, 0]) % 2 for population, neuron in record.madc]
-    if len(set(parity)) < len(parity):
-        raise ValueError(
-            f"record.madc = {record.madc} are both on {'odd' if parity[0] else 'even'} circuits, but the MADC sees one "
-            "of each: record one after the other."
-        )
 
 
 def _gains(chip: Chip, route: Route, circuits: np.ndarray) -> Float[Array, "sources repetitions 2 neurons"]:

@@ -1,8 +1,11 @@
 """Where the neurons and synapses of a network sit on a chip."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+
+from eventprop import AbstractNetwork
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +47,25 @@ class Placement:
     def repetitions(self) -> tuple[int, ...]:
         """Row pairs per synapse of each projection: weights reach 63 times that."""
         return tuple(route.row_pairs.shape[1] for route in self.routes)
+
+    def check(self, network: AbstractNetwork) -> None:
+        """Raise ValueError if this is the placement of another network."""
+        needed = [*network.sizes], [p.connection.sources for p in network.projections]
+        placed = [len(circuits) for circuits in self.circuits], [len(route.row_pairs) for route in self.routes]
+        if placed != needed:
+            raise ValueError(
+                f"this is the placement of another network, of {placed[0]} neurons and {placed[1]} sources, but this "
+                f"one has {needed[0]} and {needed[1]}: place(network) anew."
+            )
+
+    def check_madc(self, neurons: Sequence[tuple[int, int]]) -> None:
+        """Raise ValueError if the MADC is to see two even circuits at once, or two odd ones."""
+        parity = [int(self.circuits[population][neuron, 0]) % 2 for population, neuron in neurons]
+        if len(set(parity)) < len(parity):
+            raise ValueError(
+                f"record.madc = {neurons} are both on {'odd' if parity[0] else 'even'} circuits, but the MADC sees one "
+                "of each: record one after the other."
+            )
 
     def _key(self) -> tuple:
         arrays = [*self.circuits, *(x for r in self.routes for x in (r.row_pairs, r.slots, r.labels))]
