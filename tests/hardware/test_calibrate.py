@@ -111,7 +111,7 @@ def test_channels_of_the_cadc_agree():
 
 def test_a_quadrant_too_weak_for_its_target_is_no_success():
     """Even the largest code gives it six tenths of the strength; the other quadrants are as before."""
-    device, found = calibrated()
+    device, _ = calibrated()
     factor = device.chip.factor["strength_exc"]
     weak = 0.6 * 500 / 1022 * np.median(factor) / np.median(factor[:8])
     changed = eqx.tree_at(lambda d: d.chip.factor["strength_exc"], device, factor.at[:8].multiply(weak))
