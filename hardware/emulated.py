@@ -289,8 +289,8 @@ class Emulated(AbstractDevice):
         begin = 0
         for number, own in spiking.items():
             end = begin + own.shape[0]
-            index = jnp.repeat(jnp.arange(own.shape[0], dtype=jnp.int32), own.shape[1])
-            events = in_order(ep.Spikes(passed[begin:end].reshape(-1), index))
+            index = jnp.tile(jnp.arange(own.shape[0], dtype=jnp.int32), own.shape[1])
+            events = in_order(ep.Spikes(passed[begin:end].T.reshape(-1), index))
             found[number] = stamped(events, limits) if self.quantised else events
             begin = end
         return tuple(found), lost

@@ -93,8 +93,10 @@ def test_strengths_match():
     for end in ("exc", "inh"):
         name = f"strength_{end}"
         assert np.std(before[name]) / np.mean(before[name]) > 0.15
-        # The median chip: in a weak quadrant of one of them even the largest code is too small.
-        assert np.median(np.std(after[name], axis=1)) / np.mean(after[name]) < {"exc": 0.04, "inh": 0.05}[end]
+        strength = np.where(wafer()[1].success, after[name], np.nan)
+        assert np.max(np.nanstd(strength, axis=1) / np.nanmean(strength, axis=1)) < {"exc": 0.04, "inh": 0.05}[end]
+        code = np.where(wafer()[1].success, getattr(wafer()[1].codes, f"i_synin_gm_{end}"), 0)
+        assert np.max(code) < 1022  # no quadrant is too weak for its target
     ratio = after["strength_inh"].mean(axis=1) / after["strength_exc"].mean(axis=1)
     assert np.median(ratio) == pytest.approx(1, abs=0.06)  # inhibition saturates, so that it is made a little stronger
 
@@ -121,7 +123,8 @@ def test_codes_are_those_of_measured_chips():
 
 @functools.cache
 def one_chip():
-    return hw.Emulated(jax.tree.map(lambda x: x[0], wafer()[0]))
+    """The first of them."""
+    return hw.Emulated(hw.Chip.fabricate(jax.random.split(jax.random.key(1), CHIPS)[0]))
 
 
 def test_firing_rates_of_leak_over_threshold(key):
@@ -156,8 +159,8 @@ def test_conductance_based_inputs(key):
     """The upper half COBA, 300 and 30 LSB; the lower half CUBA. Heights of responses to a weight of 32 against V_leak:
     signs and slopes (MADC LSB per LSB), and where the line is zero (MADC LSB)."""
     device, coba = one_chip(), np.arange(512) < 256
-    reversal = {"exc": np.where(coba, 300.0, np.nan), "inh": np.where(coba, 30.0, np.nan)}
-    targets = hw.Targets.default(**{f"e_coba_reversal_{end}": jnp.asarray(x) for end, x in reversal.items()})
+    exc, inh = (jnp.where(jnp.asarray(coba), reversal, jnp.nan) for reversal in (300.0, 30.0))
+    targets = hw.Targets.default(e_coba_reversal_exc=exc, e_coba_reversal_inh=inh)
     found = hw.calibrate(device, targets, jax.random.key(2))
     assert np.mean(found.success) > 0.97
     np.testing.assert_array_equal(found.codes.e_reversal_exc[256:], hw.Codes.default().e_reversal_exc[256:])
@@ -185,7 +188,7 @@ def slopes(device, codes, end, conductances, key):
     x, y = np.array(rest), np.array(height)
     centred = x - x.mean(axis=0)
     slope = np.sum(centred * y, axis=0) / np.sum(centred**2, axis=0)
-    return 2.5 * slope, x.mean(axis=0) - y.mean(axis=0) / slope
+    return 2.5 * slope, x.mean(axis=0) - y.mean(axis=0) / np.where(slope == 0, np.nan, slope)
 
 
 def test_codes_follow_their_targets(key):

@@ -116,7 +116,7 @@ def test_outputs_serve_their_own_neurons(x64, rng):
     for number in (0, 3):
         order = np.argsort(times[output == number], axis=None)
         own = times[output == number].ravel()[order]
-        expected, dropped = reference(own[own < np.inf], np.zeros(np.sum(own < np.inf)))
+        expected, dropped = reference(own[own < np.inf], np.zeros_like(own[own < np.inf]))
         found = np.asarray(passed)[output == number].ravel()[order][own < np.inf]
         np.testing.assert_allclose(found, expected, atol=1e-12)
         lost -= dropped.sum()

@@ -47,9 +47,10 @@ def test_units_of_other_programs():
 
 def test_conductances_are_asked_for_by_population():
     assert Targets.default().e_coba_reversal_exc is None
-    reversal = {"e_coba_reversal_exc": (300, None), "e_coba_reversal_inh": (30, None)}
     placement = place(NETWORK)
-    targets = Targets.of(NETWORK, placement, e_coba_reference=100, **reversal)
+    targets = Targets.of(
+        NETWORK, placement, e_coba_reversal_exc=(300, None), e_coba_reversal_inh=(30, None), e_coba_reference=100
+    )
     hidden, readout = placement.circuits
     assert targets.e_coba_reversal_exc is not None and targets.e_coba_reference_inh is not None
     np.testing.assert_array_equal(targets.e_coba_reversal_exc[hidden], np.full((4, 2), 300))

@@ -4,6 +4,7 @@ from benchmarks.registry import Listed
 
 LISTED = (
     Listed("hardware-calibration", "Circuits before and after calibration.", f"{__name__}.calibration.card"),
+    Listed("hardware-statistics", "Responses, intervals and noise on a chip.", f"{__name__}.statistics.card"),
     Listed("hardware-yinyang", "Yin-Yang on a chip, 5-120-3, in the loop.", f"{__name__}.yinyang.card"),
     Listed(
         "hardware-yinyang-first",

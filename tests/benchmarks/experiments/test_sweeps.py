@@ -66,6 +66,7 @@ SMALL = {
     },
     "sal-alignment": ("duration", {"layers": (8, 6, 5, 4), "sal_rates": (0.1,), "epochs": 1, "replicas": 2}),
     "hardware-calibration": ("leak", {"circuits": 8}),
+    "hardware-statistics": ("leak", {"circuits": 8}),
     "mnist1d-mlp": ("learning_rate", {"epochs": 1}),
     "mnist1d-tcn": ("learning_rate", {"epochs": 1}),
     "mnist1d-gru": ("learning_rate", {"epochs": 1}),
