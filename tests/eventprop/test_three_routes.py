@@ -18,8 +18,8 @@ PRECISE = diffrax.PIDController(rtol=1e-11, atol=1e-11)
 STEPS = (1e-3, 1e-4, 1e-5)
 
 
-def hybrid(slots):
-    return ep.Hybrid(2.0, slots, 1024, solver=diffrax.Dopri8(), stepsize_controller=PRECISE)
+def hybrid(slots, steps):
+    return ep.Hybrid(2.0, slots, steps, solver=diffrax.Dopri8(), stepsize_controller=PRECISE)
 
 
 def arrays(tree):
@@ -68,7 +68,7 @@ def test_two_layers(x64, name):
         pair, times = model
         spikes = spikes_of(len(case.charges), times)
         return look(
-            ep.simulate(pair, spikes, T1, solver=hybrid(24), adjoint=adjoint, state=start, key=KEY, throw=False)
+            ep.simulate(pair, spikes, T1, solver=hybrid(24, 1536), adjoint=adjoint, state=start, key=KEY, throw=False)
         )
 
     three_routes(model, loss, np.random.default_rng(1).normal(size=(3, size)))
@@ -94,10 +94,10 @@ def test_random_recurrent_network(x64):
     network, spikes = alifs()
 
     def loss(network, adjoint):
-        solver = hybrid(8)
+        solver = hybrid(8, 1024)
         return look(ep.simulate(network, spikes, 35.0, solver=solver, adjoint=adjoint, throw=False))
 
-    found = ep.simulate(network, spikes, 35.0, solver=hybrid(8))
+    found = ep.simulate(network, spikes, 35.0, solver=hybrid(8, 1024))
     assert np.sum(found.spikes[0].count()) >= 20
     groups = {}
     numbers = eqx.filter(network, eqx.is_inexact_array)
