@@ -36,7 +36,8 @@ class Grid(AbstractSolver):
     In every step all neurons of a population move at once. Then their guards are looked at: one that has reached zero
     is an event, whose moment the chord of the guard tells. The state on the chord jumps there, and is carried to the
     end of the step. So spikes have times within their steps, and errors shrink as dt^2 with methods of order 2 and more
-    (the default, `ExponentialMidpoint()`), as dt with those of order 1. Arrivals between two points of the grid are
+    (the default, `ExponentialMidpoint()`), as dt with those of order 1, and for
+    exponential upstrokes (EIF, AdEx) that are over within a step. Arrivals between two points of the grid are
     shared between both in proportion, which keeps their mean time, and lets derivatives pass to input times and delays.
     What populations that hear themselves or each other send without delay, or with one that ends before the step,
     arrives at its end. Potentials at times within a step are those on the chord between its ends, also where a spike

@@ -67,7 +67,10 @@ TABLE = [
 
 @pytest.mark.parametrize(("name", "topology", "solver"), TABLE)
 def test_right_spikes(x64, name, topology, solver):
-    """To 1e-7 and better; by Grid with errors that fall with the step as they should, or are small already."""
+    """To 1e-7 and better; by Grid with errors that fall with the step as they should, or are small already.
+
+    Neurons with an exponential upstroke fire within a step of the right moment.
+    """
     case, wires = NEURONS[name], topologies(NEURONS[name])[topology]
     right = by_force(case, wires, T1)
     if solver is not None:
@@ -86,4 +89,9 @@ def test_right_spikes(x64, name, topology, solver):
             continue
         assert [len(x) for x in times] == [len(expected) for expected, _ in right]
         errors.append(max(float(np.max(np.abs(x - expected))) for x, (expected, _), _ in both if len(x)))
-    assert errors[1] < 1e-2 and (errors[1] < 1e-4 or errors[0] / errors[1] > 6), errors
+    if isinstance(case.neuron, ep.EIF | ep.AdEx):
+        # An upstroke shorter than a step tells no more than the step that it is in, and each spike moves those after it.
+        most = max(len(expected) for expected, _ in right)
+        assert errors[0] < COARSE * most and errors[1] < FINE * most, errors
+    else:
+        assert errors[1] < 1e-2 and (errors[1] < 1e-4 or errors[0] / errors[1] > 6), errors
