@@ -90,7 +90,7 @@ def test_right_spikes(x64, name, topology, solver):
         assert [len(x) for x in times] == [len(expected) for expected, _ in right]
         errors.append(max(float(np.max(np.abs(x - expected))) for x, (expected, _), _ in both if len(x)))
     if isinstance(case.neuron, ep.EIF | ep.AdEx):
-        # An upstroke shorter than a step tells no more than the step that it is in, and each spike moves those after it.
+        # An upstroke shorter than a step tells only the step that it is in, and each spike moves those after it.
         most = max(len(expected) for expected, _ in right)
         assert errors[0] < COARSE * most and errors[1] < FINE * most, errors
     else:
