@@ -17,7 +17,7 @@ from benchmarks.errors import InvalidInput
 from benchmarks.table import plain_table
 
 DEFAULT_METRIC = "validation_accuracy"
-SMALL = {"angle", "asymmetry", "deviation", "difference", "distance", "divergence", "kl", "lost", "smape"}
+SMALL = {"angle", "asymmetry", "deviation", "difference", "distance", "divergence", "kl", "lost", "ratio", "smape"}
 """Words of metrics that are to be made small, besides losses and errors."""
 _ROWS = 20
 

@@ -1,5 +1,6 @@
 """The exponential midpoint rule for neurons, each of which depends on itself only."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -24,8 +25,8 @@ class ExponentialMidpoint(diffrax.AbstractItoSolver):
     from one of the explicit midpoint rule by O(h^3); with that of a linear part that stays the same, this is an
     exponential Runge-Kutta method (surveyed by Hochbruck & Ostermann, Acta Numerica 19, 2010).
 
-    Where J h > 2 the step is one of the exponential Euler method: beyond the peak of a spike there is nothing to be
-    right about. Terms and noise as there, so that the Ornstein-Uhlenbeck process has its exact distribution.
+    Where J h > 2 for any component of a neuron, all of its step is one of the exponential Euler method: beyond the peak
+    of a spike there is nothing to be right about, and what hears the membrane must not hear its middle there. Terms and noise as there, so that the Ornstein-Uhlenbeck process has its exact distribution.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
@@ -54,9 +55,12 @@ class ExponentialMidpoint(diffrax.AbstractItoSolver):
         moved = jax.tree.map(lambda f, half: f * (half * h / 2), f, halves)
         middle = drift.vf(t0 + h / 2, jax.tree.map(jnp.add, y0, moved), args)
 
+        steep = _steep(exponents)
+
         def end(y, f, at_middle, moved, x, factor):
             correction = at_middle - f - x / h * moved
-            return y + (f + jnp.where(x > STEEP, 0, correction)) * (factor * h)
+            whole = jnp.expand_dims(steep, tuple(range(steep.ndim, y.ndim)))
+            return y + (f + jnp.where(whole, 0, correction)) * (factor * h)
 
         y1 = jax.tree.map(end, y0, f, middle, moved, exponents, factors)
         y1 = with_noise(noise, t0, t1, y0, args, y1, exponents, factors)
@@ -65,3 +69,11 @@ class ExponentialMidpoint(diffrax.AbstractItoSolver):
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         """f."""
         return terms.vf(t0, y0, args)
+
+
+def _steep(exponents: Any) -> Any:
+    """Whether any component of a neuron grows too much for the middle of the step to tell anything."""
+    leaves = jax.tree.leaves(exponents)
+    axes = min(x.ndim for x in leaves)
+    each = [jnp.any(x > STEEP, axis=tuple(range(axes, x.ndim))) for x in leaves]
+    return functools.reduce(jnp.logical_or, each)

@@ -74,7 +74,7 @@ def step(
     moment, twice = jnp.ones_like(spikes), twice > 0
     # Releases come first: a neuron may fire in the same step.
     for event in sorted(neuron.events, key=lambda event: event.emits):
-        end, happened, when = _happen(event, y, end, terms, at, adjoint)
+        end, happened, when = _happen(neuron, event, y, end, terms, at, adjoint)
         if event.emits:
             again = lax.stop_gradient(event.guard(at.t + at.h, end, at.args)) >= 0
             spikes, moment, twice = spikes + happened, jnp.where(happened > 0, when, moment), (happened > 0) & again
@@ -93,15 +93,21 @@ def _terms(neuron: AbstractNeuron, y: Any, at: Step) -> diffrax.AbstractTerm:
 
 
 def _happen(
-    event: Event, begin: Any, end: Any, terms: diffrax.AbstractTerm, at: Step, adjoint: AbstractAdjoint
+    neuron: AbstractNeuron,
+    event: Event,
+    begin: Any,
+    end: Any,
+    terms: diffrax.AbstractTerm,
+    at: Step,
+    adjoint: AbstractAdjoint,
 ) -> tuple[Any, Float[Array, " neurons"], Float[Array, " neurons"]]:
     """The state at the end of the step with its event, to whom it happened (0 or 1), and when.
 
     The guard's chord tells the moment, the state then lies on the chord too, jumps, and is carried on by one Euler step
     over the rest: an error of second order once per event, as small as that of a method of second order as a whole.
-    What neither jumps nor moves differently afterwards stays as it is. The rates of that step are those after the jump,
-    for the rest at the beginning of the step: another error of second order, and what does not depend on what jumps
-    has been computed already.
+    What neither jumps nor moves differently afterwards stays as it is. The rates of that step are those of the membrane
+    (an upstroke may have moved it far) and of what jumps after the jump, of the rest at the beginning of the step:
+    another error of second order, and what does not depend on these has been computed already.
     """
     low, high = event.guard(at.t, begin, at.args), event.guard(at.t + at.h, end, at.args)
     # A guard that ends at zero is an event of the next step, or of the next window.
@@ -111,13 +117,18 @@ def _happen(
     quotient = jnp.where(within, low, jnp.where(due, 0, 1)) / jnp.where(within, low - high, jnp.where(due, 1, -1))
     moment = lax.stop_gradient(quotient)
     found = moment >= 0
+    if isinstance(adjoint, Surrogate) and not adjoint.detach_reset:
+        moment = jnp.where(found, moment, 1)  # a spike that only its derivative knows would be at the end of the step
     if isinstance(adjoint, Implicit):
         moment = moment - _late(
             jnp.where(within, low, -1), jnp.where(within, high, 0), moment, event.unit() / at.h, found, adjoint
         )
     before = jax.tree.map(lambda a, b: a + moment * (b - a), begin, end)
     after = event.jump(at.t + moment * at.h, before, at.args)
-    rested = jax.tree.map(lambda new, old, begin: begin if new is old else new, after, before, begin)
+    membrane = neuron.voltage(after)
+    rested = jax.tree.map(
+        lambda new, old, begin: begin if new is old and new is not membrane else new, after, before, begin
+    )
     zero = jnp.zeros_like(at.h)
 
     def change(y):

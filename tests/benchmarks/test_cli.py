@@ -58,7 +58,7 @@ def test_python_m_benchmarks_shows_the_help_by_package_without_jax():
     shown = python("-X", "importtime", "-m", "benchmarks", "--help")
     assert shown.returncode == 0
     groups = [line for line in shown.stdout.splitlines() if line.endswith(":")]
-    titles = ["eventprop:", "gle:", "sal:", "other networks:", "all of them:"]
+    titles = ["eventprop:", "gle:", "sal:", "hardware:", "other networks:", "all of them:"]
     assert [group.split(", ")[-1] for group in groups] == titles
     imported = {line.split("|")[-1].strip() for line in shown.stderr.splitlines()}
     assert "benchmarks.registry" in imported

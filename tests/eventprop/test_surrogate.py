@@ -27,7 +27,7 @@ def by_hand(raster, w, r, cost, detach):
     """Spikes, and derivatives of sum cost * z in w and r: Euler's method, reset by subtraction, and its transpose.
 
     v1 = v + h (i - v) / tau_mem, i1 = i (1 - h / tau_syn). At a spike in the part m of the step the potential on the
-    chord, (1 - m) v + m v1, is reset and takes another (1 - m) of a step, with the current on the chord.
+    chord, (1 - m) v + m v1, is reset and takes another (1 - m) of a step, with the current of its beginning.
     """
     v, i, z = (np.zeros(NEURONS) for _ in range(3))
     tape, spikes = [], []
@@ -37,7 +37,7 @@ def by_hand(raster, w, r, cost, detach):
         fired = v1 > 1
         m = np.where(fired, (1 - v) / np.where(fired, v1 - v, 1), 1.0)
         rest = (1 - m) * H
-        at_v, at_i = v + m * (v1 - v) - 1, i + m * (i1 - i)
+        at_v, at_i = v + m * (v1 - v) - 1, i
         new_v = at_v + rest * (at_i - at_v) / TAU_MEM
         tape.append((z, v1, fired, m, new_v))
         v, i, z = np.where(fired, new_v, v1), i1, fired.astype(float)
@@ -51,8 +51,8 @@ def by_hand(raster, w, r, cost, detach):
             d_spike = d_spike + pseudo * dv * (new_v - v1)
         rest = (1 - m) * H
         at_v, at_i = dv * (1 - rest / TAU_MEM), dv * rest / TAU_MEM
-        d_v1, d_i1 = np.where(fired, m * at_v, dv) + d_spike, di + np.where(fired, m * at_i, 0)
-        d_v0, d_i0 = np.where(fired, (1 - m) * at_v, 0), np.where(fired, (1 - m) * at_i, 0)
+        d_v1, d_i1 = np.where(fired, m * at_v, dv) + d_spike, di
+        d_v0, d_i0 = np.where(fired, (1 - m) * at_v, 0), np.where(fired, at_i, 0)
         dv = d_v0 + d_v1 * (1 - H / TAU_MEM)
         di = d_i0 + d_i1 * (1 - H / TAU_SYN) + d_v1 * H / TAU_MEM
         dw, dr, dz = dw + np.outer(di, raster[k]), dr + np.outer(di, z_before), r.T @ di

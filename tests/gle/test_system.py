@@ -18,7 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "gle.md").read_text(encoding="utf-8
 
 def own_neuron():
     """The example of docs/gle.md: neurons whose synapses are conductances."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    code = next(x for x in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "AbstractSystem" in x)
     names: dict = {}
     exec(compile(code, "docs/gle.md", "exec"), names)
     return names

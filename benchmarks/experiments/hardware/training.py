@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -247,7 +248,8 @@ class ChipTraining(Training):
             spikes, labels = _select(data, indices)
             return self._outcome(self.answer(run, state.network, spikes, key), labels)
 
-        parts = jnp.arange(data[1].shape[0]).reshape(-1, 200)
+        samples = data[1].shape[0]
+        parts = jnp.arange(samples).reshape(-1, math.gcd(samples, 200))
         return _mean(jax.lax.map(part, (parts, jax.random.split(key, parts.shape[0]))))
 
     def _outcome(self, recording: hw.Recording, labels: Array) -> Outcome:

@@ -26,6 +26,7 @@ SYMMNET = {"epochs": 1, "batch_size": 8, "replicas": 2, "sal_updates": 1, "sal_d
 YINYANG = {"epochs": 1, "hidden": 10, "batch_size": 10, "max_spikes": 4, "max_events": 20}
 MNIST = {"epochs": 1, "hidden": 5, "batch_size": 10, "max_spikes": 4, "max_events": 20}
 MATCH = {"epochs": 1, "steps": 1, "hidden": 5, "inputs": 3, "silence": 10.0, "response": 4.0, "batch_size": 8}
+CHIP = {"epochs": 1, "hidden": 4, "batch_size": 50, "duration": 10.0, "t_max": 8.0}
 LATENT = {"epochs": 1, "batch_size": 10}
 SMALL = {
     "eventprop-yinyang": ("learning_rate", YINYANG),
@@ -36,6 +37,12 @@ SMALL = {
     "eventprop-match-to-sample": ("learning_rate", MATCH),
     "eventprop-match-to-sample-surrogate": ("steepness", MATCH),
     "eventprop-gradient-check": ("chain_weight", {"inputs": 5, "duration": 10.0, "max_spikes": 4}),
+    "gle-bars": ("lower_rate", {"presentations": (1.0,), "epochs": 2, "blocks": 1, "hidden": 4}),
+    "gle-phaseless": ("noise", {"sizes": (3, 4, 2), "presentations": 2, "replicas": 4}),
+    "gle-completion": (
+        "learning_rate",
+        {"visible": 4, "free": 1, "hidden": 3, "duration": 50.0, "test_duration": 50.0, "epochs": 1},
+    ),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),
     "gle-small": ("gle_rate", {"duration": 6.0, "spectrum_steps": 500}),
     "gle-operators": ("tau_r", {"samples": 50, "periods": 2}),
@@ -65,8 +72,12 @@ SMALL = {
         for method in ("bp", "bp-fa", "fa", "scfa", "sal", "kp", "rdd", "cifar")
     },
     "sal-alignment": ("duration", {"layers": (8, 6, 5, 4), "sal_rates": (0.1,), "epochs": 1, "replicas": 2}),
-    "hardware-calibration": ("leak", {"circuits": 8}),
-    "hardware-statistics": ("leak", {"circuits": 8}),
+    "hardware-calibration": ("leak", {"circuits": 16}),
+    "hardware-statistics": ("leak", {"circuits": 16}),
+    "hardware-yinyang": ("learning_rate", CHIP),
+    "hardware-yinyang-first": ("tau0", CHIP),
+    "hardware-yinyang-delays": ("delay_rate", CHIP),
+    "hardware-mnist": ("learning_rate", CHIP),
     "mnist1d-mlp": ("learning_rate", {"epochs": 1}),
     "mnist1d-tcn": ("learning_rate", {"epochs": 1}),
     "mnist1d-gru": ("learning_rate", {"epochs": 1}),
@@ -86,6 +97,8 @@ VARIANTS = (
     "sal-weight",
     "gle-lagnet",
     "yinyang-",
+    "hardware-yinyang",
+    "hardware-mnist",
 )
 """Prefixes of programs that differ little from another one: of these, only the first is run, too."""
 RUN = [name for name in SMALL if not name.startswith(VARIANTS)] + [

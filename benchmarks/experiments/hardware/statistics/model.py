@@ -28,7 +28,7 @@ PRODUCTS = 0.002 * 128 * INPUT * WEIGHTS
 
 @dataclasses.dataclass(frozen=True)
 class StatisticsOfAChip:
-    """Responses, intervals and noise of the circuits of one chip, and its multiplier."""
+    """Responses, intervals and noise on a chip."""
 
     leak: float = 407.0
     """LSB, for the intervals (code 1000): with tau_mem 10 and t_ref 2 µs one takes 6.0 µs."""
