@@ -26,7 +26,9 @@ class ExponentialMidpoint(diffrax.AbstractItoSolver):
     exponential Runge-Kutta method (surveyed by Hochbruck & Ostermann, Acta Numerica 19, 2010).
 
     Where J h > 2 for any component of a neuron, all of its step is one of the exponential Euler method: beyond the peak
-    of a spike there is nothing to be right about, and what hears the membrane must not hear its middle there. Terms and noise as there, so that the Ornstein-Uhlenbeck process has its exact distribution.
+    of a spike there is nothing to be right about, and what hears the membrane must not hear its middle there.
+
+    Terms and noise as for `ExponentialEuler`, so that the Ornstein-Uhlenbeck process has its exact distribution.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
