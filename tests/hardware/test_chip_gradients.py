@@ -80,6 +80,7 @@ def test_gradients_of_the_smooth_chip_are_those_of_differences(x64, key):
     np.testing.assert_allclose(gradient[chosen][kept], ((ahead - behind) / (2 * eps))[kept], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_straight_through_is_the_gradient_of_the_smooth_chip_at_whole_numbers(x64, key):
     """Of a loss that is linear in samples and stamps: what is rounded on the way does not show in the gradient."""
     chip = device(True)
