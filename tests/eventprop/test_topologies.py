@@ -90,8 +90,10 @@ def test_right_spikes(x64, name, topology, solver):
         assert [len(x) for x in times] == [len(expected) for expected, _ in right]
         errors.append(max(float(np.max(np.abs(x - expected))) for x, (expected, _), _ in both if len(x)))
     if isinstance(case.neuron, ep.EIF | ep.AdEx):
-        # An upstroke shorter than a step tells only the step that it is in, and each spike moves those after it.
-        most = max(len(expected) for expected, _ in right)
+        # An upstroke shorter than a step tells only the step that it is in; each spike moves all later ones.
+        most = sum(len(expected) for expected, _ in right)
         assert errors[0] < COARSE * most and errors[1] < FINE * most, errors
     else:
-        assert errors[1] < 1e-2 and (errors[1] < 1e-4 or errors[0] / errors[1] > 6), errors
+        # Errors may change their sign on the way: those of ALIF with conductances are 3.4e-3, 3.3e-4, 4.3e-5, 1.2e-4,
+        # 2.8e-5, 6.5e-6 from dt = 0.08 to 0.0025, so that no ratio tells where they are as small as 2 dt^2.
+        assert errors[1] < 1e-2 and (errors[1] < 2 * FINE**2 or errors[0] / errors[1] > 6), errors
