@@ -80,6 +80,11 @@ def shuffled_batches(key: PRNGKeyArray, samples: int, batch_size: int) -> Int[Ar
     return jax.random.permutation(key, samples)[: batches * batch_size].reshape(batches, batch_size)
 
 
+def select(data: PyTree, batch: Int[Array, "*batch"]) -> PyTree:
+    """The samples of a batch: entries of the first axis of all arrays."""
+    return jax.tree.map(lambda x: x[batch], data)
+
+
 def scan_state(
     step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], state: PyTree, xs: PyTree
 ) -> tuple[PyTree, PyTree]:

@@ -108,7 +108,7 @@ def check_largest_step(largest_step: Any) -> None:
     """Raise ValueError unless it is positive and finite. Traced values pass."""
     check_positive("largest_step", largest_step)
     if is_concrete(largest_step) and not np.all(np.isfinite(np.asarray(largest_step))):
-        raise ValueError(f"largest_step must be finite, but is {largest_step}: events are looked for step by step..")
+        raise ValueError(f"largest_step must be finite, but is {largest_step}: events are looked for step by step.")
 
 
 def check_scalars(**values: Any) -> None:

@@ -12,10 +12,8 @@ from eventprop.parameters import check_not_negative
 from hardware.codes import Codes
 from hardware.limits import BSS2, Limits
 from hardware.mismatch import MEASURED, NONE, Mismatch, draw, draw_two
+from hardware.units import CODE_OF_ZERO, CODES_PER_LSB
 
-CODES_PER_LSB = 2.4
-CODE_OF_ZERO = 22.0
-"""The code of 0 LSB: codes 70 to 550 are read as 20 to 220 LSB."""
 TAU_MEM = 3000.0
 """µs times code: 10 µs at 300."""
 TAU_SYN, BEND = 964.1, 390.0

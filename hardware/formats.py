@@ -35,5 +35,9 @@ def trace_to_dense(
     neuron]; constant beyond the first and the last sample. Differentiable in the samples."""
     flat = samples.reshape(-1, *samples.shape[-2:])
     at = dt * jnp.arange(steps, dtype=flat.dtype)
-    each = jax.vmap(jax.vmap(lambda x: jnp.interp(at, times, x), 1, 1))(flat)
-    return jnp.moveaxis(each, 0, 1)
+    return jnp.moveaxis(jax.vmap(lambda trace: interpolated(at, times, trace))(flat), 0, 1)
+
+
+def interpolated(times: Array, known: Array, values: Float[Array, "known neurons"]) -> Float[Array, "times neurons"]:
+    """Values of each neuron at other times than the known ones, linear in between."""
+    return jax.vmap(lambda x: jnp.interp(times, known, x), in_axes=1, out_axes=1)(values)

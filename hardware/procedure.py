@@ -105,12 +105,11 @@ def _calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray, dura
     found, missed, slopes = (dict(zip(NAMES, x, strict=True)) for x in (state.found, state.residuals, state.slopes))
     residuals = {name: missed[name] * (getattr(fixed, name) if most > 1 else 1) for name, most in TOLERANCE.items()}
     timing = _timing(bench)
-    period = 2 ** (codes.refractory_clock + 1) / device.limits.clock
     good = jnp.ones_like(targets.spiking)
     for name, most in TOLERANCE.items():
         good &= (jnp.abs(residuals[name]) <= most) | ((name == "threshold") & ~targets.spiking)
     for name, periods in CLOCKS.items():
-        good &= jnp.abs(timing[name]) <= periods * period
+        good &= jnp.abs(timing[name]) <= periods * bench.period
     for name in TOLERANCE:
         change = getattr(targets, name) - getattr(fixed, name)  # 0, with a derivative
         found[name] += change / getattr(fixed, name) / slopes[name]
@@ -149,8 +148,7 @@ def _digital(device: AbstractDevice, targets: Targets) -> Codes:
 
 def _timing(bench: Bench) -> dict[str, Array]:
     """How far refractory and hold-off times are off, µs: they are counted, not measured."""
-    codes, targets = bench.codes, bench.targets
-    period = 2 ** (codes.refractory_clock + 1) / bench.limits.clock
+    codes, targets, period = bench.codes, bench.targets, bench.period
     return {
         "refractory_time": codes.refractory_counter * period - targets.refractory_time,
         "holdoff_time": (2 * (15 - codes.holdoff_time) + 1) * period - targets.holdoff_time,

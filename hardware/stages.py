@@ -12,6 +12,7 @@ from hardware.codes import Codes
 from hardware.device import Measurement
 from hardware.limits import Limits
 from hardware.targets import Targets
+from hardware.units import nominal_code
 
 NEUTRAL = 10.0
 """µs: tau_mem while synaptic inputs are measured, whatever its target is."""
@@ -91,9 +92,14 @@ class Bench(NamedTuple):
     limits: Limits
     duration: float
 
+    @property
+    def period(self) -> Array:
+        """Of the refractory clock, µs."""
+        return 2 ** (self.codes.refractory_clock + 1) / self.limits.clock
+
     def nominal(self, potential: Any) -> Array:
-        """The codes of a potential on average, 22 + 2.4 V: they need not be right."""
-        return jnp.clip(jnp.round(22.0 + 2.4 * potential), 0, self.limits.largest_code)
+        """The codes of a potential on average: they need not be right."""
+        return jnp.clip(jnp.round(nominal_code(potential)), 0, self.limits.largest_code)
 
     def shown(
         self, found: Found, changed: dict[str, Any], event: str | None = None, weight: Array | float = 0.0

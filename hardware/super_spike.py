@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -12,6 +11,7 @@ import eventprop as ep
 from eventprop.closed_form import Membrane
 from eventprop.parameters import Parameter, check_positive, numeric
 from eventprop.solvers.grid import whole_steps
+from hardware.formats import interpolated
 from hardware.gradients import AbstractGradient, Followed, Recorded, with_derivatives
 
 
@@ -55,7 +55,7 @@ class SuperSpike(AbstractGradient):
         ends = self.dt * jnp.arange(1, steps + 1, dtype=spikes.times.dtype)
         measured = tuple(self._measured(network, number, recorded, ends) for number in range(len(network.neurons)))
         v, z = self._scan(network, self._shared(spikes, network.inputs, steps), measured)
-        at = [_at(recorded.times, ends, y) for y in v]
+        at = [interpolated(recorded.times, ends, y) for y in v]
         voltage = [None if x is None else with_derivatives(x, y) for x, y in zip(recorded.voltage, at, strict=True)]
         raster = tuple(None if events is None else x for events, x in zip(recorded.spikes, z, strict=True))
         return Followed(recorded.spikes, tuple(voltage), raster)
@@ -66,7 +66,7 @@ class SuperSpike(AbstractGradient):
             raise ValueError(f"SuperSpike follows LIF and LI, not {type(neuron).__name__}: use Replay().")
         if samples is None:
             raise ValueError(f"SuperSpike needs the samples of all populations, but not of {number}: record.cadc.")
-        v, size = _at(ends, recorded.times, samples), network.sizes[number]
+        v, size = interpolated(ends, recorded.times, samples), network.sizes[number]
         if events is None:
             none = jnp.zeros((ends.shape[0], size), v.dtype)
             return _Steps(v, none, none, none)
@@ -140,8 +140,3 @@ class SuperSpike(AbstractGradient):
             after = jnp.where(at.z > 0, neuron.reset(free, threshold), v)
             moved = jnp.where(at.held + at.z > 0, after, free)
         return (with_derivatives(at.v, moved), z), decay * i
-
-
-def _at(times: Array, known: Array, values: Float[Array, "known neurons"]) -> Float[Array, "times neurons"]:
-    """Values of each neuron at other times, linear in between."""
-    return jax.vmap(lambda x: jnp.interp(times, known, x), in_axes=1, out_axes=1)(values)

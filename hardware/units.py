@@ -2,6 +2,15 @@
 
 from typing import Any
 
+CODES_PER_LSB = 2.4
+CODE_OF_ZERO = 22.0
+"""The code of 0 LSB: codes 70 to 550 are read as 20 to 220 LSB."""
+
+
+def nominal_code(potential: Any) -> Any:
+    """The code of a potential (LSB) on a chip without mismatch, 22 + 2.4 V, not rounded."""
+    return CODE_OF_ZERO + CODES_PER_LSB * potential
+
 
 def from_seconds(time: Any) -> Any:
     """µs: 1e6 time. Numbers, or arrays of them."""

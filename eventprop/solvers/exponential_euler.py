@@ -1,5 +1,6 @@
 """The exponential Euler method for neurons, each of which depends on itself only."""
 
+import abc
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -28,27 +29,15 @@ def doubled(x: Float[Array, "..."], once: Float[Array, "..."]) -> Float[Array, "
     return once * (1 + x * once / 2)
 
 
-class ExponentialEuler(diffrax.AbstractItoSolver):
-    """y1 = y0 + f(y0) phi(J h) h with phi(x) = (exp(x) - 1) / x: the exponential Euler (Rosenbrock) method, of order 1.
-
-    J is the diagonal of the Jacobian of f, component by component of the state: exact for a component that is linear in
-    itself while the others stand still, and stable at any step for one that decays. It takes terms of neurons
-    (`AbstractNeuron`), whose f has values [neurons] in each leaf, one neuron independent of the other.
-
-    Noise (`MultiTerm(drift, noise)`, with an amplitude and an increment dW for each value of the state) is that of the
-    linearised equation at the end of the step,
-
-        sigma sqrt(phi(2 J h)) dW,
-
-    so the Ornstein-Uhlenbeck process has its exact distribution at any step. Exponents J h are cut at 30.
-    """
+class AbstractExponential(diffrax.AbstractItoSolver):
+    """What exponential methods have in common: one step from the exponents J h, and the noise at its end."""
 
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = diffrax.LocalLinearInterpolation
 
-    def order(self, terms: Any) -> int:
-        """1."""
-        return 1
+    @abc.abstractmethod
+    def advance(self, drift: Any, t0: Any, h: Any, y0: Any, args: Any, f: Any, exponents: Any) -> tuple[Any, Any]:
+        """The state after a step of length h without noise, and phi of the exponents J h. f: the field at y0."""
 
     def strong_order(self, terms: Any) -> float:
         """1, since the noise is additive."""
@@ -64,14 +53,38 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         h = drift.contr(t0, t1)
         f = drift.vf(t0, y0, args)
         exponents = exponents_of(lambda y: drift.vf(t0, y, args), y0, h)
-        factors = jax.tree.map(phi, exponents)
-        y1 = jax.tree.map(lambda y, f, factor: y + f * (h * factor), y0, f, factors)
+        y1, factors = self.advance(drift, t0, h, y0, args, f, exponents)
         y1 = with_noise(noise, t0, t1, y0, args, y1, exponents, factors)
         return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         """f."""
         return terms.vf(t0, y0, args)
+
+
+class ExponentialEuler(AbstractExponential):
+    """y1 = y0 + f(y0) phi(J h) h with phi(x) = (exp(x) - 1) / x: the exponential Euler (Rosenbrock) method, of order 1.
+
+    J is the diagonal of the Jacobian of f, component by component of the state: exact for a component that is linear in
+    itself while the others stand still, and stable at any step for one that decays. It takes terms of neurons
+    (`AbstractNeuron`), whose f has values [neurons] in each leaf, one neuron independent of the other.
+
+    Noise (`MultiTerm(drift, noise)`, with an amplitude and an increment dW for each value of the state) is that of the
+    linearised equation at the end of the step,
+
+        sigma sqrt(phi(2 J h)) dW,
+
+    so the Ornstein-Uhlenbeck process has its exact distribution at any step. Exponents J h are cut at 30.
+    """
+
+    def order(self, terms: Any) -> int:
+        """1."""
+        return 1
+
+    def advance(self, drift: Any, t0: Any, h: Any, y0: Any, args: Any, f: Any, exponents: Any) -> tuple[Any, Any]:
+        """See `AbstractExponential`."""
+        factors = jax.tree.map(phi, exponents)
+        return jax.tree.map(lambda y, f, factor: y + f * (h * factor), y0, f, factors), factors
 
 
 def with_noise(noise: Any, t0: Any, t1: Any, y0: Any, args: Any, y1: Any, exponents: Any, factors: Any) -> Any:

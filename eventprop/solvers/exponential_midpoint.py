@@ -1,20 +1,18 @@
 """The exponential midpoint rule for neurons, each of which depends on itself only."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 
-from eventprop.solvers.exponential_euler import doubled, exponents_of, phi, with_noise
+from eventprop.solvers.exponential_euler import AbstractExponential, doubled, phi
 
 STEEP = 2.0
 """What grows by more than exp(2) in a step, the upstroke of a spike, is left to the exponential Euler method."""
 
 
-class ExponentialMidpoint(diffrax.AbstractItoSolver):
+class ExponentialMidpoint(AbstractExponential):
     """The exponential midpoint rule, of order 2:
 
         y_m = y0 + f(y0) phi(J h / 2) h / 2,    y1 = y0 + (f(y_m) - J (y_m - y0)) phi(J h) h.
@@ -31,32 +29,16 @@ class ExponentialMidpoint(diffrax.AbstractItoSolver):
     Terms and noise as for `ExponentialEuler`, so that the Ornstein-Uhlenbeck process has its exact distribution.
     """
 
-    term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = diffrax.LocalLinearInterpolation
-
     def order(self, terms: Any) -> int:
         """2."""
         return 2
 
-    def strong_order(self, terms: Any) -> float:
-        """1, since the noise is additive."""
-        return 1.0
-
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> None:
-        """Nothing is carried from step to step."""
-
-    def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: Any, made_jump: Any) -> Any:
-        """One step."""
-        del solver_state, made_jump
-        drift, *noise = terms.terms if isinstance(terms, diffrax.MultiTerm) else (terms,)
-        h = drift.contr(t0, t1)
-        f = drift.vf(t0, y0, args)
-        exponents = exponents_of(lambda y: drift.vf(t0, y, args), y0, h)
+    def advance(self, drift: Any, t0: Any, h: Any, y0: Any, args: Any, f: Any, exponents: Any) -> tuple[Any, Any]:
+        """See `AbstractExponential`."""
         halves = jax.tree.map(lambda x: phi(x / 2), exponents)
         factors = jax.tree.map(lambda x, half: doubled(x / 2, half), exponents, halves)
         moved = jax.tree.map(lambda f, half: f * (half * h / 2), f, halves)
         middle = drift.vf(t0 + h / 2, jax.tree.map(jnp.add, y0, moved), args)
-
         steep = _steep(exponents)
 
         def end(y, f, at_middle, moved, x, factor):
@@ -64,13 +46,7 @@ class ExponentialMidpoint(diffrax.AbstractItoSolver):
             whole = jnp.expand_dims(steep, tuple(range(steep.ndim, y.ndim)))
             return y + (f + jnp.where(whole, 0, correction)) * (factor * h)
 
-        y1 = jax.tree.map(end, y0, f, middle, moved, exponents, factors)
-        y1 = with_noise(noise, t0, t1, y0, args, y1, exponents, factors)
-        return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
-
-    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
-        """f."""
-        return terms.vf(t0, y0, args)
+        return jax.tree.map(end, y0, f, middle, moved, exponents, factors), factors
 
 
 def _steep(exponents: Any) -> Any:

@@ -36,8 +36,6 @@ def first_event(
     if watched.size == 0:  # readouts alone
         return jnp.full_like(h, jnp.inf)
     (g0, slope0), (g1, slope1) = ends
-    if not g0.size:
-        return jnp.full_like(h, jnp.inf)
     turns = slope0 - slope1
     meet = (g1 - g0 - slope1 * h) / jnp.where(turns > 0, turns, 1)
     highest = g0 + slope0 * meet

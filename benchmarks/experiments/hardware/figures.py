@@ -23,7 +23,7 @@ def draw_training(config: OnChip, fit: Fit, directory: Path, *, published: Seque
     who = {"chip": "in the loop", "ideal": "without a chip, transferred", "model": "straight through the chip's model"}
     left.set_title(f"trained {who[config.answers]}")
     final = 1 - np.asarray(fit.metrics["test_accuracy"])
-    right.plot(np.arange(1, final.size + 1), np.sort(final), "o", color="#0072b2")
+    right.plot(np.arange(1, final.size + 1), np.sort(final), "o", color=style.BLUE)
     right.axhline(final.mean(), color="black", linewidth=1)
     right.set(
         xlabel="chips, sorted",

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import eventprop as ep
 import hardware as hw
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches
+from benchmarks.training import Metrics, Training, count_batches, scan_state, select, shuffled_batches
 from eventprop.parameters import is_concrete
 
 LEAK, SLOWEST = 80.0, 60.0
@@ -216,7 +216,7 @@ class ChipTraining(Training):
 
     def _step(self, state: State, given: tuple[Int[Array, " batch"], PRNGKeyArray]) -> tuple[State, Outcome]:
         batch, key = given
-        spikes, labels = _select(self.train_set, batch)
+        spikes, labels = select(self.train_set, batch)
         run = self._run(state, trained=True)
 
         def loss(learned):
@@ -245,7 +245,7 @@ class ChipTraining(Training):
 
         def part(given):
             indices, key = given
-            spikes, labels = _select(data, indices)
+            spikes, labels = select(data, indices)
             return self._outcome(self.answer(run, state.network, spikes, key), labels)
 
         samples = data[1].shape[0]
@@ -280,10 +280,6 @@ def largest_potential(
 def weights(network: Any) -> list[Array]:
     """Those of all projections."""
     return [p.connection.weight for p in network.projections]
-
-
-def _select(data: tuple[ep.Spikes, Array], batch: Array) -> tuple[ep.Spikes, Array]:
-    return jax.tree.map(lambda x: jnp.asarray(x)[batch], data)
 
 
 def _mean(outcomes: Outcome) -> Outcome:

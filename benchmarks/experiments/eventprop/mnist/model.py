@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 import eventprop as ep
 from benchmarks import datasets
 from benchmarks.datasets import DataSet, Split
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from benchmarks.training import Metrics, Training, count_batches, scan_state, select, shuffled_batches, train
 
 CLASSES = 10
 JUDGED = 50
@@ -145,7 +145,7 @@ class MnistTraining(Training):
 
     def _step(self, state: State, chosen: tuple[Int[Array, " batch"], PRNGKeyArray]) -> tuple[State, Outcome]:
         batch, key = chosen
-        spikes, labels = _select(self.train_set, batch)
+        spikes, labels = select(self.train_set, batch)
         drop = jax.random.bernoulli(key, self.config.dropout, spikes.times.shape)
         spikes = jax.vmap(without)(spikes, drop)
 
@@ -213,10 +213,6 @@ def _weights(network: ep.FeedForward) -> list[Array]:
 
 def _with_weights(network: ep.FeedForward, weights: list[Array]) -> ep.FeedForward:
     return eqx.tree_at(lambda n: [connection.weight for connection, _ in n.layers], network, weights)
-
-
-def _select(data: tuple[ep.Spikes, Array], batch: Array) -> tuple[ep.Spikes, Array]:
-    return jax.tree.map(lambda x: x[batch], data)
 
 
 def _summary(outcomes: Outcome) -> Outcome:

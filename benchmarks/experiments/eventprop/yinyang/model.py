@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import eventprop as ep
 from benchmarks.datasets import yinyang
 from benchmarks.datasets._types import Split
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from benchmarks.training import Metrics, Training, count_batches, scan_state, select, shuffled_batches, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +225,7 @@ class YinYangTraining(Training):
         learned, fixed = eqx.partition(state.network, _is_learned(state.network))
 
         def loss(learned):
-            outcome = self._outcome(eqx.combine(learned, fixed), *_select(self.train_set, batch))
+            outcome = self._outcome(eqx.combine(learned, fixed), *select(self.train_set, batch))
             return outcome.loss, outcome
 
         gradient, outcome = jax.grad(loss, has_aux=True)(learned)
@@ -255,7 +255,7 @@ class YinYangTraining(Training):
 
     def _judge(self, network: ep.AbstractNetwork, data: tuple[ep.Spikes, Array]) -> Outcome:
         parts = jnp.arange(data[1].shape[0]).reshape(-1, 200)
-        return _mean(jax.lax.map(lambda part: self._outcome(network, *_select(data, part)), parts))
+        return _mean(jax.lax.map(lambda part: self._outcome(network, *select(data, part)), parts))
 
     def _optimiser(self) -> optax.GradientTransformationExtraArgs:
         c = self.config
@@ -283,10 +283,6 @@ def _delays(network: ep.AbstractNetwork) -> ep.AbstractNetwork:
 
 def _encode(encoder: ep.Latency, split: Split) -> tuple[ep.Spikes, Int[Array, " samples"]]:
     return jax.vmap(encoder)(jnp.asarray(split.features, dtype=float)), jnp.asarray(split.labels)
-
-
-def _select(data: tuple[ep.Spikes, Array], batch: Array) -> tuple[ep.Spikes, Array]:
-    return jax.tree.map(lambda x: x[batch], data)
 
 
 def _mean(outcomes: Outcome) -> Outcome:

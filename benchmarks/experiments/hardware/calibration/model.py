@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import hardware as hw
 from benchmarks.results import RESULTS
 from benchmarks.training import Metrics
+from hardware.units import nominal_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def hardware_calibration(
     names = ("leak", "reset", "threshold", "tau_mem", "tau_syn", "refractory_time")
     targets = hw.Targets.default(limits, **{name: getattr(config, name) for name in names})
     calibration = hw.calibrate(device, targets, for_calibration)
-    nominal = {name: jnp.round(22.0 + 2.4 * getattr(targets, name)) for name in ("leak", "reset", "threshold")}
+    nominal = {name: jnp.round(nominal_code(getattr(targets, name))) for name in ("leak", "reset", "threshold")}
     uncalibrated = dataclasses.replace(hw.Codes.default(limits), **nominal)
     found = Found(*(circuits(device, codes, for_rates) for codes in (uncalibrated, calibration.codes)))
     metrics: Metrics = {}

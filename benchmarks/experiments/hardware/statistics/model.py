@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import hardware as hw
 from benchmarks.results import RESULTS
 from benchmarks.training import Metrics
+from hardware.units import nominal_code
 
 ROWS = 8
 EVENT = 5.0
@@ -93,7 +94,7 @@ def intervals_of(
 
     The codes would be right without mismatch; the inputs are off.
     """
-    potentials = {name: jnp.round(22 + 2.4 * getattr(config, name)) for name in ("leak", "threshold", "reset")}
+    potentials = {name: jnp.round(nominal_code(getattr(config, name))) for name in ("leak", "threshold", "reset")}
     codes = hw.Codes.default(device.limits, **potentials, i_synin_gm_exc=0, i_synin_gm_inh=0)
     trains = device.measure(codes, hw.Stimulus(200.0, max_spikes=64), key).spikes
     assert trains is not None
@@ -115,7 +116,7 @@ def multiplied(mac: hw.Mac, key: PRNGKeyArray) -> Float[Array, "repeats inputs c
 
 
 def _silent(limits: hw.Limits, leak: float) -> hw.Codes:
-    return hw.Codes.default(limits, leak=round(22 + 2.4 * leak), threshold=limits.largest_code)
+    return hw.Codes.default(limits, leak=round(nominal_code(leak)), threshold=limits.largest_code)
 
 
 def _metrics(found: Found, within: Array) -> Metrics:
