@@ -40,6 +40,8 @@ class Run:
     """The folder."""
     record: dict[str, Any]
     """The content of config.json."""
+    file: str = "config.json"
+    """The file that says what was run; a sweep's batches have another one."""
 
     @staticmethod
     def create(results: str | os.PathLike, experiment: str, config: Any, *, seed: int = 0, seeds: int = 1) -> "Run":
