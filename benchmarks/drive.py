@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from benchmarks.engines import Stopped, WorkerDied, WrongWorker
 from benchmarks.errors import said
@@ -18,18 +18,20 @@ STARTS = 2
 """How often a task of one member is started without progress."""
 
 
+@runtime_checkable
 class Submits(Protocol):
     """An engine, or any executor of `concurrent.futures`, dask's for example."""
 
     def submit(self, function: Callable[[Any], Any], task: Any, /) -> Future: ...
 
 
+@runtime_checkable
 class Divisible(Protocol):
     """What can be run: plain data of one member or several."""
 
     def __len__(self) -> int: ...
 
-    def halves(self) -> list[Self]: ...
+    def halves(self) -> list[Any]: ...
 
 
 T = TypeVar("T", bound=Divisible)

@@ -1,10 +1,10 @@
 """What an engine is: `submit(function, task) -> Future`, as every executor of `concurrent.futures` has it."""
 
 import abc
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from benchmarks.errors import CredaxError
 
@@ -21,7 +21,7 @@ class WrongWorker(CredaxError, RuntimeError):
     """A worker has other versions of the libraries than the driver, or lacks something that every task needs."""
 
 
-class AbstractEngine(abc.ABC):
+class AbstractEngine(contextlib.AbstractContextManager):
     """Workers that run tasks. Any executor of `concurrent.futures` can stand in for one: `submit` is all it needs.
 
     A future of an engine ends with what the function returned, or with what it raised, or with `WorkerDied`, `Stopped`
@@ -45,10 +45,5 @@ class AbstractEngine(abc.ABC):
     def close(self) -> None:
         """Ends the workers, at once."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.close()

@@ -48,10 +48,10 @@ def process(task: Numbers) -> tuple[int, float]:
     return os.getpid(), time.monotonic()
 
 
-def slow_square(task: Numbers) -> list[int]:
-    """Says in a file that it runs, then takes a second."""
-    (Path(task.folder) / f"{task.members[0]}-{os.getpid()}").touch()
-    time.sleep(1.0)
+def slow_squares(task: Numbers) -> list[int]:
+    """Says in a file that it runs, then takes half a second."""
+    (Path(task.folder) / f"{task.members}-{os.getpid()}").touch()
+    time.sleep(0.5)
     return squares(task)
 
 
@@ -64,7 +64,9 @@ def epochs(task: Numbers) -> int:
     try:
         for epoch in range(started, 200):
             time.sleep(0.01)
-            (Path(task.folder) / str(task.members[0])).write_text(str(epoch + 1))
+            path = Path(task.folder) / str(task.members[0])
+            path.with_suffix(".new").write_text(str(epoch + 1))
+            path.with_suffix(".new").replace(path)
             if asked:
                 raise SystemExit(128 + asked[0])
     finally:
@@ -75,7 +77,7 @@ def epochs(task: Numbers) -> int:
 
 def done_epochs(task: Numbers) -> int:
     path = Path(task.folder) / str(task.members[0])
-    return int(path.read_text() or 0) if path.exists() else 0
+    return int(path.read_text()) if path.exists() else 0
 
 
 def x64(task: Numbers) -> tuple[bool, str | None]:
@@ -83,3 +85,16 @@ def x64(task: Numbers) -> tuple[bool, str | None]:
     import jax.numpy as jnp
 
     return jnp.ones(()).dtype == jnp.float64, os.environ.get("CREDAX_DATA")
+
+
+class Stubborn(Exception):
+    def __init__(self, one, two, three):
+        super().__init__(f"of {three} parts")
+
+
+def unpicklable(task: Numbers):
+    return lambda: task
+
+
+def raises_the_unpicklable(task: Numbers):
+    raise Stubborn(1, 2, "three")
