@@ -14,6 +14,7 @@ from eventprop.parameters import check_type, is_concrete
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
+from hardware.experiment import check_device
 from hardware.stages import (
     EVENT,
     NAMES,
@@ -78,7 +79,7 @@ def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Ca
     Limit: tau_syn below 1 µs is found with an error of some 5 %, at 0.3 µs of 20 %: single events leave few samples.
     Raises ValueError for what is no device or no targets, and for targets of another number of circuits.
     """
-    check_type("device", device, AbstractDevice)
+    check_device(device)
     check_type("targets", targets, Targets)
     size, needed = targets.leak.shape[-1], device.limits.circuits
     if size != needed:
