@@ -15,6 +15,7 @@ from hardware.bench import EVENT, NAMES, NEUTRAL, SEARCHED, Bench, Stage, Wanted
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
+from hardware.experiment import check_device
 from hardware.search import JUDGE, SEARCH, UNIT, State, rows_of, scanned
 from hardware.stages import searches, start
 from hardware.targets import Targets
@@ -62,7 +63,7 @@ def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Ca
     Limit: tau_syn below 1 µs is found with an error of some 5 %, at 0.3 µs of 20 %: single events leave few samples.
     Raises ValueError for what is no device or no targets, and for targets of another number of circuits.
     """
-    check_type("device", device, AbstractDevice)
+    check_device(device)
     check_type("targets", targets, Targets)
     size, needed = targets.leak.shape[-1], device.limits.circuits
     if size != needed:

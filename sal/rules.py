@@ -66,6 +66,8 @@ def align(
     Raises `ValueError` for signals at parameters that are no matrices, for signals that are nowhere, or at one side of
     a weight only, and for those that do not fit it.
     """
+    if not isinstance(stdp, STDP):
+        raise ValueError(f"align: stdp must be an STDP, of two windows such as sal.Exponential(10.0), but is {stdp!r}")
     dt = None if dt is None else as_static("align: dt", dt)
     replicas = tuple(as_count("align: replicas", number) for number in np.atleast_1d(replicas))
     causal, anticausal = as_parameter("align: causal", causal), as_parameter("align: anticausal", anticausal)

@@ -175,6 +175,11 @@ def test_parameters_that_are_no_weights_are_named():
     np.testing.assert_array_equal(updates["weight"], 0)
 
 
+def test_a_window_is_no_stdp(untyped):
+    with pytest.raises(ValueError, match="stdp must be an STDP, of two windows"):
+        sal.align(1.0, WINDOW)  # pyright: ignore[reportArgumentType]
+
+
 def test_unclear_errors_are_clear(key):
     two = sal.STDP(WINDOW, WINDOW, 1.0, coincidence=sal.one_by_one(3))
     with pytest.raises(ValueError, match=r"shape \[post, pre\] of the synapses, \(2, 2\), got \(3, 3\)"):
