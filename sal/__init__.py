@@ -15,6 +15,11 @@ from sal.connectivity import AbstractSynapses as AbstractSynapses
 from sal.connectivity import Layered as Layered
 from sal.connectivity import Recurrent as Recurrent
 
+# Dale's law
+from sal.dale import dale_pair as dale_pair
+from sal.dale import effective_weight as effective_weight
+from sal.dale import keep_signs as keep_signs
+
 # Neurons
 from sal.escape import AbstractEscape as AbstractEscape
 from sal.escape import ExponentialEscape as ExponentialEscape
@@ -48,6 +53,8 @@ from sal.kernels import Triangular as Triangular
 from sal.legacy import published_differences as published_differences
 
 # Networks
+from sal.microcircuit import Compartments as Compartments
+from sal.microcircuit import Microcircuit as Microcircuit
 from sal.network import AbstractNetwork as AbstractNetwork
 from sal.network import Network as Network
 from sal.order import AbstractOrder as AbstractOrder

@@ -68,14 +68,16 @@ def simulate(
     count_steps("tau_ref", network.tau_ref, dt)
     begin = network.init(dt) if state is None else state
     driven = None if drive is None else as_float("drive", drive)
-    _check_shapes(network, steps, begin, driven, clamp)
+    _check_shapes(network, steps, dt, begin, driven, clamp)
     age, clock = begin.clock.checked(begin.age, dt)
     begin = State(age, begin.trace, begin.step, clock)
     network, begin, clamp = as_arrays((network, begin, clamp))
     return _simulate(network, begin, driven, clamp, key, steps, dt, observe, throw)
 
 
-def _check_shapes(network: AbstractNetwork, steps: int, state: State, drive: Any, clamp: Clamp | None) -> None:
+def _check_shapes(
+    network: AbstractNetwork, steps: int, dt: float, state: State, drive: Any, clamp: Clamp | None
+) -> None:
     shape = (network.neurons,)
     if drive is not None and np.shape(drive) not in (shape, (steps, *shape)):
         raise ValueError(f"drive must have the shape {shape} or {(steps, *shape)}, got {np.shape(drive)}")
@@ -86,7 +88,7 @@ def _check_shapes(network: AbstractNetwork, steps: int, state: State, drive: Any
         )
     if np.shape(state.age) != shape:
         raise ValueError(f"state must be one of {shape[0]} neurons, got one of the shape {np.shape(state.age)}")
-    wanted, found = form(jax.eval_shape(network.init).trace), form(state.trace)
+    wanted, found = form(jax.eval_shape(lambda: network.init(dt)).trace), form(state.trace)
     if wanted != found:
         raise ValueError(
             f"state must be one of a {type(network).__name__} like this one, with tau_ref = {network.tau_ref}, which "
