@@ -136,7 +136,7 @@ def test_sal_aligns_backward_weights_while_the_circuit_aligns(small, key):
     circuit = small.aligning()
     assert (circuit.apical, circuit.lateral, circuit.target) == (1.0, 0.0, None)
     window = sal.Exponential(10.0)
-    rule = sal.align(5e-3, sal.STDP(window, window, 10.0, sal.NearestPairs()), replicas=(20,), transposed=True)
+    rule = sal.align(1e-2, sal.STDP(window, window, 10.0, sal.NearestPairs()), replicas=(20,), transposed=True)
 
     @eqx.filter_jit
     def learn(circuit, key):
@@ -156,7 +156,8 @@ def test_sal_aligns_backward_weights_while_the_circuit_aligns(small, key):
 
     arrays = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, circuit)
     course = learn(arrays, key)
-    assert course[0] == -1.5 and abs(float(jnp.mean(course[-100:])) - 2.0) < 0.15
+    # All at once, as here, the fixed point is a little off (see `sal.Parallel`).
+    assert course[0] == -1.5 and abs(float(jnp.mean(course[-100:])) - 2.0) < 0.3
 
 
 def test_bad_input(small, key):
@@ -177,7 +178,7 @@ def test_bad_input(small, key):
         sal.Microcircuit(*good[:2], [0.0])
     with pytest.raises(ValueError, match="dt must be given"):
         small.init()
-    with pytest.raises(ValueError, match=r"average must be a positive multiple of dt = 3\.0"):
-        sal.simulate(eqx.tree_at(lambda c: c.bias, small, small.bias), 30.0, dt=3.0, key=key)
+    with pytest.raises(ValueError, match=r"average must be a positive multiple of dt = 2\.5"):
+        sal.simulate(sal.Microcircuit(*good, average=201.0), 30.0, dt=2.5, key=key)
     fast = sal.Microcircuit(*good[:2], [5.0, 0.0], average=200.0, escape=sal.ExponentialEscape())
     assert sal.simulate(fast, 50.0, dt=1.0, key=key, throw=False).result == sal.RESULTS.rate_saturated
