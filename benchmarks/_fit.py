@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 from tqdm import tqdm
 
-from benchmarks._loop import EVERY, Rows, Store, go_on, run_epochs
+from benchmarks._loop import EVERY, Rows, Store, go_on, interrupts, run_epochs
 from benchmarks._member import Member, OnePiece
 from benchmarks._programs import Batch, Programs
 from benchmarks.checkpoint import describe
@@ -114,9 +114,9 @@ def fit(
         batch = side_by_side(training, keys)
         current, rows = go_on(store, batch, demanded=resume)
         bar = tqdm(total=training.epochs, initial=len(rows), disable=not progress, unit="epoch", dynamic_ncols=True)
-        with bar:
+        with bar, interrupts(enabled=run is not None) as asked:
             show = functools.partial(_show, bar)
-            current = run_epochs(batch, current, rows, store, stop=training.epochs, last=True, watch=show)
+            current = run_epochs(batch, current, rows, store, asked, stop=training.epochs, last=True, watch=show)
     outcome = _judge(batch, current, rows)
     if throw and outcome.failures:
         raise RuntimeError(explain(outcome.failures, range(len(keys)) if run is None else run.record["seeds"]))
@@ -125,7 +125,7 @@ def fit(
 
 def fit_in_one_piece(function: Any, config: Any, keys: Key[Array, "seeds"]) -> Fit:
     """Runs `function(config, key)` once, under `jit` and `vmap` over `keys [seeds]`; there are no epochs to watch."""
-    batch = side_by_side(OnePiece(functools.partial(function, config)), keys)
+    batch = side_by_side(OnePiece(function=functools.partial(function, config)), keys)
     return _judge(batch, batch.start(), [])
 
 

@@ -95,6 +95,7 @@ def run_epochs(
     current: list[Current],
     rows: Rows,
     store: Store,
+    asked: list[int],
     *,
     stop: int,
     last: bool,
@@ -103,36 +104,29 @@ def run_epochs(
     """Runs the epochs after `rows`, to which it appends, up to `stop`, and returns the state after them.
 
     With `last` there is a checkpoint after the last epoch. `watch` is told the number of epochs that are done, and the
-    metrics of the newest. SIGINT and SIGTERM end it after the call that is running, with a checkpoint.
+    metrics of the newest. A signal that was `asked` for by then ends it after a call, with a checkpoint.
     """
     length = 1
-    with interrupts(enabled=store.run is not None) as asked:
-        while len(rows) < stop:
-            first = len(rows)
-            end = min(first + length, stop)
-            started = time.perf_counter()
-            current, history = batch.epochs(current, first, end)
-            seconds = time.perf_counter() - started
-            columns = finite_columns(history)
-            new = [
-                {"epoch": first + i + 1, "epoch_s": seconds / (end - first), **{n: c[i] for n, c in columns.items()}}
-                for i in range(end - first)
-            ]
-            rows += new
-            store.append(new)
-            leaving = bool(asked)  # a signal that comes later than here waits for the next call
-            store.save(end, current, at_once=leaving or (last and end == stop))
-            watch(end, {name: column[-1] for name, column in history.items()})
-            if leaving:
-                leave(asked)
-            if seconds < min(SHORT, store.every):
-                length = min(2 * length, ROWS)
+    while len(rows) < stop:
+        first, end = len(rows), min(len(rows) + length, stop)
+        started = time.perf_counter()
+        current, history = batch.epochs(current, first, end)
+        seconds = time.perf_counter() - started
+        columns = {name: [finite({name: row})[name] for row in column] for name, column in history.items()}
+        each = {"epoch_s": seconds / (end - first)}
+        new = [
+            {"epoch": n + 1, **each, **{name: x[n - first] for name, x in columns.items()}} for n in range(first, end)
+        ]
+        rows += new
+        store.append(new)
+        leaving = bool(asked)  # a signal that comes later than here waits for the next call
+        store.save(end, current, at_once=leaving or (last and end == stop))
+        watch(end, {name: column[-1] for name, column in history.items()})
+        if leaving:
+            leave(asked)
+        if seconds < min(SHORT, store.every):
+            length = min(2 * length, ROWS)
     return current
-
-
-def finite_columns(history: dict[str, np.ndarray]) -> dict[str, list[list[Any]]]:
-    """Metrics [epochs, n] as JSON knows them."""
-    return {name: [finite({name: row})[name] for row in column] for name, column in history.items()}
 
 
 def leave(asked: list[int]) -> None:

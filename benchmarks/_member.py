@@ -36,8 +36,7 @@ class OnePiece(Training):
         return state, {}
 
     def finish(self, state: PyTree) -> tuple[Any, ...]:
-        wanted = "(metrics, network, result) or a record besides"
-        return unpack(self.function(state), "The experiment", wanted, 3, 4)
+        return unpack(self.function(state), "The experiment", "(metrics, network, result)", 3, 4)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,22 +4,15 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 # Shares of what there is; the rest is for the data, for other processes, and for the model being a model.
 _DEVICE_SHARE = 0.7
 _HOST_SHARE = 0.5
 
 
-class _Sized(Protocol):
-    def bytes_per_device(self) -> int: ...
-
-
-Program = TypeVar("Program", bound=_Sized)
-
-
-def widest(compile_for: Callable[[int], Program], members: int, limit: int, budget: int) -> tuple[Program, int]:
-    """The program for the largest width, at most `limit`, whose memory stays within `budget`, and this width.
+def widest(compile_for: Callable[[int], Any], members: int, limit: int, budget: int) -> Any:
+    """The programs of the largest width, at most `limit`, whose memory, `bytes_per_device()`, stays within `budget`.
 
     One compilation if everything fits. Otherwise the programs for one and two members give a linear model,
     bytes(n) = bytes(1) + (n - 1) (bytes(2) - bytes(1)), and the width that it predicts is compiled and checked. A
@@ -32,7 +25,7 @@ def widest(compile_for: Callable[[int], Program], members: int, limit: int, budg
         width = even_chunk(members, min(width - 1, chunk_size(one, two, budget)))
         while (program := compile_for(width)).bytes_per_device() > budget and width > 1:
             width //= 2
-    return program, width
+    return program
 
 
 def chunk_size(bytes_one: int, bytes_two: int, budget: int) -> int:

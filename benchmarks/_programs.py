@@ -39,7 +39,11 @@ class Programs:
         self.compile_s = member.trace_s
         """Seconds spent on tracing and compiling (close to nothing where JAX's compilation cache helps)."""
         self._mesh = Mesh(np.array(devices), ("members",))
-        self._shared: dict[Any, Array] = {}
+        self._shared: dict[Any, Any] = {}
+
+    def compile(self) -> None:
+        """Compiles all of them."""
+        _ = self._init, self._finish, self.member.epochs and self._epochs
 
     def bytes_per_device(self) -> int:
         """What the dearest program needs."""
@@ -143,11 +147,10 @@ class Programs:
 
     def _once(self, constant: Any) -> Any:
         """The same array for the same content: each of the three programs was traced with a data set of its own."""
-        if not isinstance(constant, jax.Array | np.ndarray) or constant.nbytes < SHARED:
+        is_key = isinstance(constant, jax.Array) and jnp.issubdtype(constant.dtype, jax.dtypes.prng_key)
+        if is_key or not isinstance(constant, jax.Array | np.ndarray) or constant.nbytes < SHARED:
             return constant
-        if jnp.issubdtype(constant.dtype, jax.dtypes.prng_key):
-            return constant
-        name = constant.dtype, constant.shape, hashlib.sha256(np.ascontiguousarray(constant)).digest()
+        name = constant.dtype, constant.shape, hashlib.sha256(np.asarray(constant).tobytes()).digest()
         return self._shared.setdefault(name, constant)
 
     @property
@@ -195,6 +198,11 @@ class Batch:
         history = [metrics for _, metrics in found]
         joined = {name: np.concatenate([h[name] for h in history], axis=1)[:, : self.count] for name in history[0]}
         return [one for one, _ in found], joined
+
+    def last(self, current: list[Current]) -> dict[str, np.ndarray]:
+        """The metrics of the last epoch, [n]."""
+        columns = [one[1] for one in current]
+        return {name: np.concatenate([np.asarray(c[name]) for c in columns])[: self.count] for name in columns[0]}
 
     def finish(self, current: list[Current]) -> tuple[dict[str, np.ndarray], PyTree, Any, PyTree]:
         """Metrics, networks, results and records of all members, [n] each."""

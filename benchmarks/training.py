@@ -151,5 +151,5 @@ def verify(metrics: Metrics, network: PyTree, result: Any) -> tuple[Metrics, PyT
     """Turns a success with NaN in the network, or with a metric that is not finite, into `non_finite`."""
     # Infinite parameters are legitimate (a refractory period that never ends), NaN never is.
     bad = [jnp.any(jnp.isnan(leaf)) for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))]
-    bad += [~jnp.isfinite(value) for value in metrics.values()]
+    bad += [~jnp.all(jnp.isfinite(value)) for value in metrics.values()]
     return metrics, network, fail_where(jnp.any(jnp.array(bad, dtype=bool)), result)

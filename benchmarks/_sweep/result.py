@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._sweep.axes import Value
-from benchmarks._sweep.folder import read_grid, read_plan
+from benchmarks._sweep.folder import addresses, read_grid, read_plan
 from benchmarks._sweep.grid import Grid
 from benchmarks._sweep.records import Records
 from benchmarks.atomic import write_bytes
@@ -49,6 +49,8 @@ class SweepResult:
     """The metric that settings are ranked by."""
     shards: frozenset[tuple[int, int]]
     """The parts (number, of how many) that have been started."""
+    folder: Path | None = None
+    """Where everything is; None if nothing is kept."""
 
     @property
     def settings(self) -> list[dict[str, Value]]:
@@ -195,7 +197,7 @@ def collect(grid: Grid, records: Records, metric: str) -> SweepResult:
     good = records.reasons == ""
     columns = records.metrics or {metric: np.full(len(good), np.nan)}  # nothing has been run, or all has raised
     metrics = {name: np.where(good, values, np.nan).reshape(shape) for name, values in columns.items()}
-    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, frozenset(records.shards))
+    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, frozenset(records.shards), records.folder)
 
 
 def merge(results: str | Path, metric: str | None = None) -> SweepResult:
@@ -209,7 +211,7 @@ def merge(results: str | Path, metric: str | None = None) -> SweepResult:
     ranked_by: str = plan["metric"] if metric is None else metric
     refuse_test_metric(ranked_by)
     grid = read_grid(plan)
-    result = collect(grid, Records(grid.members, folder), ranked_by)
+    result = collect(grid, Records(addresses(plan, grid), folder), ranked_by)
     result.write(folder)
     return result
 

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import datasets, sweep
 from benchmarks._sweep.axes import field_type
-from benchmarks._sweep.program import trace
-from benchmarks._sweep.records import RAISED
+from benchmarks._sweep.batch import RAISED, member_of
+from benchmarks._sweep.target import as_target
 from benchmarks.card import precision
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments import EXPERIMENTS
@@ -146,7 +146,7 @@ def small(name):
 
 def traced(card, config, fields):
     with precision(card.double):
-        return trace(card.function, config, fields)
+        return member_of(as_target(card), config, fields)
 
 
 def test_every_experiment_is_in_the_table():
