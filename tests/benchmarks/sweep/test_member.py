@@ -30,7 +30,7 @@ def test_chunks_obey_the_measured_memory(monkeypatch):
     monkeypatch.setattr(width, "memory_budget", lambda devices: budget)
     task = Task("", {}, {"momentum": [0.5] * 64}, list(range(64)), width=64)
     target = as_target(heavy)
-    found, _, _ = width.measured(task, target, Toy())
+    found, *_ = width.measured(task, target, Toy())
     needed = programs_of(member_of(target, Toy(), ["momentum"]), found).bytes_per_device()
     assert 500**2 * 4 * found <= needed <= budget
     # Twice the width would not have fitted: the budget is used.
