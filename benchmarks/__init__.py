@@ -1,7 +1,7 @@
 """Data sets, experiments, training, sweeps and the command line of Credax.
 
-- experiments: `Card`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and `RESULTS`, how
-  one ended
+- experiments: `Card`, `Metric`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and
+  `RESULTS`, how one ended
 - training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `seed_number`, `Run`
   (a folder)
 - sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `SweepResult`
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from benchmarks._sweep import sweep as sweep
     from benchmarks.card import Card as Card
     from benchmarks.card import Published as Published
+    from benchmarks.metric import Metric as Metric
     from benchmarks.results import RESULTS as RESULTS
     from benchmarks.run import Run as Run
     from benchmarks.serialise import load as load
@@ -47,6 +48,7 @@ _HOME = {
     "_report": ("report",),
     "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep"),
     "card": ("Card", "Published"),
+    "metric": ("Metric",),
     "results": ("RESULTS",),
     "run": ("Run",),
     "serialise": ("load", "save"),

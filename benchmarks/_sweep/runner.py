@@ -17,10 +17,11 @@ from benchmarks._sweep.folder import claim, describe
 from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.program import Program, assign, build, takes_traced, trace
 from benchmarks._sweep.records import RAISED, Records
-from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, refuse_test_metric, show
+from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
 from benchmarks._sweep.target import Target, as_target
 from benchmarks.card import Card, check_counts, precision
 from benchmarks.errors import InvalidInput, said, unlogged_callbacks
+from benchmarks.metric import refuse_test_metric, to_rank_by
 
 
 def sweep(
@@ -67,7 +68,7 @@ def sweep(
         raise InvalidInput(f"config: must be a {target.config.__name__}, got {config!r}.")
     if chunk < 1:
         raise InvalidInput(f"chunk: must be 1 or more, got {chunk}.")
-    refuse_test_metric(metric)
+    refuse_test_metric(target.metrics, metric)
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))
     folder = Path(results) if results is not None else None
@@ -77,7 +78,7 @@ def sweep(
             claim(folder, describe(target, config, grid), metric)
         records = Records(grid.members, folder)
         _Run(target, config, grid, traced, records, part, chunk).run(progress)
-    result = collect(grid, records, metric)
+    result = collect(grid, records, metric, target.metrics)
     if folder is not None and result.missing == 0:
         result.write(folder)
     return result
@@ -102,6 +103,7 @@ def _traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[s
             stacklevel=3,
         )
     check_metric(metric, metrics)
+    to_rank_by(target.metrics, metric)
     return floats
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks._sweep.axes import field_type, parse_value
 from benchmarks.card import Card, find
 from benchmarks.errors import InvalidInput
+from benchmarks.metric import Metric, metrics_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Target:
     """Whether it needs float64."""
     counts: bool = False
     """Whether whole numbers in its configuration are counts, as in that of a `Card`."""
+    metrics: tuple[Metric, ...] = ()
+    """What it declares of its metrics."""
 
 
 def find_target(text: str) -> Target:
@@ -55,7 +58,9 @@ def as_target(experiment: Any) -> Target:
     Raises ValueError for anything else.
     """
     if isinstance(experiment, Card):
-        return Target(experiment.name, experiment.function, experiment.config, experiment.double, counts=True)
+        return Target(
+            experiment.name, experiment.function, experiment.config, experiment.double, True, metrics_of(experiment)
+        )
     if not callable(experiment):
         raise InvalidInput(
             f"An experiment is a function (config, key) -> (metrics, network, result), got {experiment!r}."
@@ -70,7 +75,7 @@ def as_target(experiment: Any) -> Target:
             f"The first parameter of {name}, {parameters[0]!r}, must be annotated with its configuration, a "
             f"class under @dataclasses.dataclass(frozen=True); it is {config!r}."
         )
-    return Target(name, experiment, config)
+    return Target(name, experiment, config, metrics=metrics_of(experiment))
 
 
 def configure(target: Target, assignments: list[str]) -> Any:
