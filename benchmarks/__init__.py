@@ -4,7 +4,7 @@
   `RESULTS`, how one ended
 - training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `seed_number`, `Run`
   (a folder)
-- sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `SweepResult`
+- sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `traced`, `SweepResult`
 - files: `datasets`, `save`, `load`
 - `__version__`, of all five packages
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from benchmarks._sweep import SweepResult as SweepResult
     from benchmarks._sweep import merge as merge
     from benchmarks._sweep import sweep as sweep
+    from benchmarks._sweep import traced as traced
     from benchmarks.card import Card as Card
     from benchmarks.card import Published as Published
     from benchmarks.metric import Metric as Metric
@@ -46,7 +47,7 @@ _HOME = {
     "_execute": ("execute", "load_best", "load_networks", "load_record"),
     "_fit": ("Fit", "fit", "seed_keys", "seed_number"),
     "_report": ("report",),
-    "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep"),
+    "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep", "traced"),
     "card": ("Card", "Published"),
     "metric": ("Metric",),
     "results": ("RESULTS",),

@@ -27,7 +27,8 @@ _TOLERANCE = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 5e-2}
 class LeafCheck(NamedTuple):
     """One array: the component that deviates most, its two derivatives, and their relative deviation.
 
-    checked: components compared; lost: those for which every step led to a failed simulation (a delay at 0, ...).
+    checked: components compared; lost: those "not to be shifted", for which every step led to a failed simulation or no
+    finite loss (a delay or an input at 0, ...).
     """
 
     path: str
@@ -89,7 +90,7 @@ class GradientCheck(NamedTuple):
                 f"{leaf.deviation:.1e}{mark}{lost}"
             )
         if self.dtype != "float64":
-            lines.append(f"in {self.dtype} differences tell little: enable float64 (jax.enable_x64) for a sharp check")
+            lines.append(f"in {self.dtype} differences tell little: enable float64 (jax_enable_x64) for a sharp check")
         lines += [
             f"near tangency: layer {s.population}, neuron {s.neuron}, t = {s.time:.6g}, slope {s.slope:.2e}"
             for s in self.flat[:10]
@@ -134,8 +135,9 @@ def check_gradients(
     Prints (unless `show=False`) and returns a table with every array of the network and the input times: the component
     that deviates most among `components` of the leaf (those with the largest gradients, and others spread over it), its
     derivative both ways, and the deviation relative to the larger one, or to a thousandth of the largest of the leaf
-    where both are small. Each component takes the best of three steps. Below: spikes whose slope is less than `flat`,
-    in thresholds per membrane time constant, silent neurons, and how much of the solver's bounds is used.
+    where both are small. What the rounding of the loss alone can do is no deviation: 0 means none beyond that. Each
+    component takes the best of three steps. Below: spikes whose slope is less than `flat`, in thresholds per membrane
+    time constant, silent neurons, and how much of the solver's bounds is used.
 
     A deviation without a fault in any gradient: a spike appears, vanishes or changes places within a step. Then the
     loss jumps, and a spike near tangency is often to blame.
@@ -146,7 +148,8 @@ def check_gradients(
     - `loss`: a function of (network, spikes, solution) -> number, e.g. with `voltage_maximum` inside.
     - `tolerance`: deviation beyond which a leaf is called wrong; 1e-5 in float64, 0.05 in float32.
 
-    Python floats of the network are constants, and not checked. Not for use under `jit`.
+    Python floats of the network are constants, and not checked. Not for use under `jit`. Raises ValueError for a loss
+    that is not finite.
     """
 
     def value(parameters: tuple[Any, Any], throw: bool) -> tuple[Array, Solution]:
@@ -157,9 +160,14 @@ def check_gradients(
 
     times = jnp.asarray(as_float("spikes", spikes.times))
     parameters = (eqx.filter(network, eqx.is_inexact_array), times)
-    (_, solution), gradient = eqx.filter_jit(eqx.filter_value_and_grad(lambda p: value(p, True), has_aux=True))(
+    (origin, solution), gradient = eqx.filter_jit(eqx.filter_value_and_grad(lambda p: value(p, True), has_aux=True))(
         parameters
     )
+    if not np.all(np.isfinite(origin)):
+        raise ValueError(
+            f"loss is {origin}, and has no differences: give silent neurons a finite time, as in "
+            "jnp.where(jnp.isfinite(t), t, t1)."
+        )
     leaves, structure = jax.tree.flatten(parameters)
     evaluate = jax.jit(lambda points: jax.lax.map(lambda p: value(jax.tree.unflatten(structure, p), False)[0], points))
     named = jax.tree_util.tree_flatten_with_path(parameters)[0]

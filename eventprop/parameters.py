@@ -82,11 +82,13 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     return number
 
 
-def check_type(name: str, value: Any, kind: type) -> None:
+def check_type(name: str, value: Any, kind: type, remedy: str = "") -> None:
     """Raise ValueError unless `value` is an instance of `kind`."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIO" else "a"
-        raise ValueError(f"{name} must be {article} {kind.__name__}, but is {value!r}.")
+        raise ValueError(
+            f"{name} must be {article} {kind.__name__}, but is {value!r}" + (f": {remedy}." if remedy else ".")
+        )
 
 
 def check_positive(name: str, value: Any, remedy: str = "", minus: Any = 0) -> None:

@@ -33,7 +33,7 @@ class RESULTS(eqx.Enumeration):
         "neuron that stays at its threshold after its reset fires without end.)"
     )
     step_too_long = (
-        "A neuron was at its threshold again in the same step of the solver: give a smaller `dt`. (One that stays "
-        "there after its reset fires without end.)"
+        "A neuron was at its threshold again in the same step of the solver: give a smaller `dt`, or its neuron a "
+        "refractory period of `dt`. (One that stays there after its reset fires without end.)"
     )
     non_finite = "A value was NaN or infinite where only finite values make sense."

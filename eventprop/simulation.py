@@ -55,8 +55,9 @@ def simulate(
 
     - `spikes`: the input events. Events at `t1` or later have no effect.
     - `t1`: end of the trial; `jnp.inf` lets every potential decay.
-    - `solver`: `Exact(...)`, or `Grid(dt, ...)` for any neuron.
-    - `adjoint`: how gradients pass through spikes, `Implicit()` or `Surrogate(...)`; each solver says which it takes.
+    - `solver`: `Exact(...)`; `Hybrid(...)` or `Grid(dt, ...)` for any neuron; `Replay(...)` of given spikes.
+    - `adjoint`: how gradients pass through spikes, `Implicit()` (with any solver), `EventProp()` (with `Hybrid` and
+      `Replay`) or `Surrogate(...)` (with `Grid`).
     - `saveat`: `diffrax.SaveAt(ts=...)` for membrane potentials at these times (just after a spike at that time).
     - `state`: where to start, as in `Solution.state`; by default all neurons rest, below their thresholds, and nothing
       is in flight. A neuron at its threshold, or above, fires at 0, before any input then, and is reset as from the
@@ -102,7 +103,7 @@ def _simulate(network, spikes, t1, ts, state, keys, *, solver, adjoint, throw) -
 
 def _check_types(network: AbstractNetwork, spikes: Spikes, solver: AbstractSolver, adjoint: AbstractAdjoint) -> None:
     check_type("network", network, AbstractNetwork)
-    check_type("spikes", spikes, Spikes)
+    check_type("spikes", spikes, Spikes, "Spikes.from_events(times, sources) makes them")
     check_type("solver", solver, AbstractSolver)
     check_type("adjoint", adjoint, AbstractAdjoint)
     for p in network.projections:
@@ -155,7 +156,7 @@ def _check_shapes(network: AbstractNetwork, spikes: Spikes, t1: Any) -> None:
 def _times_to_save(saveat: diffrax.SaveAt | None, dtype: Any) -> Float[Array, " times"] | None:
     if saveat is None:
         return None
-    check_type("saveat", saveat, diffrax.SaveAt)
+    check_type("saveat", saveat, diffrax.SaveAt, "diffrax.SaveAt(ts=times)")
     subs = saveat.subs
     only_ts = isinstance(subs, diffrax.SubSaveAt) and subs.ts is not None and not (subs.t0 or subs.t1 or subs.steps)
     if saveat.dense or not only_ts:

@@ -116,7 +116,10 @@ def voltage_path(
     if not -count <= population < count:
         raise ValueError(f"population must be from {-count} to {count - 1}, but is {population}.")
     if not isinstance(network.neurons[population], ClosedForm):
-        raise ValueError(f"population {population}, {type(network.neurons[population]).__name__}, has no closed form.")
+        name = type(network.neurons[population]).__name__
+        raise ValueError(
+            f"population {population}, {name}, has no closed form: take its potentials from saveat and ys."
+        )
     if len(solution.spikes) != count or np.ndim(spikes.times) != 1:
         raise ValueError(
             f"solution has {len(solution.spikes)} populations and spikes the shape {np.shape(spikes.times)}, but the "

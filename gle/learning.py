@@ -39,8 +39,16 @@ def start(
     """A network at rest, before its first input, with one stream for each element of the `batch` axes."""
     if not isinstance(batch, tuple | list) or any(size < 1 for size in batch):
         raise ValueError(f"batch must be a tuple of sizes, each at least 1, such as (32,), but is {batch}.")
+    if not isinstance(stepper, AbstractStepper):
+        raise ValueError(f"stepper must be an AbstractStepper such as Step(), but is {stepper!r}.")
     memory = None if optimiser is None else optimiser.init(eqx.filter(network, eqx.is_inexact_array))
     return Learner(network, stepper.init(network, network.init(batch, dtype_of(network))), memory)
+
+
+def _check_learner(learner: Any) -> None:
+    if not isinstance(learner, Learner):
+        kind = type(learner).__name__
+        raise ValueError(f"learner must be a Learner, but is a {kind}: gle.start(network, optimiser) makes one.")
 
 
 def settle(
@@ -57,6 +65,7 @@ def settle(
     Where the input or target is NaN or infinite, or rates and errors have no common solution (see `Coupled`), raises;
     with throw=False the state is NaN, of which `online` tells in its result.
     """
+    _check_learner(learner)
     network, _, memory = learner
     moment = strongly_typed((as_float("input", input), as_float("target", target)))
     rest = _at_rest(*split_numbers(network), moment, throw)
@@ -98,7 +107,8 @@ def online(
         `post` and `error` at each weight (`Network.synapses`), and `value`, the mean cost of the step. None: nothing is
         learned.
     - `stepper`: `Step(solver)` with a fixed-step diffrax solver, or `Algorithm1()`.
-    - `observe`: what to keep of each step.
+    - `observe`: what to keep of each step, a function of (network, signals); by default the potentials u + tau_r u' of
+        the output neurons, whose activation makes rates of them.
     - `throw`: raise for NaN in the stream, a dt that is not positive or above the stability limit (before or after the
         time constants have learned), errors without solution (`Coupled`), and a network that diverges; with False the
         caller has to look at the result, and whoever failed is returned as it was.
@@ -118,6 +128,7 @@ def online(
     Raises ValueError for streams whose shapes do not fit the learner, and for a learner that was started without this
     optimiser or stepper.
     """
+    _check_learner(learner)
     streams: Any = strongly_typed((as_float("inputs", inputs), as_float("targets", targets)))
     original = learner.network
     dt = as_time_step(dt, dtype_of(original))

@@ -134,15 +134,21 @@ def trial_time(t1: Any) -> float:
     return number
 
 
+def check_device(device: Any) -> None:
+    """Raise ValueError for what is no device, a bare chip among it."""
+    if isinstance(device, Chip):
+        raise ValueError("device is a Chip, which cannot be run by itself: give Emulated(chip).")
+    check_type("device", device, AbstractDevice)
+
+
 def _checked(experiment: Any, network: Any, device: Any, spikes: Any, record: Any) -> Spikes:
     """The spikes. Raises ValueError for what is none of its kind; spikes that cannot be sent are an error in a run."""
     check_type("experiment", experiment, Experiment)
     check_type("network", network, AbstractNetwork)
-    if isinstance(device, Chip):
-        raise ValueError("device is a Chip, which cannot be run by itself: give Emulated(chip).")
-    check_type("device", device, AbstractDevice)
+    check_device(device)
     check_type("spikes", spikes, Spikes)
     check_type("record", record, Record)
+    experiment.placement.check(network)
     record.check(network)
     times, index = lax.stop_gradient(spikes.times), spikes.index
     unsorted = jnp.any(times[..., 1:] < times[..., :-1]) | jnp.any(~(times >= 0))

@@ -12,7 +12,7 @@ from jax import lax
 import eventprop as ep
 from eventprop.parameters import check_type
 from hardware.device import AbstractDevice, Record
-from hardware.experiment import Experiment, Recording, run, trial_time
+from hardware.experiment import Experiment, Recording, check_device, run, trial_time
 from hardware.gradients import AbstractGradient, Recorded, Replay, with_derivatives
 from hardware.mixed import model_side
 
@@ -38,8 +38,8 @@ def in_the_loop(
     an `Emulated` chip differentiates straight through the chip model; `Ideal()` in its place trains without a chip.
     """
     check_type("experiment", experiment, Experiment)
-    check_type("device", device, AbstractDevice)
-    check_type("gradient", gradient, AbstractGradient)
+    check_device(device)
+    check_type("gradient", gradient, AbstractGradient, "Replay(), FirstSpike() or SuperSpike(alpha) of hardware")
 
     def loop(network: ep.AbstractNetwork, spikes: ep.Spikes, t1: Any, key: Any) -> Recording:
         t1 = trial_time(t1)

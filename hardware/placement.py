@@ -32,7 +32,7 @@ class Route:
             )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Placement:
     """A network on a chip: static data, made of shapes only.
 
@@ -42,6 +42,14 @@ class Placement:
 
     circuits: tuple[np.ndarray, ...]
     routes: tuple[Route, ...]
+
+    def __repr__(self) -> str:
+        neurons, merged = zip(*(circuits.shape for circuits in self.circuits), strict=True)
+        sources = [len(route.row_pairs) for route in self.routes]
+        return (
+            f"Placement(neurons={[*neurons]}, circuits_per_neuron={[*merged]}, sources={sources}, "
+            f"repetitions={[*self.repetitions]})"
+        )
 
     @property
     def repetitions(self) -> tuple[int, ...]:

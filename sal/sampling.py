@@ -13,10 +13,12 @@ from sal._mesh import vary_alike
 from sal._numbers import as_arrays, as_count, as_static
 from sal.boltzmann import LARGEST, Moments, state_index
 from sal.kernels import Triangular
-from sal.network import Clamp, Network, Snapshot, Solution, State, simulate
+from sal.network import AbstractNetwork
 from sal.pairing import LastPairs, Shared
 from sal.results import RESULTS
+from sal.simulation import Solution, simulate
 from sal.spikes import Raster
+from sal.state import Clamp, Snapshot, State
 from sal.stdp import STDP
 
 
@@ -61,7 +63,7 @@ def spike_moments(stdp: STDP, state: Any, spikes: Raster) -> tuple[Moments, Any]
 def accumulate(
     add: Callable[[PyTree, Solution], PyTree],
     start: PyTree,
-    network: Network,
+    network: AbstractNetwork,
     duration: float,
     *,
     chunks: int,
@@ -97,7 +99,7 @@ def _accumulate(add, start, network, begin, clamp, key, duration, chunks, dt, ob
 
 
 def sample(
-    network: Network,
+    network: AbstractNetwork,
     duration: float,
     *,
     chunks: int = 1,
@@ -112,7 +114,7 @@ def sample(
     The order of states is that of `sal.all_states`; `sal.marginal` leaves the visible units. Memory grows with
     `duration`, not with `chunks`.
     """
-    neurons = network.connectivity.neurons
+    neurons = network.neurons
     if neurons > LARGEST:
         raise ValueError(f"sample: at most {LARGEST} neurons' states can be counted, got {neurons}; see accumulate")
     counts, state, result = accumulate(
@@ -132,7 +134,7 @@ def sample(
 
 
 def measure_moments(
-    network: Network,
+    network: AbstractNetwork,
     duration: float,
     *,
     chunks: int = 1,
@@ -148,7 +150,7 @@ def measure_moments(
     `clamp`).
     """
     stdp, chunks = overlap_stdp(network.tau_ref), as_count("chunks", chunks)
-    shape = (network.connectivity.neurons,)
+    shape = (network.neurons,)
     zero = Moments(jnp.zeros(shape * 2), jnp.zeros(shape))
     (moments, _), state, result = accumulate(
         _MeanMoments(stdp, 1 / chunks),

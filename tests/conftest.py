@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -95,3 +96,9 @@ def x64():
     """Runs the test in float64."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def untyped(monkeypatch):
+    """Runs the test as a user does, without the checks of annotations that tests have."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

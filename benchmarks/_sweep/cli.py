@@ -28,7 +28,7 @@ def sweep_command(
     shard: str | None = None,
     results: Path | None = None,
     metric: str = DEFAULT_METRIC,
-    chunk: int = 64,
+    chunk: int | None = None,
     compilation_cache: bool = True,
 ) -> None:
     """Run an experiment at many settings, with several seeds each.
@@ -43,7 +43,7 @@ def sweep_command(
         results: Folder of this sweep, where the same command goes on if it was interrupted; results/sweeps/NAME-HASH
             unless given.
         metric: What to rank the settings by; never a metric of the test set.
-        chunk: How many members at once on a device, at most.
+        chunk: How many members side by side on a device, at most; what is fastest, unless given.
         compilation_cache: Compiled programs are kept in ~/.cache/credax/compiled for a week, so that the next run
             compiles nothing, unless this is given.
     """

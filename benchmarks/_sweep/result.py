@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._sweep.axes import Value
-from benchmarks._sweep.folder import read_grid, read_metrics, read_plan
+from benchmarks._sweep.folder import addresses, read_grid, read_metrics, read_plan
 from benchmarks._sweep.grid import Grid
 from benchmarks._sweep.records import Records
 from benchmarks.atomic import write_bytes
@@ -50,6 +50,8 @@ class SweepResult:
     """The parts (number, of how many) that have been started."""
     declared: tuple[Metric, ...] = ()
     """What the experiment declares of its metrics."""
+    folder: Path | None = None
+    """Where everything is; None if nothing is kept."""
 
     @property
     def settings(self) -> list[dict[str, Value]]:
@@ -196,7 +198,8 @@ def collect(grid: Grid, records: Records, metric: str, declared: tuple[Metric, .
     good = records.reasons == ""
     columns = records.metrics or {metric: np.full(len(good), np.nan)}  # nothing has been run, or all has raised
     metrics = {name: np.where(good, values, np.nan).reshape(shape) for name, values in columns.items()}
-    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, frozenset(records.shards), declared)
+    shards, folder = frozenset(records.shards), records.folder
+    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, shards, declared, folder)
 
 
 def merge(results: str | Path, metric: str | None = None) -> SweepResult:
@@ -211,7 +214,7 @@ def merge(results: str | Path, metric: str | None = None) -> SweepResult:
     declared = read_metrics(plan)
     to_rank_by(declared, ranked_by)
     grid = read_grid(plan)
-    result = collect(grid, Records(grid.members, folder), ranked_by, declared)
+    result = collect(grid, Records(addresses(plan, grid), folder), ranked_by, declared)
     result.write(folder)
     return result
 

@@ -116,7 +116,7 @@ class EscapeRate(AbstractNeuron, Stochastic):
     bias: Parameter = eqx.field(converter=numeric("bias"), default=0.0)
 
     def __check_init__(self):
-        check_type("synapses", self.synapses, AbstractSynapses)
+        check_type("synapses", self.synapses, AbstractSynapses, "CurrentSynapses(tau_syn), say")
         check_type("escape", self.escape, AbstractEscape)
         check_refractory(self.refractory)
         check_positive("tau_mem", self.tau_mem)

@@ -88,7 +88,7 @@ class AbstractSpiking(AbstractNeuron):
         refractory: eqx.AbstractVar[Refractory]
 
     def __check_init__(self):
-        check_type("synapses", self.synapses, AbstractSynapses)
+        check_type("synapses", self.synapses, AbstractSynapses, "CurrentSynapses(tau_syn), say")
         check_refractory(self.refractory)
         for condition in self.conditions():
             condition.check()

@@ -94,7 +94,7 @@ class Exact(AbstractSolver):
 
     def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Exact":
         """The same. Every neuron must be a `ClosedForm`, and `adjoint` the `Implicit` rule."""
-        check_type("adjoint of Exact", adjoint, Implicit)
+        check_type("adjoint of Exact", adjoint, Implicit, "Surrogate goes with Grid, EventProp with Hybrid")
         for neuron in network.neurons:
             _closed_form(neuron)
         return self
@@ -164,6 +164,7 @@ def _trajectory(network: AbstractNetwork, solved: list[Any], flights: list[InFli
 def _closed_form(neuron: AbstractNeuron) -> ClosedForm:
     if not isinstance(neuron, ClosedForm):
         raise ValueError(
-            f"Exact has no closed form for {type(neuron).__name__}; it solves those that are `ClosedForm`."
+            f"Exact has no closed form for {type(neuron).__name__}; it solves those that are `ClosedForm`: "
+            "take Hybrid or Grid."
         )
     return neuron

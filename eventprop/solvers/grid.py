@@ -76,7 +76,9 @@ class Grid(AbstractSolver):
     def prepare(self, network: AbstractNetwork, t1: Any, adjoint: AbstractAdjoint) -> "Grid":
         """The solver for so many steps. Raises ValueError for a `t1` that is traced or no whole number of steps."""
         if not isinstance(adjoint, Implicit | Surrogate):
-            raise ValueError(f"adjoint of Grid must be an Implicit or a Surrogate, but is {adjoint!r}.")
+            raise ValueError(
+                f"adjoint of Grid must be an Implicit or a Surrogate, but is {adjoint!r}: take Hybrid for it."
+            )
         steps = whole_steps(t1, self.dt)
         rows = tuple(_rows(p, steps, self.dt) for p in network.projections)
         solver = self.solver

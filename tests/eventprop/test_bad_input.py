@@ -169,6 +169,26 @@ def test_saveat_beyond_ts_is_refused():
             ep.simulate(network, spikes, 10.0, solver=ep.Exact(max_spikes=1), saveat=saveat)
 
 
+def test_what_is_of_another_kind_is_named_with_what_to_give(untyped):
+    adaptive = ep.ALIF(20.0, ep.CurrentSynapses(5.0), ep.AdaptiveCurrent(0.1, 100.0))
+    network = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), adaptive)])
+    spikes, exact = ep.Spikes.from_events([1.0], [0]), ep.Exact(max_spikes=1)
+    with pytest.raises(ValueError, match=r"synapses.*CurrentSynapses"):
+        ep.ALIF(20.0, 5.0, ep.AdaptiveCurrent(0.1, 100.0))  # pyright: ignore[reportArgumentType]
+    for change, message in (
+        ({"spikes": [1.0, 2.0]}, r"Spikes\.from_events"),
+        ({"solver": exact}, "take Hybrid or Grid"),
+        ({"solver": exact, "adjoint": ep.Surrogate(ep.SuperSpike(1.0))}, "Surrogate goes with Grid"),
+        ({"adjoint": ep.EventProp()}, "take Hybrid for it"),
+        ({"saveat": [1.0]}, r"diffrax\.SaveAt\(ts=times\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ep.simulate(network, t1=10.0, **{"spikes": spikes, "solver": ep.Grid(1.0, 1)} | change)
+    solution = ep.Solution((None,), None, None, {}, ep.RESULTS.successful)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="has no closed form: take its potentials from saveat"):
+        ep.voltage_maximum(network, spikes, solution, 10.0)
+
+
 @pytest.mark.parametrize("weight", [1e6, 1e30])
 def test_exploding_weights_end_the_trial_with_lost_spikes(weight):
     network = ep.FeedForward([(ep.Dense(jnp.full((1, 1), weight)), ep.LIF(20.0, 5.0))])

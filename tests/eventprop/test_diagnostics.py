@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import eventprop as ep
 
@@ -120,3 +121,11 @@ def test_a_delay_at_zero_cannot_be_shifted(x64):
 
 
 SPIKES_ONE = ep.Spikes([2.0], [0])
+
+
+def test_a_loss_that_is_infinite_is_refused():
+    def first(network, spikes, solution):
+        return jnp.sum(solution.spikes[0].first())  # inf: the third neuron is silent
+
+    with pytest.raises(ValueError, match=r"loss is inf.*silent neurons a finite time"):
+        ep.check_gradients(network(), SPIKES, 60.0, first, solver=ep.Exact(max_spikes=8))

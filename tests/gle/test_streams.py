@@ -119,6 +119,14 @@ def test_a_learner_is_of_its_optimiser_stepper_and_batch(net):
         gle.start(net, batch=(0,))
 
 
+def test_a_network_is_no_learner_and_a_class_no_stepper(net, untyped):
+    for call in (lambda: gle.online(net, np.ones((3, 2)), dt=0.1), lambda: gle.settle(net, np.ones(2))):
+        with pytest.raises(ValueError, match=r"learner must be a Learner, but is a Network: gle\.start"):
+            call()
+    with pytest.raises(ValueError, match=r"stepper must be an AbstractStepper such as Step\(\)"):
+        gle.start(net, stepper=gle.Algorithm1)  # pyright: ignore[reportArgumentType]
+
+
 def test_implicit_solvers_need_a_root_finder(key):
     """With one, they stay stable at any dt; a constant input is approached by u <- (u + dt/tau W x) / (1 + dt/tau)."""
     with pytest.raises(ValueError, match=r"ImplicitEuler\(root_finder=diffrax\.VeryChord\(rtol=1e-5, atol=1e-5\)\)"):

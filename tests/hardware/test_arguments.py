@@ -33,6 +33,7 @@ def go(device=CHIP, network=NETWORK, spikes=TRIAL, t1=20.0, record=hw.Record()):
             {"network": layers(hidden=1)},
             r"of another network, of \[12, 3\] neurons and \[5, 12\] sources",
         ),
+        ({"device": hw.Ideal(), "network": layers(hidden=1)}, "this is the placement of another network"),
         ({"network": layers(inputs=6)}, r"this one has \[12, 3\] and \[6, 12\]"),
         ({"device": hw.Emulated(hw.Chip.ideal(SMALL))}, r"codes.leak has the shape \(512,\), but this chip has 32"),
         ({"record": hw.Record(madc=((0, 12),))}, r"names a neuron that is none: the populations have \(12, 3\)"),
@@ -45,6 +46,29 @@ def go(device=CHIP, network=NETWORK, spikes=TRIAL, t1=20.0, record=hw.Record()):
 def test_a_run(arguments, message):
     with pytest.raises(ValueError, match=message):
         go(**arguments)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: go(device=CHIP.chip),
+        lambda: hw.calibrate(CHIP.chip, hw.Targets.default(), jax.random.key(0)),
+        lambda: hw.in_the_loop(experiment(NETWORK, CHIP), CHIP.chip),
+    ],
+)
+def test_a_chip_is_no_device(call, untyped):
+    with pytest.raises(ValueError, match=r"which cannot be run by itself: give Emulated\(chip\)"):
+        call()
+
+
+def test_a_surrogate_of_eventprop_is_no_gradient_of_a_chip(untyped):
+    with pytest.raises(ValueError, match=r"Replay\(\), FirstSpike\(\) or SuperSpike\(alpha\) of hardware"):
+        hw.in_the_loop(experiment(NETWORK, CHIP), CHIP, ep.SuperSpike(50.0))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_placement_prints_short():
+    text = "Placement(neurons=[12, 3], circuits_per_neuron=[1, 1], sources=[5, 12], repetitions=[1, 1])"
+    assert repr(hw.place(NETWORK)) == text
 
 
 @pytest.mark.parametrize("device", [CHIP, hw.Ideal()])

@@ -175,6 +175,11 @@ def test_parameters_that_are_no_weights_are_named():
     np.testing.assert_array_equal(updates["weight"], 0)
 
 
+def test_a_window_is_no_stdp(untyped):
+    with pytest.raises(ValueError, match="stdp must be an STDP, of two windows"):
+        sal.align(1.0, WINDOW)  # pyright: ignore[reportArgumentType]
+
+
 def test_unclear_errors_are_clear(key):
     two = sal.STDP(WINDOW, WINDOW, 1.0, coincidence=sal.one_by_one(3))
     with pytest.raises(ValueError, match=r"shape \[post, pre\] of the synapses, \(2, 2\), got \(3, 3\)"):
@@ -245,7 +250,7 @@ def test_a_state_belongs_to_its_trace(key):
 
     short = run(None, 4.0).state
     for other in (sal.Rectangular(6.0), sal.LastSpike(sal.Rectangular(2.0)), sal.Exponential(2.0)):
-        with pytest.raises(ValueError, match="state must be one of a network with the trace"):
+        with pytest.raises(ValueError, match="state must be one of a Network like this one"):
             run(other, 6.0, short)
     long = run(sal.Rectangular(6.0), 4.0).state
     assert run(sal.Rectangular(6.0), 4.0, long).observed[-1] == -1.0 + 3 * 3.0

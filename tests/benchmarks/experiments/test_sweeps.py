@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import datasets, sweep
 from benchmarks._sweep.axes import field_type
-from benchmarks._sweep.program import trace
-from benchmarks._sweep.records import RAISED
+from benchmarks._sweep.batch import RAISED, member_of
+from benchmarks._sweep.target import as_target
 from benchmarks.card import precision
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments import EXPERIMENTS
@@ -46,6 +46,7 @@ SMALL = {
         "learning_rate",
         {"visible": 4, "free": 1, "hidden": 3, "duration": 50.0, "test_duration": 50.0, "epochs": 1},
     ),
+    "gle-speech": ("learning_rate", {"epochs": 1, "neurons": 2, "batch_size": 20}),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),
     "gle-small": ("gle_rate", {"duration": 6.0, "spectrum_steps": 500}),
     "gle-operators": ("tau_r", {"samples": 50, "periods": 2}),
@@ -84,6 +85,7 @@ SMALL = {
     "mnist1d-mlp": ("learning_rate", {"epochs": 1}),
     "mnist1d-tcn": ("learning_rate", {"epochs": 1}),
     "mnist1d-gru": ("learning_rate", {"epochs": 1}),
+    **{f"speech-{name}": ("learning_rate", {"epochs": 1}) for name in ("mlp", "tcn", "gru", "lstm")},
     "yinyang-ann": ("learning_rate", {"epochs": 1}),
     "yinyang-frozen": ("learning_rate", {"epochs": 1}),
     "yinyang-shallow": ("learning_rate", {"epochs": 1}),
@@ -99,6 +101,7 @@ VARIANTS = (
     "sal-plasticity",
     "sal-weight",
     "gle-lagnet",
+    "speech-",
     "yinyang-",
     "hardware-yinyang",
     "hardware-mnist",
@@ -124,6 +127,7 @@ def small_data(monkeypatch):
     """No files: what counts is the program."""
     monkeypatch.setattr(datasets.yinyang, "load", lambda: made_up((4,), classes=3, validation=200))
     monkeypatch.setattr(datasets.mnist1d, "load", lambda steps=40: made_up((steps,)))
+    monkeypatch.setattr(datasets.speech_commands, "load", lambda: made_up((41, 32), classes=12))
     shapes = {"cifar10": (3, 32, 32)}
     monkeypatch.setattr(datasets, "load", lambda name: made_up(shapes.get(name, (28, 28))))
 
@@ -145,7 +149,7 @@ def small(name):
 
 def traced(card, config, fields):
     with precision(card.double):
-        return trace(card.function, config, fields)
+        return member_of(as_target(card), config, fields)
 
 
 def test_every_experiment_is_in_the_table():

@@ -3,11 +3,13 @@ import csv
 import numpy as np
 import pytest
 
+from benchmarks._sweep.batch import write_outcome
 from benchmarks._sweep.grid import Grid
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import collect, merge
 from benchmarks.metric import Metric
 from benchmarks.run import write_json
+from benchmarks.tasks import Outcome, Task
 
 GRID = Grid({"width": (2, 4), "rate": (0.1, 0.2)}, (0, 1, 2))
 SCORE = (Metric("score", higher_is_better=True),)
@@ -16,7 +18,7 @@ VALUES = np.array([1.0, 2.0, 3.0, 5.0, 5.0, 8.0, 7.0, np.nan, 9.0, 0.0, 0.0, 0.0
 
 @pytest.fixture
 def records():
-    records = Records(12, None)
+    records = Records(list("abcdefghijkl"), None)
     reasons = ["", "", "", "", "", "", "", "Not finite: score.", "", "lost", "lost", "lost"]
     records.add(np.arange(12), {"score": VALUES, "test_score": 2 * VALUES}, reasons, (1, 1))
     return records
@@ -50,14 +52,14 @@ def test_settings_are_ranked_by_their_mean(records):
 
 def test_losses_times_and_what_is_declared_so_are_made_small():
     for metric in ("train_loss", "step_ms", "compile_s", "kl_sal_0.8"):
-        records = Records(12, None)
+        records = Records(list("abcdefghijkl"), None)
         records.add(np.arange(12), {metric: np.arange(12.0)}, [""] * 12, (1, 1))
         result = collect(GRID, records, metric, (Metric("kl_*", higher_is_better=False),))
         assert result.best() == {"width": 2, "rate": 0.1} and f"Best (lowest mean {metric})" in result.table()
 
 
 def test_without_a_successful_member_there_is_no_best():
-    records = Records(12, None)
+    records = Records(list("abcdefghijkl"), None)
     records.add(np.arange(12), {"score": VALUES}, ["lost"] * 12, (1, 1))
     with pytest.raises(ValueError, match=r"(?s)No member .* has succeeded.*lost"):
         collect(GRID, records, "score", SCORE).best()
@@ -81,12 +83,14 @@ def test_tables_hold_every_member_and_setting(records, tmp_path):
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_chunks_survive_on_disk_in_any_order(tmp_path):
+def test_batches_survive_on_disk_in_any_order(tmp_path):
     """A member that raised and was run again counts as run, whichever file is read first."""
+    names = Task("toy", {}, {}, [0, 1, 2, 3]).addresses()
     for members, reason in (([0, 1, 2], "Raised X: no"), ([1], ""), ([2], "lost")):
         content = {"score": np.array(members, dtype=float)} if "Raised" not in reason else {}
-        Records(4, tmp_path).add(np.array(members), content, [reason] * len(members), (1, 1))
-    again = Records(4, tmp_path)
+        (task,) = Records(names, tmp_path).lay_out([Task("toy", {}, {}, members)])
+        write_outcome(Outcome(content, [reason] * len(members), task.folder))
+    again = Records(names, tmp_path)
     assert again.reasons.tolist() == ["Raised X: no", "", "lost", None]
     np.testing.assert_array_equal(again.metrics["score"], [np.nan, 1.0, 2.0, np.nan])
     np.testing.assert_array_equal(again.pending(np.arange(4)), [0, 3])

@@ -65,7 +65,7 @@ def test_a_users_function_is_swept_from_a_file(folder, capsys):
         rows = [(int(r["width"]), float(r["rate"]), float(r["score_mean"]), r["n"]) for r in csv.DictReader(file)]
     assert rows == [(w, r, pytest.approx(-2 * (r - 3) ** 2 / w), "2") for w in (1, 2) for r in (1.0, 2.0, 3.0, 4.0)]
     assert {path.name for path in (folder / "out").iterdir()} == {
-        "chunks",
+        "batches",
         "members.csv",
         "summary.csv",
         "sweep.json",
