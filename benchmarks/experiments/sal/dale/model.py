@@ -14,7 +14,6 @@ from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics
 from sal import RESULTS
 from sal.dale import EXCITATORY
-from sal.sampling import refractory_states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +137,7 @@ def activity(config: Dale, net: sal.Network, key: PRNGKeyArray) -> Float[Array, 
     def add(total, solution):
         return total + jnp.mean(solution.observed, axis=0)
 
-    total, _, _ = simulated(config, net, add, jnp.zeros(net.neurons), key, observe=refractory_states)
+    total, _, _ = simulated(config, net, add, jnp.zeros(net.neurons), key, observe=sal.refractory_states)
     return total / (config.duration // CHUNK)
 
 
