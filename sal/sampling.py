@@ -193,7 +193,7 @@ def wake_moments(
     if states is None:
         states = jax.tree.map(lambda x: jnp.broadcast_to(x, (patterns, *x.shape)), network.init(dt))
 
-    def one(clamp: Clamp, state: State, key: PRNGKeyArray) -> tuple[Moments, State, RESULTS]:
+    def one(clamp: Clamp, state: State | None, key: PRNGKeyArray) -> tuple[Moments, State, RESULTS]:
         return measure_moments(network, duration, chunks=chunks, dt=dt, key=key, state=state, clamp=clamp, throw=throw)
 
     moments, states, results = jax.vmap(one)(clamp, states, jax.random.split(key, patterns))
