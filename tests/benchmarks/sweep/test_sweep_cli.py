@@ -13,7 +13,7 @@ USER_FILE = '''
 from __future__ import annotations
 import dataclasses
 import jax.numpy as jnp
-from benchmarks import Card, RESULTS
+from benchmarks import Card, Metric, RESULTS
 from neighbour import optimum
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ def experiment(config: Config, key):
     score = -config.scale * (config.rate - optimum) ** 2 / config.width
     return {"score": score}, None, RESULTS.where(config.rate > 5.0, RESULTS.non_finite, RESULTS.successful)
 
-registered = Card("theirs", Config, experiment)
+experiment.metrics = (Metric("score", higher_is_better=True),)
+registered = Card("theirs", Config, experiment, metrics=experiment.metrics)
 
 @dataclasses.dataclass
 class Thawed:
