@@ -11,8 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from benchmarks.engines import Stopped, WorkerDied, WrongWorker
-from benchmarks.errors import said
+from benchmarks.engines import Stopped, WorkerDied
+from benchmarks.errors import CredaxError, said
 
 STARTS = 2
 """How often a task of one member is started without progress."""
@@ -43,6 +43,8 @@ class Failure:
 
     reason: str
     """Why not."""
+    raised: bool = False
+    """Whether it raised an error; else the process that ran it ended, every time."""
 
 
 def drive(
@@ -70,9 +72,10 @@ def drive(
     - `done`: is called in this thread, in the order in which tasks finish; a task may be a half of one that was given.
     - `progress`: what of a task is kept already, such as the number of its epochs; compared before and after.
 
-    **Raises:** `WrongWorker` if a worker cannot take part, and what `done` raises. These, Ctrl-C and SIGTERM (as
-    `SystemExit`) wait until what runs has stopped, as `function` does it, and has been passed to `done` if it is
-    finished; a second Ctrl-C does not wait. Every other exception of `function` is the task's own.
+    **Raises:** a `CredaxError` of `function`, since only the user can help there (a full disk, a worker with other
+    versions), and what `done` raises. These, Ctrl-C and SIGTERM (as `SystemExit`) wait until what runs has stopped, as
+    `function` does it, and has been passed to `done` if it is finished; a second Ctrl-C does not wait. Every other
+    exception of `function` is the task's own.
     """
     _Drive(engine, function, done, progress).run(iter(tasks))
 
@@ -134,24 +137,24 @@ class _Drive(Generic[T]):
         task = attempt.task
         try:
             outcome = future.result()
-        except (WrongWorker, BrokenProcessPool):
+        except (CredaxError, BrokenProcessPool):
             raise
         except (WorkerDied, Stopped) as error:
             starts = attempt.starts + 1 if self._progress(task) == attempt.before else 0
             if starts == STARTS or (starts and len(task) > 1 and isinstance(error, WorkerDied)):
-                self._divide(task, str(error))
+                self._divide(task, Failure(str(error)))
             else:
                 self._again.append((task, starts))
         except Exception as error:
-            self._divide(task, f"{type(error).__name__}: {said(error)}")
+            self._divide(task, Failure(f"{type(error).__name__}: {said(error)}", raised=True))
         else:
             self._done(task, outcome)
 
-    def _divide(self, task: T, reason: str) -> None:
+    def _divide(self, task: T, failure: Failure) -> None:
         if len(task) > 1:
             self._again.extend((half, 0) for half in task.halves())
         else:
-            self._done(task, Failure(reason))
+            self._done(task, failure)
 
     def _stop(self) -> None:
         """Has what runs stop, and keeps what is finished all the same."""

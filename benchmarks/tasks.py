@@ -104,13 +104,17 @@ def run(task: Task) -> Outcome:
 def measure(task: Task) -> tuple[int, float, float]:
     """The width at which the members of a task are run fastest, if `task.width` bounds it.
 
-    Returns it with the seconds that an epoch, or a function in one piece, takes per member (0 if that was not tried)
-    and the seconds of compiling.
+    Returns it with the seconds that an epoch, or a function in one piece, takes per member (0 if that was not tried, or
+    raised: so will `run`, which says why) and the seconds of compiling.
     """
     from benchmarks._sweep.batch import find
     from benchmarks._sweep.width import measured
 
-    return measured(task, *find(task))
+    target, base = find(task)
+    try:
+        return measured(task, target, base)
+    except Exception:
+        return min(task.width, len(task)), 0.0, 0.0
 
 
 def member_address(target: str, source_hash: str, config: dict[str, Any], seed: int) -> str:

@@ -51,9 +51,17 @@ def find(task: Task) -> tuple[Target, Any]:
 
 @functools.lru_cache(maxsize=4)
 def _found(text: str, source: str | None, digest: str) -> Target:
+    """The experiment, of this source, of a task; from its text where this worker has none such."""
     path, _, name = text.rpartition(":")
-    if source is None or (Path(path).is_file() and source_hash(find_target(text)) == digest):
-        return find_target(text)
+    if source is None:
+        target = find_target(text)
+        if digest and source_hash(target) != digest:
+            raise InvalidInput(f"This worker has another source of {text}: install the same version everywhere.")
+        return target
+    with contextlib.suppress(Exception):  # whatever this worker has by that name, if anything
+        target = find_target(text)
+        if source_hash(target) == digest:
+            return target
     return load_source(source, path, name)
 
 
@@ -128,6 +136,8 @@ def run_batch(
     """`benchmarks.tasks.run` with the experiment at hand; `errors` are told what became reasons."""
     folder = Path(task.folder) if task.folder else None
     if folder is not None:
+        if not folder.parent.is_dir():
+            raise InvalidInput(f"This worker does not see {folder.parent}: all machines must share --results.")
         write_members(task)
         if (folder / OUTCOME).exists():
             return read_outcome(folder, len(task))
@@ -280,8 +290,16 @@ def starts(folder: Path) -> int:
         lines = (folder / STARTS).read_text().split()
     except OSError:
         return 0
-    saved = [int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdigit()]
-    return lines.count(str(max(saved, default=0)))
+    return lines.count(str(_saved(folder)))
+
+
+def reached(task: Task) -> int:
+    """The epochs of a batch that it need not run again."""
+    return _saved(Path(task.folder)) if task.folder else 0
+
+
+def _saved(folder: Path) -> int:
+    return max((int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdigit()), default=0)
 
 
 def _note_start(folder: Path, epochs: int) -> None:

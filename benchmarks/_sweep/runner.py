@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,20 @@ from benchmarks._fit import headline
 from benchmarks._loop import EVERY
 from benchmarks._member import assign
 from benchmarks._sweep.axes import Axis, expand, is_traced
-from benchmarks._sweep.batch import RAISED, forget, member_of, run_batch
+from benchmarks._sweep.batch import RAISED, forget, member_of, reached, run_batch, write_members, write_outcome
 from benchmarks._sweep.folder import addresses, claim, describe
 from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
-from benchmarks._sweep.target import Target, as_target
+from benchmarks._sweep.target import Target, as_target, find_target, source
 from benchmarks._sweep.width import LARGEST, SHARE, measured
 from benchmarks.card import Card, check_counts, precision
-from benchmarks.errors import CredaxError, InvalidInput
+from benchmarks.drive import Failure, Submits, drive
+from benchmarks.engines import Local
+from benchmarks.errors import InvalidInput
 from benchmarks.metric import refuse_test_metric, to_rank_by
 from benchmarks.run import plain
-from benchmarks.tasks import Outcome, Task
+from benchmarks.tasks import Outcome, Task, measure, run
 
 BATCH_S = 2.0
 """Seconds that a batch should take, per epoch or in one piece, where that is known: what a kill may cost."""
@@ -46,6 +48,7 @@ def sweep(
     chunk: int | None = None,
     progress: bool = True,
     checkpoint_every: float = EVERY,
+    engine: Submits | None = None,
 ) -> SweepResult:
     """Runs an experiment at every combination of the values in `over`, `seeds` times each.
 
@@ -68,6 +71,9 @@ def sweep(
         fastest, by timing 1, 8 and as many as fit where that pays.
     - `progress`: whether to show a progress bar.
     - `checkpoint_every`: seconds between the checkpoints of a training.
+    - `engine`: where the batches are run: one of `benchmarks.engines`, or an executor of `concurrent.futures`; in this
+        process, one after another, if None. Its workers must see the folder `results`. Outcomes are the same to the
+        last bit on the same kind of processor.
 
     **Returns:** a `SweepResult` of all members that are known: those of this call and those in the folder.
 
@@ -84,7 +90,9 @@ def sweep(
     refuse_test_metric(target.metrics, metric)
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))
-    folder = Path(results) if results is not None else None
+    folder = Path(results).absolute() if results is not None else None
+    if engine is not None:
+        find_target(target.text)  # as the workers will
     try:
         with precision(target.double):
             traced = _traced_axes(target, config, grid, metric)
@@ -92,7 +100,7 @@ def sweep(
         if folder is not None:
             claim(folder, plan, metric)
         records = Records(addresses(plan, grid), folder)
-        _Run(target, config, plan, grid, traced, records, part, chunk, checkpoint_every).run(progress)
+        _Run(target, config, plan, grid, traced, records, part, chunk, checkpoint_every, engine).run(progress)
     finally:
         forget()
     result = collect(grid, records, metric, target.metrics)
@@ -164,6 +172,7 @@ class _Run:
     shard: tuple[int, int]
     chunk: int | None
     checkpoint_every: float
+    engine: Submits | None
     errors: list[Exception] = dataclasses.field(default_factory=list)
     bar: tqdm = dataclasses.field(default_factory=lambda: tqdm(disable=True))
 
@@ -173,28 +182,43 @@ class _Run:
         bar = tqdm(total=len(mine), initial=len(mine) - len(todo), unit="member", disable=not progress)
         with bar, _ticking(bar):
             one = dataclasses.replace(self, bar=bar)
-            for task in one._tasks(todo):
-                one._finish(task)
+            one._run_all(one._tasks(todo))
         raised = [str(reason).startswith(RAISED) for reason in self.records.reasons[todo]]
         if self.errors and all(raised):
             raise self.errors[0]
 
-    def _finish(self, task: Task) -> float:
-        """Runs a task and returns the seconds per member.
+    def _run_all(self, tasks: Iterable[Task], tell: Callable[[Task, Outcome], None] = lambda task, outcome: None):
+        """Runs tasks, and tells what each of them, or each of its halves if it raised, ended with."""
 
-        If its program raises, it looks for the culprits by halves, so that the others are kept; that took infinitely
-        long.
-        """
-        try:
-            outcome = self._run(task)
-        except CredaxError:
-            raise
-        except RuntimeError:
-            for half in self.records.lay_out(task.halves()):
-                self._finish(half)
-            return np.inf
-        self.bar.update(len(self.records.take(task, outcome)))
-        return outcome.seconds / len(task)
+        def done(task: Task, outcome: Outcome | Failure) -> None:
+            if isinstance(outcome, Failure):
+                outcome = self._failed(task, outcome)
+            self.bar.update(len(self.records.take(task, outcome)))
+            tell(task, outcome)
+
+        if self.engine is None:
+            drive(Local(), self._run, tasks, done)
+        else:
+            drive(self.engine, run, tasks, done, reached)
+
+    def _failed(self, task: Task, failure: Failure) -> Outcome:
+        """The outcome of a member that an engine could not run to its end."""
+        if failure.raised:
+            reason = f"{RAISED}{failure.reason}"
+            self.errors.append(RuntimeError(failure.reason))
+        else:
+            reason = f"{failure.reason} Delete {task.folder} to have it run again." if task.folder else failure.reason
+        outcome = Outcome({}, [reason], task.folder)
+        if task.folder:
+            write_members(task)
+            write_outcome(outcome)
+        return outcome
+
+    def _seconds(self, task: Task) -> float:
+        """Runs a task, and returns the seconds per member; infinitely many if it had to be halved."""
+        took: list[float] = []
+        self._run_all([task], lambda part, outcome: took.append(outcome.seconds / len(part)))
+        return took[0] if len(took) == 1 else np.inf
 
     def _run(self, task: Task) -> Outcome:
         def watch(epochs: int, metrics: dict[str, np.ndarray]) -> None:
@@ -228,6 +252,7 @@ class _Run:
             seeds=[self.grid.seeds[m % len(self.grid.seeds)] for m in members],
             width=self.chunk or LARGEST,
             versions=self.plan["versions"],
+            source=source(self.target.function) if self.engine is not None and ":" in self.target.text else None,
             source_hash=self.plan["source"],
             checkpoint_every=self.checkpoint_every,
             chosen=self.chunk is not None,
@@ -247,11 +272,19 @@ class _Run:
     def _measured(self, group: Task) -> tuple[Task, float]:
         """What is left of a group, with its width, and the seconds per member; 0 if they are unknown."""
         try:
-            width, seconds, compile_s = measured(group, self.target, self.config)
+            width, seconds, compile_s = self._measure(group)
         except Exception:  # that of its batches, when they are run, becomes the reason that is listed
             return dataclasses.replace(group, width=min(group.width, len(group))), 0.0
         group = dataclasses.replace(group, width=width)
         return (group, seconds) if seconds or self.chunk is not None else self._one_piece(group, compile_s)
+
+    def _measure(self, group: Task) -> tuple[int, float, float]:
+        """`benchmarks.tasks.measure` where the batches will be run."""
+        if self.engine is None:
+            return measured(group, self.target, self.config)
+        found: list[Any] = []
+        drive(self.engine, measure, [group], lambda task, outcome: found.append(outcome))
+        return next((outcome for outcome in found if not isinstance(outcome, Failure)), (1, 0.0, 0.0))
 
     def _one_piece(self, group: Task, compile_s: float) -> tuple[Task, float]:
         """Runs the first members of a group in one piece at several widths, as long as another one may pay."""
@@ -262,12 +295,12 @@ class _Run:
             if spent and (width in spent or compile_s > SHARE * min(spent.values()) * len(group)):
                 continue
             if width == LARGEST:
-                width = measured(dataclasses.replace(group, width=width, chosen=True), self.target, self.config)[0]
+                width = self._measure(dataclasses.replace(group, width=width, chosen=True))[0]
             size = width * jax.local_device_count()
             if size <= len(group) or not spent:
                 (first,) = self.records.lay_out([dataclasses.replace(group, width=width).part(slice(0, size))])
                 group = group.part(slice(size, None))
-                spent[width] = self._finish(first)
+                spent[width] = self._seconds(first)
         best = min(spent, key=spent.__getitem__)
         return dataclasses.replace(group, width=best), 0.0 if np.isinf(spent[best]) else spent[best]
 

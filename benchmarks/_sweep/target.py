@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import inspect
 import sys
-import tempfile
 import typing
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,10 +100,29 @@ def find_target(text: str) -> Target:
 
 
 def load_source(source: str, path: str, name: str) -> Target:
-    """The target `name` of a file that this machine does not have, from its text."""
-    place = Path(tempfile.mkdtemp(prefix="credax-")) / Path(path).name
-    place.write_text(source)
-    return find_target(f"{place}:{name}")
+    """The target `name` of a file that this machine does not have, or has otherwise, from its text.
+
+    The module's name is made of the text's hash. What lies beside the file is not there to be imported.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    file = Path(path).name.removesuffix(".py")
+    loader = _FromText(source, f"swept_{file}_{digest}.py")
+    spec = importlib.util.spec_from_loader(f"swept_{file}_{digest}".replace(".", "_"), loader)
+    assert spec is not None
+    return dataclasses.replace(as_target(getattr(_executed(spec), name)), name=f"{file}.py:{name}")
+
+
+class _FromText(importlib.abc.SourceLoader):
+    """Loads a module from its text; tracebacks and `inspect.getsource` find it too."""
+
+    def __init__(self, text: str, path: str):
+        self._text, self._path = text, path
+
+    def get_filename(self, fullname: str) -> str:
+        return self._path
+
+    def get_data(self, path: str) -> bytes:
+        return self._text.encode()
 
 
 def as_target(experiment: Any) -> Target:
@@ -190,7 +210,12 @@ def _load(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
+    return _executed(spec)
+
+
+def _executed(spec: ModuleSpec) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and annotations given as text look their module up here
+    assert spec.loader is not None
     spec.loader.exec_module(module)
     return module

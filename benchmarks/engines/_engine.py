@@ -12,6 +12,9 @@ from benchmarks.errors import CredaxError
 class WorkerDied(RuntimeError):
     """The process that ran a task has ended before the task: it was killed, or it aborted."""
 
+    def __init__(self, how: str):
+        super().__init__(f"The process ended while it ran: {how}.")
+
 
 class Stopped(RuntimeError):
     """A task was asked to stop, by a signal or by a scheduler, and has written what it had."""
@@ -47,3 +50,8 @@ class AbstractEngine(contextlib.AbstractContextManager):
 
     def __exit__(self, *error: Any) -> None:
         self.close()
+
+
+def last_line(error: Exception) -> str:
+    """The end of an error's message, which is what matters where it holds a traceback."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]

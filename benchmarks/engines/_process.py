@@ -14,6 +14,9 @@ from typing import BinaryIO
 
 from benchmarks.engines._call import call
 
+Message = tuple[int, bytes, bytes]
+"""How often the driver has had everything stopped so far; its surroundings and the call, as `call` takes them."""
+
 
 def main() -> None:
     """Answers one call after another, until the driver is gone."""
@@ -23,14 +26,19 @@ def main() -> None:
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))  # the next call will see it
-    waiting: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(calls, waiting), daemon=True).start()
+    stops = 0
     while True:
-        pickle.dump(call(*waiting.get(), asked), answers)
+        message = waiting.get()
+        if message[0] > stops:  # who sent this had everything stopped before, and meant nothing that comes now
+            stops = message[0]
+            asked.clear()
+        pickle.dump(call(*message[1:], asked), answers)
         answers.flush()
 
 
-def _listen(calls: BinaryIO, waiting: "queue.SimpleQueue[tuple[bytes, bytes]]") -> None:
+def _listen(calls: BinaryIO, waiting: queue.SimpleQueue) -> None:
     """Passes on what the driver sends. Without a driver there is nobody to work for, and the run must be let go of."""
     try:
         while True:
@@ -47,7 +55,3 @@ def _pipes() -> tuple[BinaryIO, BinaryIO]:
     os.close(nothing)
     os.dup2(2, 1)
     return calls, answers
-
-
-if __name__ == "__main__":
-    main()

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.engines._call import Answer, Surroundings, pack
 from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied
+from benchmarks.engines._process import Message
 from benchmarks.errors import InvalidInput
 
 
@@ -56,7 +57,7 @@ class Local(AbstractEngine):
             except Exception as error:
                 future.set_exception(error)
         else:
-            self._threads.submit(self._run, future, self._stops, (Surroundings.packed(), pack(function, task)))
+            self._threads.submit(self._run, future, (self._stops, Surroundings.packed(), pack(function, task)))
         return future
 
     def stop(self) -> None:
@@ -75,11 +76,11 @@ class Local(AbstractEngine):
         if self._threads is not None:
             self._threads.shutdown()
 
-    def _run(self, future: Future, stops: int, message: tuple[bytes, bytes]) -> None:
+    def _run(self, future: Future, message: Message) -> None:
         worker = self._idle.get()
         try:
             with self._lock:
-                if stops != self._stops:
+                if message[0] != self._stops:
                     raise Stopped("It was stopped before it began.")
                 worker.begin()
             worker.ask(message).settle(future)
@@ -101,14 +102,14 @@ class _Worker:
         if self._process is None:
             self._process = subprocess.Popen(
                 # -P: what lies in the working directory hides nothing, unless it does so in the driver.
-                [sys.executable, "-P", "-m", "benchmarks.engines._process"],
+                [sys.executable, "-P", "-c", "from benchmarks.engines._process import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             )
         self._busy = True
 
-    def ask(self, message: tuple[bytes, bytes]) -> Answer:
+    def ask(self, message: Message) -> Answer:
         """What the process answers; raises `WorkerDied` if it ends instead."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
@@ -118,7 +119,7 @@ class _Worker:
             return pickle.load(process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             process.kill()
-            raise WorkerDied(f"The process ended while it ran: {_ending(process.wait())}.") from error
+            raise WorkerDied(_ending(process.wait())) from error
         finally:
             self._busy = False
             if process.returncode is not None:

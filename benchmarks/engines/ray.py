@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from benchmarks.engines._call import Answer, Surroundings, call, pack
-from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied, WrongWorker
+from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied, WrongWorker, last_line
 from benchmarks.errors import CredaxError, InvalidInput, MissingPackage
 
 OBJECT_STORE = 100 * 2**20
@@ -28,9 +28,8 @@ class Ray(AbstractEngine):
 
     **Arguments:**
 
-    - `address`: `host:port` of an existing cluster ("auto" for the one that this machine is part of); None starts Ray on
-        this machine, for as long as the engine is open. A Ray that this process is connected to already is used, and
-        left as it is.
+    - `address`: `host:port` of an existing cluster ("auto" for the one that this machine is part of). None uses the Ray
+        that this process is connected to already, or starts one here for as long as the engine is open.
     - `workers`: how many tasks run at once; as many as there are processors (or accelerators) for, if None.
     - `cpus`, `gpus`: processors and accelerators of each task, as Ray counts them; fractions share one.
     - `memory`: bytes that Ray reserves for each task.
@@ -45,22 +44,26 @@ class Ray(AbstractEngine):
         address: str | None = None,
         *,
         workers: int | None = None,
-        cpus: float = 1.0,
-        gpus: float = 0.0,
-        memory: float | None = None,
+        cpus: int | float = 1,
+        gpus: int | float = 0,
+        memory: int | float | None = None,
         runtime_env: dict[str, Any] | None = None,
     ):
         if workers is not None and workers < 1:
             raise InvalidInput(f"workers: must be 1 or more, got {workers}.")
         if cpus < 0 or gpus < 0 or cpus + gpus == 0:
             raise InvalidInput(f"A task needs processors or accelerators, got cpus = {cpus}, gpus = {gpus}.")
+        if address not in (None, "auto"):
+            _knock(address)
         try:
             import ray
         except ImportError as error:
             raise MissingPackage('The engine "ray" needs Ray: pip install "credax[ray]".') from error
-        self._ray = ray
+        self._ray: Any = ray
         self._workers = workers
         self._share = {name: need for name, need in (("CPU", cpus), ("GPU", gpus)) if need}
+        if address is not None and ray.is_initialized():
+            raise InvalidInput(f"This process is connected to Ray already: leave out the address, {address}.")
         self._owner = not ray.is_initialized()
         if self._owner:
             _connect(ray, address, None if workers is None else workers * cpus, runtime_env)
@@ -115,14 +118,14 @@ class Ray(AbstractEngine):
         except self._ray.exceptions.TaskCancelledError:
             future.set_exception(Stopped("Ray has cancelled it."))
         except self._ray.exceptions.RayTaskError as error:  # `call` itself raises nothing
-            future.set_exception(WrongWorker(f"A worker of Ray cannot run tasks of Credax: {_last_line(error)}"))
+            future.set_exception(WrongWorker(f"A worker of Ray cannot run tasks of Credax: {last_line(error)}"))
         except Exception as error:
-            future.set_exception(WorkerDied(f"The process ended while it ran: {_first_line(error)}"))
+            future.set_exception(WorkerDied(_first_line(error)))
         else:
             answer.settle(future)
 
 
-def _connect(ray: Any, address: str | None, cpus: float | None, runtime_env: dict[str, Any] | None) -> None:
+def _connect(ray: Any, address: str | None, cpus: int | float | None, runtime_env: dict[str, Any] | None) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime_env}
     if address is None:
         count = max(1, round(cpus or os.cpu_count() or 1))
@@ -135,8 +138,6 @@ def _connect(ray: Any, address: str | None, cpus: float | None, runtime_env: dic
             **quiet,
         )
         return
-    if address != "auto":
-        _knock(address)
     try:
         ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -158,8 +159,4 @@ def _knock(address: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

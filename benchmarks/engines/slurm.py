@@ -3,17 +3,20 @@
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from benchmarks.engines._call import Surroundings, call, pack
-from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied
+from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied, WrongWorker, last_line
 from benchmarks.errors import InvalidInput, MissingPackage
 
 POLL = 0.5
 """Seconds between two looks at the jobs' files (submitit asks Slurm itself far less often)."""
+GRACE = 10.0
+"""Seconds that the answer of a job which has ended may take to arrive on this machine."""
 
 
 class Slurm(AbstractEngine):
@@ -45,13 +48,12 @@ class Slurm(AbstractEngine):
         time: str | int = 60,
         cpus: int = 1,
         gpus: int = 0,
-        memory: float | None = None,
+        memory: int | float | None = None,
         cluster: str = "slurm",
     ):
         if workers < 1 or cpus < 1 or gpus < 0:
-            raise InvalidInput(
-                f"A job needs workers >= 1, cpus >= 1 and gpus >= 0, got workers = {workers}, cpus = {cpus}, gpus = {gpus}."
-            )
+            given = f"workers = {workers}, cpus = {cpus}, gpus = {gpus}"
+            raise InvalidInput(f"There must be workers >= 1, and cpus >= 1 and gpus >= 0 for a job, got {given}.")
         minutes = _minutes(time)
         try:
             import submitit
@@ -70,10 +72,9 @@ class Slurm(AbstractEngine):
             gpus_per_node=gpus,
             slurm_partition=partition,
             slurm_account=account,
-            **({} if memory is None else {"mem_gb": memory / 2**30}),
+            mem_gb=None if memory is None else memory / 2**30,
         )
-        self._jobs: dict[Future, Any] = {}
-        self._stopped: set[Future] = set()
+        self._jobs: dict[Future, _Job] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._poll, daemon=True)
@@ -88,7 +89,7 @@ class Slurm(AbstractEngine):
         """Submits a job that runs `function(task)`."""
         future: Future = Future()
         future.set_running_or_notify_cancel()
-        job = self._executor.submit(call, Surroundings.packed(), pack(function, task))
+        job = _Job(self._executor.submit(call, Surroundings.packed(), pack(function, task)))
         with self._lock:
             self._jobs[future] = job
         return future
@@ -96,10 +97,9 @@ class Slurm(AbstractEngine):
     def stop(self) -> None:
         """Cancels the jobs: Slurm sends them SIGTERM, and kills them half a minute later, or what KillWait says."""
         with self._lock:
-            jobs = dict(self._jobs)
-            self._stopped.update(jobs)
-        for job in jobs.values():
-            job.cancel(check=False)
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.cancel()
 
     def close(self) -> None:
         """Cancels the jobs and waits for none."""
@@ -112,20 +112,48 @@ class Slurm(AbstractEngine):
             with self._lock:
                 jobs = dict(self._jobs)
             for future, job in jobs.items():
-                if job.done():
-                    self._settle(future, job)
+                if job.ended():
+                    with self._lock:
+                        del self._jobs[future]
+                    job.settle(future)
 
-    def _settle(self, future: Future, job: Any) -> None:
-        with self._lock:
-            del self._jobs[future]
-            stopped = future in self._stopped
-            self._stopped.discard(future)
+
+class _Job:
+    """A job of submitit, whose `result()` would sit and wait for an answer that never comes."""
+
+    def __init__(self, job: Any):
+        self._job = job
+        self._cancelled = False
+        self._ended: float | None = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._job.cancel(check=False)
+
+    def ended(self) -> bool:
+        """Whether there is an answer, or will not be one."""
+        if self._has_answer():
+            return True
+        if self._ended is None and self._job.done():
+            self._ended = time.monotonic()
+        return self._ended is not None and time.monotonic() - self._ended >= GRACE
+
+    def settle(self, future: Future) -> None:
+        """Ends a future by what became of the job."""
+        name, log = f"job {self._job.job_id}", self._job.paths.stderr
+        if not self._has_answer():
+            how = f"{name} is {self._job.state}, see {log}"
+            future.set_exception(Stopped(f"It was cancelled: {how}.") if self._cancelled else WorkerDied(how))
+            return
         try:
-            job.result().settle(future)
+            self._job.result().settle(future)
         except Exception as error:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            kind = Stopped if stopped else WorkerDied
-            future.set_exception(kind(f"Job {job.job_id} has ended without an answer: {line}"))
+            future.set_exception(WrongWorker(f"{name} cannot run tasks of Credax, see {log}: {last_line(error)}"))
+        self._job.paths.result_pickle.unlink(missing_ok=True)
+        self._job.paths.submitted_pickle.unlink(missing_ok=True)
+
+    def _has_answer(self) -> bool:
+        return self._job.paths.result_pickle.exists()
 
 
 def _minutes(time: str | int) -> int:

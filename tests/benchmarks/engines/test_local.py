@@ -117,9 +117,9 @@ def test_a_driver_that_is_stopped_leaves_whole_epochs_and_no_workers(tmp_path, n
     reached = [toy_tasks.done_epochs(task) for task in tasks]
     time.sleep(0.1)
     assert reached == [toy_tasks.done_epochs(task) for task in tasks]
-    assert 5 <= reached[0] < 200
-    assert 5 <= reached[1] < 200
+    assert min(reached[:2]) >= 5
     assert reached[2:] == [0, 0]
     if number == signal.SIGTERM:
+        (tmp_path / "enough").touch()
         subprocess.run(command, check=True, timeout=60)
         assert sorted(pickle.loads((tmp_path / "outcomes").read_bytes())) == sorted(reached)

@@ -75,6 +75,11 @@ SMALL = {
         f"sal-symmnet-{method}": ("learning_rate", SYMMNET)
         for method in ("bp", "bp-fa", "fa", "scfa", "sal", "kp", "rdd", "cifar")
     },
+    "sal-dale": ("indirect", {"points": 3, "duration": 40, "learning": 100, "steps": 5}),
+    "sal-microcircuit": (
+        "lower_rate",
+        {"epochs": 1, "presentation": 100.0, "average": 50.0, "inputs": 1, "sal_inputs": 1},
+    ),
     "sal-alignment": ("duration", {"layers": (8, 6, 5, 4), "sal_rates": (0.1,), "epochs": 1, "replicas": 2}),
     "hardware-calibration": ("leak", {"circuits": 16}),
     "hardware-statistics": ("leak", {"circuits": 16}),
