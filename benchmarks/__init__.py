@@ -1,10 +1,10 @@
 """Data sets, experiments, training, sweeps and the command line of Credax.
 
-- experiments: `Card`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and `RESULTS`, how
-  one ended
+- experiments: `Card`, `Metric`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and
+  `RESULTS`, how one ended
 - training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `seed_number`, `Run`
   (a folder)
-- sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `SweepResult`
+- sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `traced`, `SweepResult`
 - files: `datasets`, `save`, `load`
 - `__version__`, of all five packages
 
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from benchmarks._sweep import SweepResult as SweepResult
     from benchmarks._sweep import merge as merge
     from benchmarks._sweep import sweep as sweep
+    from benchmarks._sweep import traced as traced
     from benchmarks.card import Card as Card
     from benchmarks.card import Published as Published
+    from benchmarks.metric import Metric as Metric
     from benchmarks.results import RESULTS as RESULTS
     from benchmarks.run import Run as Run
     from benchmarks.serialise import load as load
@@ -45,8 +47,9 @@ _HOME = {
     "_execute": ("execute", "load_best", "load_networks", "load_record"),
     "_fit": ("Fit", "fit", "seed_keys", "seed_number"),
     "_report": ("report",),
-    "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep"),
+    "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep", "traced"),
     "card": ("Card", "Published"),
+    "metric": ("Metric",),
     "results": ("RESULTS",),
     "run": ("Run",),
     "serialise": ("load", "save"),

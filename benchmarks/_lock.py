@@ -19,21 +19,22 @@ except ImportError:  # Windows, where runs are not locked
 
 
 class RunLock:
-    """The sole right to work on the run in a folder, until `close` or the end of the process, however it ends.
+    """The sole right to work on what is in a file's folder, until `close` or the end of the process, however it ends.
 
-    The lock is the system's, on config.json, which every run has and nothing replaces. `running.json` is only a note
-    that tells others who has it; what a killed process left there means nothing.
+    The lock is the system's, on this file, such as a run's config.json, which nothing replaces. `running.json` is only
+    a note that tells others who has it; what a killed process left there means nothing.
 
     **Raises:** `RunIsBusy`, an `OSError`, if another process or another thread of this one has it.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, file: Path):
+        directory = file.parent
         self._note = directory / "running.json"
         self._stream = None
         if fcntl is None:
             return
         try:
-            stream = open(directory / "config.json", "r+b")  # noqa: SIM115 - open for as long as the lock is held
+            stream = open(file, "r+b")  # noqa: SIM115 - open for as long as the lock is held
         except OSError as error:
             raise FileFault(
                 error.errno, f"The run cannot be gone on with ({error.strerror})", str(directory)

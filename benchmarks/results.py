@@ -6,9 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.errors import InvalidInput
 
+NOT_FINITE = "Not finite: "
 NON_FINITE = "The network or a metric is NaN or infinite."
 
 
@@ -41,6 +43,21 @@ def is_successful(result: Any) -> Any:
 def message(result: Any) -> str:
     """What a single result says; "" for a success."""
     return enumeration_of(result)[result] if not bool(is_successful(result)) else ""
+
+
+def reasons(result: Any, metrics: dict[str, np.ndarray]) -> list[str]:
+    """Why each of many failed, from their results and metrics, `[n]` each: "" for a success.
+
+    One that is `non_finite` names its metrics, if they are to blame.
+    """
+    result = jax.tree.map(np.asarray, result)
+    cls, found = enumeration_of(result), [""] * len(jax.tree.leaves(result)[0])
+    for i in np.flatnonzero(~np.asarray(is_successful(result))):
+        one = jax.tree.map(lambda x, i=i: np.asarray(x[i]), result)
+        names = ", ".join(name for name, values in metrics.items() if not np.isfinite(values[i]))
+        unsound = names and hasattr(cls, "non_finite") and bool(one == cls.non_finite)
+        found[i] = f"{NOT_FINITE}{names}." if unsound else message(one)
+    return found
 
 
 def outcome(*results: Any) -> Any:

@@ -40,6 +40,8 @@ class Run:
     """The folder."""
     record: dict[str, Any]
     """The content of config.json."""
+    file: str = "config.json"
+    """The file that says what was run; a sweep's batches have another one."""
 
     @staticmethod
     def create(results: str | os.PathLike, experiment: str, config: Any, *, seed: int = 0, seeds: int = 1) -> "Run":
@@ -58,7 +60,7 @@ class Run:
             "git": git_revision(),
         }
         span = f"seed{seed}" if seeds == 1 else f"seeds{seed}-{seed + seeds - 1}"
-        directory = _make_folder(Path(results) / experiment, f"{now:%Y-%m-%d_%H-%M-%S}_{span}")
+        directory = _make_folder(Path(results) / folder_name(experiment), f"{now:%Y-%m-%d_%H-%M-%S}_{span}")
         write_json(directory / "config.json", record)
         return Run(directory, record)
 
@@ -83,7 +85,7 @@ class Run:
         Raises `ValueError` if there is none, saying how the newest run differs. Warns if it was started with other
         versions or on another device, because then the outcome need not be the same to the last bit.
         """
-        runs = all_runs(Path(results) / experiment)
+        runs = all_runs(Path(results) / folder_name(experiment))
         wanted = {"seeds": list(range(seed, seed + seeds)), **plain(config)}
         for run in reversed(runs):
             if run._settings == wanted:
@@ -285,6 +287,11 @@ def git_revision() -> dict[str, Any] | None:
         return {"revision": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def folder_name(experiment: str) -> str:
+    """The name of an experiment as that of a folder: `my_file-py-make` for `my_file.py:make`."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in experiment)
 
 
 def write_json(path: Path, content: Any) -> None:

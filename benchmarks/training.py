@@ -64,7 +64,7 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, Any]:
     check_epochs(training)
     state, history = scan_state(partial(run_epoch, training), training.init(key), jnp.arange(training.epochs))
     last = {name: values[-1] for name, values in history.items()}
-    return conclude(training, state, last)
+    return conclude(training, state, last)[:3]
 
 
 def count_batches(samples: int, batch_size: int) -> int:
@@ -123,15 +123,16 @@ def run_epoch(training: Training, state: PyTree, number: Int[Array, ""]) -> tupl
     return state, as_arrays(metrics)
 
 
-def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, Any]:
-    """`training.finish` with its metrics joined to those of the last epoch, and checked by `verify`."""
-    metrics, network, result = unpack(training.finish(state), f"{type(training).__name__}.finish")
-    return verify({**last, **as_arrays(metrics)}, network, result)
+def conclude(training: Training, state: PyTree, last: Metrics) -> tuple[Metrics, PyTree, Any, PyTree]:
+    """`training.finish`, with its metrics joined to those of the last epoch, checked by `verify`; a record or None."""
+    found = unpack(training.finish(state), f"{type(training).__name__}.finish", "(metrics, network, result)", 3, 4)
+    metrics, network, result, *record = found
+    return *verify({**last, **as_arrays(metrics)}, network, result), record[0] if record else None
 
 
-def unpack(found: Any, subject: str, wanted: str = "(metrics, network, result)", *lengths: int) -> tuple[Any, ...]:
-    """What a function of the user's returned, if it is a tuple of one of these `lengths` (3)."""
-    if not (isinstance(found, tuple) and len(found) in (lengths or (3,))):
+def unpack(found: Any, subject: str, wanted: str, *lengths: int) -> tuple[Any, ...]:
+    """What a function of the user's returned, if it is a tuple of one of these `lengths`."""
+    if not (isinstance(found, tuple) and len(found) in lengths):
         raise InvalidInput(f"{subject} must return {wanted}, got {type(found).__name__}.")
     return found
 
@@ -150,5 +151,5 @@ def verify(metrics: Metrics, network: PyTree, result: Any) -> tuple[Metrics, PyT
     """Turns a success with NaN in the network, or with a metric that is not finite, into `non_finite`."""
     # Infinite parameters are legitimate (a refractory period that never ends), NaN never is.
     bad = [jnp.any(jnp.isnan(leaf)) for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))]
-    bad += [~jnp.isfinite(value) for value in metrics.values()]
+    bad += [~jnp.all(jnp.isfinite(value)) for value in metrics.values()]
     return metrics, network, fail_where(jnp.any(jnp.array(bad, dtype=bool)), result)

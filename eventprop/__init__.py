@@ -51,6 +51,9 @@ from eventprop.neurons.base import AbstractNeuron as AbstractNeuron
 from eventprop.neurons.base import ClosedForm as ClosedForm
 from eventprop.neurons.base import Event as Event
 from eventprop.neurons.base import Stochastic as Stochastic
+from eventprop.neurons.delta import DeltaLI as DeltaLI
+from eventprop.neurons.delta import DeltaLIF as DeltaLIF
+from eventprop.neurons.delta import DeltaState as DeltaState
 from eventprop.neurons.eif import EIF as EIF
 from eventprop.neurons.escape import AbstractEscape as AbstractEscape
 from eventprop.neurons.escape import EscapeRate as EscapeRate
@@ -75,6 +78,8 @@ from eventprop.neurons.spiking import SpikingState as SpikingState
 from eventprop.neurons.synapses import AbstractSynapses as AbstractSynapses
 from eventprop.neurons.synapses import ConductanceSynapses as ConductanceSynapses
 from eventprop.neurons.synapses import CurrentSynapses as CurrentSynapses
+from eventprop.nir_export import to_nir as to_nir
+from eventprop.nir_import import from_nir as from_nir
 from eventprop.projections import keep_not_negative as keep_not_negative
 from eventprop.pseudospikes import add_pseudospikes as add_pseudospikes
 from eventprop.remedies import spike_count_regulariser as spike_count_regulariser

@@ -35,6 +35,9 @@ from gle.forward_mode import RTRL as RTRL
 from gle.gates import AbstractGate as AbstractGate
 from gle.gates import Derivative as Derivative
 from gle.gates import Threshold as Threshold
+from gle.graph import Graph as Graph
+from gle.graph import Population as Population
+from gle.graph import Projection as Projection
 from gle.inference import infer as infer
 
 # Learning

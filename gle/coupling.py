@@ -60,37 +60,45 @@ class Coupled(AbstractCoupling):
     root_finder: RootFinder | None = None
 
     def settle(self, sweep: Callable[[Errors], Errors], guess: Errors, throw: bool) -> Errors:
-        join, split = _side_by_side(guess)
-        finder = self.root_finder
-        if finder is None:
-            # Errors are differences of potentials times tau_m / tau_r, so their last digits never come to rest.
-            tolerance = 100 * float(jnp.finfo(guess[0].dtype).eps)
-            finder = DampedNewton(tolerance, tolerance)
+        return common_solution(sweep, guess, self.root_finder, throw)
 
-        def residual(errors: Array) -> Array:
-            return join(sweep(split(errors))) - errors
 
-        def solve(residual, guess):
-            found = optimistix.fixed_point(
-                lambda errors, _: errors + residual(errors), finder, guess, max_steps=1000, throw=False
-            )
-            return found.value
+def common_solution(
+    sweep: Callable[[Errors], Errors], guess: Errors, root_finder: RootFinder | None, throw: bool
+) -> Errors:
+    """x = sweep(x), solved from `guess` for each sample; arguments and errors as in `Coupled`."""
+    join, split = _side_by_side(guess)
+    finder = root_finder
+    if finder is None:
+        # Errors are differences of potentials times tau_m / tau_r, so their last digits never come to rest.
+        tolerance = 100 * float(jnp.finfo(guess[0].dtype).eps)
+        finder = DampedNewton(tolerance, tolerance)
 
-        def solve_tangent(linear, right):
-            matrix = _matrix_of_each_sample(linear, right)
-            return jnp.linalg.solve(matrix, right[..., None])[..., 0]
+    def residual(errors: Array) -> Array:
+        return join(sweep(split(errors))) - errors
 
-        errors = lax.custom_root(residual, join(guess), solve, solve_tangent)
-        allowed = 10 * (finder.atol + finder.rtol * _largest(errors))  # pyright: ignore[reportOptionalMemberAccess]
-        settled = lax.stop_gradient(_largest(residual(errors)) <= allowed)
-        if throw:
-            errors = raise_if(errors, ~settled, _UNSETTLED)
-        return split(jnp.where(settled[..., None], errors, jnp.nan))
+    def solve(residual, guess):
+        found = optimistix.fixed_point(
+            lambda errors, _: errors + residual(errors), finder, guess, max_steps=1000, throw=False
+        )
+        return found.value
+
+    def solve_tangent(linear, right):
+        matrix = _matrix_of_each_sample(linear, right)
+        return jnp.linalg.solve(matrix, right[..., None])[..., 0]
+
+    errors = lax.custom_root(residual, join(guess), solve, solve_tangent)
+    allowed = 10 * (finder.atol + finder.rtol * _largest(errors))  # pyright: ignore[reportOptionalMemberAccess]
+    settled = lax.stop_gradient(_largest(residual(errors)) <= allowed)
+    if throw:
+        errors = raise_if(errors, ~settled, _UNSETTLED)
+    return split(jnp.where(settled[..., None], errors, jnp.nan))
 
 
 _UNSETTLED = (
-    "Rates and errors found no common solution: with errors that act on the membranes (gle.Coupled) there is none, or "
-    "it is too far away. Lower gamma or beta, or use gle.Decoupled()."
+    "Rates and errors found no common solution: with errors that act on the membranes (gle.Coupled), or with loops of "
+    "synapses (gle.Graph), there is none, or it is too far away. Lower gamma or beta, use gle.Decoupled(), or make the "
+    "recurrent weights smaller."
 )
 
 

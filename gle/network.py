@@ -28,7 +28,24 @@ Rates = Float[Array, "... _"]
 """A signal of one layer: [*batch, neurons]."""
 
 
-class Layer(eqx.Module):
+class AbstractNeurons(eqx.Module):
+    """Neurons with membrane and prospective time constants, tau_m and tau_r, of each."""
+
+    tau_m: eqx.AbstractVar[Float[Array, " neurons"]]
+    tau_r: eqx.AbstractVar[Float[Array, " neurons"]]
+
+    @property
+    def membrane(self) -> LeadLag:
+        """The neurons: the past of their input, then its future."""
+        return LeadLag(self.tau_m, self.tau_r)
+
+    @property
+    def error_neuron(self) -> LeadLag:
+        """The neurons of the errors, which do the reverse."""
+        return LeadLag(self.tau_r, self.tau_m)
+
+
+class Layer(AbstractNeurons):
     """Neurons and the synapses onto them.
 
     tau_m, tau_r: membrane and prospective time constants of each neuron, from one number or an array [neurons].
@@ -63,23 +80,13 @@ class Layer(eqx.Module):
                 f"connection must lead to at least one neuron, such as gle.Dense.init(3, 2), but is {connection}."
             )
         self.connection = connection
-        self.tau_m = _per_neuron("tau_m", tau_m, connection.neurons)
-        self.tau_r = _per_neuron("tau_r", tau_r, connection.neurons)
+        self.tau_m = per_neuron("tau_m", tau_m, connection.neurons)
+        self.tau_r = per_neuron("tau_r", tau_r, connection.neurons)
         self.activation = as_activation(activation, connection.neurons)
         self.feedback = Transpose() if feedback is None else feedback
         self.feedback.check(connection)
         self.gate = gate
         self.plastic = plastic
-
-    @property
-    def membrane(self) -> LeadLag:
-        """The neurons: the past of their input, then its future."""
-        return LeadLag(self.tau_m, self.tau_r)
-
-    @property
-    def error_neuron(self) -> LeadLag:
-        """The neurons of the errors, which do the reverse."""
-        return LeadLag(self.tau_r, self.tau_m)
 
 
 class State(NamedTuple):
@@ -242,9 +249,9 @@ class Network(AbstractSystem):
         Where rates and errors have no common solution (see `Coupled`), raises, or with throw=False holds NaN.
         """
         input, target = as_float("input", input), as_float("target", target)
-        _check_signal("input", input, state.u[0], self.layers[0].connection.sources)
+        check_signal("input", input, state.u[0], self.layers[0].connection.sources)
         if target is not None:
-            _check_signal("target", target, state.u[-1], self.layers[-1].connection.neurons)
+            check_signal("target", target, state.u[-1], self.layers[-1].connection.neurons)
 
         def sweep(errors):
             du, potentials, rates = self.forward(state.u, input, errors)
@@ -356,7 +363,7 @@ class Network(AbstractSystem):
         With gamma = 0 membranes follow their input alone, mismatches vanish and E = beta C.
         """
         target = as_float("target", target)
-        _check_signal("target", target, signals.potential[-1], self.layers[-1].connection.neurons)
+        check_signal("target", target, signals.potential[-1], self.layers[-1].connection.neurons)
         total = self.beta * self.cost(signals.potential[-1], target, self.layers[-1].activation)
         for layer, below, prospective, du in zip(
             self.layers, signals.below, signals.potential, signals.du, strict=True
@@ -366,7 +373,8 @@ class Network(AbstractSystem):
         return total
 
 
-def _check_signal(name: str, signal: Array, like: Array, size: int) -> None:
+def check_signal(name: str, signal: Array, like: Array, size: int) -> None:
+    """Refuses a signal that is not [*batch, size], the batch being that of `like`."""
     wanted = (*like.shape[:-1], size)
     if signal.shape != wanted:
         raise ValueError(f"{name} must have the shape {wanted} of the state and the network, but has {signal.shape}.")
@@ -380,7 +388,8 @@ def _batch_mean(x: Array) -> Array:
     return jnp.mean(x.reshape(-1, x.shape[-1]), axis=0)
 
 
-def _per_neuron(name: str, value: ArrayLike | Sequence[float | int], neurons: int) -> Array:
+def per_neuron(name: str, value: ArrayLike | Sequence[float | int], neurons: int) -> Array:
+    """[neurons] from one number or one for each of them."""
     array = jnp.asarray(as_float(name, value), jnp.result_type(float))
     if array.shape not in ((), (neurons,)):
         raise ValueError(f"{name} must be a number or [{neurons}], one per neuron, but has shape {array.shape}.")
@@ -402,7 +411,7 @@ def _check(layers: tuple[Layer, ...]) -> None:
     passed = False
     for number, layer in enumerate(layers):
         passed = passed or layer.plastic
-        tau_m, tau_r = (_smallest(tau) for tau in (layer.tau_m, layer.tau_r))
+        tau_m, tau_r = (smallest(tau) for tau in (layer.tau_m, layer.tau_r))
         if not tau_m > 0:
             raise ValueError(f"tau_m of layer {number} must be positive, but is {tau_m} at least once.")
         if not (tau_r > 0 or (tau_r == 0 and not passed)):
@@ -412,6 +421,6 @@ def _check(layers: tuple[Layer, ...]) -> None:
             )
 
 
-def _smallest(tau: Array) -> float:
+def smallest(tau: Array) -> float:
     """The smallest entry; infinite, thus above every bound, while its value is traced."""
     return np.inf if isinstance(tau, Tracer) else float(np.min(np.asarray(tau)))

@@ -1,6 +1,7 @@
 """A BrainScaleS-2 chip to fabricate, calibrate, run and differentiate."""
 
 # Fabrication
+from hardware.adex_targets import adex_targets as adex_targets
 from hardware.calibration import Calibration as Calibration
 from hardware.callback import Answer as Answer
 from hardware.callback import CallbackDevice as CallbackDevice

@@ -12,7 +12,7 @@ from eventprop.parameters import check_not_negative
 from hardware.codes import Codes
 from hardware.limits import BSS2, Limits
 from hardware.mismatch import MEASURED, NONE, Mismatch, draw, draw_two
-from hardware.units import CODE_OF_ZERO, CODES_PER_LSB
+from hardware.units import CODE_OF_ZERO, CODES_PER_LSB, relative_capacitance
 
 TAU_MEM = 3000.0
 """µs times code: 10 µs at 300."""
@@ -27,8 +27,6 @@ LARGEST = 140.0
 SHARPNESS, ADAPTATION_A, ADAPTATION_B, TAU_ADAPTATION, OFFSET = 0.01, 5e-4, 4e-3, 6000.0, 0.01
 """Per code: LSB, 1/µs, LSB/µs, (µs times code), LSB/µs."""
 TAU_RESET = 0.5
-PARASITIC = 0.08
-"""Of the largest membrane capacitance, what is there at code 0."""
 POTENTIALS = (
     "leak",
     "reset",
@@ -172,8 +170,7 @@ class Chip(eqx.Module):
     def parameters(self, codes: Codes) -> Parameters:
         """The circuits that these codes make."""
         f, quadrant = self.factor, self.limits.quadrant()
-        size = self.limits.largest_capacitance
-        capacitance = f["capacitance"] * (PARASITIC + (1 - PARASITIC) * codes.membrane_capacitance / size)
+        capacitance = f["capacitance"] * relative_capacitance(codes.membrane_capacitance, self.limits)
         dac = (codes.synapse_dac_bias / 600)[quadrant]
         gain_exc = STRENGTH * f["strength_exc"] * (codes.i_synin_gm_exc / 500) / capacitance
         gain_inh = STRENGTH * f["strength_inh"] * (codes.i_synin_gm_inh / 500) / capacitance

@@ -6,16 +6,20 @@ Nothing but samples and spikes goes in; all circuits at once, [circuits].
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from eventprop import SpikeTrains
 from eventprop.closed_form import Membrane
 from hardware.device import Measurement
+from hardware.limits import BSS2
 from hardware.observe import MADC_GAIN
 
 STEP = 1.02
 """Of a time constant, for the derivative of a response."""
+SEEN = 0.7
+"""µs at the end of a clamp when the membrane has come to where it is held."""
 TAIL = 0.3
 """µs: a potential before a spike is extrapolated from so much time, twice."""
 
@@ -24,6 +28,12 @@ def mean_sample(measurement: Measurement, begin: float = 0.0) -> Float[Array, " 
     """The mean CADC sample from `begin` on, LSB."""
     inside = (measurement.cadc_times >= begin)[:, None]
     return jnp.sum(jnp.where(inside, measurement.cadc, 0), axis=0) / jnp.sum(inside)
+
+
+def mean_potential(measurement: Measurement, begin: float) -> Float[Array, " circuits"]:
+    """The mean potential from `begin` on as the MADC sees it, LSB."""
+    trace, t = _trace(measurement)
+    return jnp.sum(jnp.where(t >= begin, trace, 0), axis=0) / jnp.sum(t >= begin) / MADC_GAIN
 
 
 def membrane_time(
@@ -84,18 +94,79 @@ def relative_strength(
 
 def threshold(measurement: Measurement) -> Float[Array, " circuits"]:
     """The potential at which circuits spike, LSB: MADC samples before spikes, extrapolated; inf without spikes."""
+    count = round(TAIL * BSS2.madc_rate)
+    potentials, number = _before_spikes(measurement, np.arange(2 * count), 0.0)
+    late, early = jnp.mean(potentials[:, :count], axis=1), jnp.mean(potentials[:, count:], axis=1)
+    return jnp.where(number > 0, late + (late - early) / 2, jnp.inf)
+
+
+def potential_before(
+    measurement: Measurement, window: tuple[float, float], alone: float
+) -> tuple[Float[Array, " circuits"], Int[Array, " circuits"]]:
+    """The mean potential so long before spikes (µs, the shorter time first), LSB, and of how many spikes.
+
+    Only of those with nothing before them for the time `alone`, no spike and not the beginning; 0 without any.
+    """
+    first, last = (round(each * BSS2.madc_rate) for each in window)
+    potentials, number = _before_spikes(measurement, np.arange(first, last), alone)
+    return jnp.mean(potentials, axis=1), number
+
+
+def _before_spikes(measurement: Measurement, places: np.ndarray, alone: float) -> tuple[Array, Array]:
+    """Potentials [circuits, places], so many samples before spikes, mean over spikes, and how many these are."""
     trains = measurement.spikes
     assert isinstance(trains, SpikeTrains) and measurement.madc is not None and measurement.madc_times is not None
     rate = 1 / (measurement.madc_times[1] - measurement.madc_times[0])
-    count = round(TAIL * 29.4)
+    before = jnp.concatenate([jnp.zeros_like(trains.times[:, :1]), trains.times[:, :-1]], axis=1)
     last = jnp.floor(jnp.where(trains.times < jnp.inf, trains.times, 0) * rate).astype(jnp.int32)
-    known = (trains.times < jnp.inf) & (last >= 2 * count)
-    at = jnp.maximum(last[..., None] - jnp.arange(2 * count)[None, None], 0)
+    known = (trains.times < jnp.inf) & (last > places[-1]) & (trains.times - before >= alone)
+    at = jnp.maximum(last[..., None] - jnp.asarray(places)[None, None], 0)
     samples = measurement.madc.T[jnp.arange(at.shape[0])[:, None, None], at]
-    late, early = jnp.mean(samples[..., :count], axis=-1), jnp.mean(samples[..., count:], axis=-1)
-    number = jnp.sum(known, axis=-1)
-    mean = jnp.sum(jnp.where(known, late + (late - early) / 2, 0), axis=-1) / jnp.maximum(number, 1)
-    return jnp.where(number > 0, mean / MADC_GAIN, jnp.inf)
+    number = jnp.sum(known, axis=1)
+    mean = jnp.sum(jnp.where(known[..., None], samples, 0), axis=1) / jnp.maximum(number, 1)[:, None]
+    return mean / MADC_GAIN, number
+
+
+def adaptation_time(
+    measurement: Measurement, guess: Float[Array, " circuits"], tau_mem: float, event: float, clamp: float
+) -> Float[Array, " circuits"]:
+    """tau_adaptation from what a circuit does after its first spike, to first order around `guess`, µs.
+
+    It is clamped for `clamp`, rests, fires after `event`, is clamped again, and goes from there to rest, and away from
+    it by -w psp(t), the response to a current that begins with w and decays with tau_adaptation. Between 0.3 and 3
+    times `guess`.
+    """
+    after, inside, resets = _after_spike(measurement, tau_mem, event, clamp)
+    psp = _psp(after, tau_mem, guess)
+    slope = (_psp(after, tau_mem, guess * STEP) - _psp(after, tau_mem, guess / STEP)) / (STEP - 1 / STEP)
+    _, a, b, *_ = _fit([jnp.ones_like(psp), -psp, -slope, *resets], _trace(measurement)[0], inside)
+    return guess * _corrected(b, a)
+
+
+def adaptation_strength(
+    measurement: Measurement, tau: Float[Array, " circuits"], tau_mem: float, event: float, clamp: float
+) -> Float[Array, " circuits"]:
+    """The current of adaptation that begins with a spike, w exp(clamp / tau), LSB/µs: as `adaptation_time`."""
+    after, inside, resets = _after_spike(measurement, tau_mem, event, clamp)
+    psp = _psp(after, tau_mem, tau)
+    _, height, *_ = _fit([jnp.ones_like(psp), -psp, *resets], _trace(measurement)[0], inside)
+    return height * jnp.exp(clamp / tau) / MADC_GAIN
+
+
+def _after_spike(
+    measurement: Measurement, tau_mem: float, event: float, clamp: float
+) -> tuple[Array, Array, tuple[Array, Array]]:
+    """The time since the clamp of the spike opened, which samples count, and the ways back from both clamps.
+
+    [samples, circuits]. Samples at the end of a clamp tell where its way begins.
+    """
+    trains, (_, t) = measurement.spikes, _trace(measurement)
+    assert isinstance(trains, SpikeTrains)
+    opens = trains.times[None, :, 0] + clamp
+    after = jnp.maximum(t - opens, 0)
+    late, early = t >= opens - SEEN, (t >= clamp - SEEN) & (t < event)
+    first = jnp.where(early, jnp.exp(-jnp.maximum(t - clamp, 0) / tau_mem), 0)
+    return after, late | early, (first, jnp.where(late, jnp.exp(-after / tau_mem), 0))
 
 
 def _trace(measurement: Measurement) -> tuple[Array, Array]:

@@ -1,35 +1,25 @@
 """Finding the codes that make a chip's circuits what they shall be, from noisy measurements alone."""
 
 import dataclasses
-from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from eventprop.parameters import check_type, is_concrete
+from hardware import adex, coba
+from hardware.bench import EVENT, NAMES, NEUTRAL, SEARCHED, Bench, Stage, Wanted
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
 from hardware.experiment import check_device
-from hardware.stages import (
-    EVENT,
-    NAMES,
-    NEUTRAL,
-    ROWS,
-    SEARCHED,
-    Bench,
-    Coba,
-    Stage,
-    coba_searches,
-    relative_capacitance,
-    searches,
-    start,
-)
+from hardware.search import JUDGE, SEARCH, UNIT, State, rows_of, scanned
+from hardware.stages import searches, start
 from hardware.targets import Targets
+from hardware.units import relative_capacitance
 
 TOLERANCE = {
     "leak": 5.0,
@@ -42,17 +32,8 @@ TOLERANCE = {
     "i_synin_gm_inh": 0.2,
 }
 """Largest residuals of a success: LSB, or relative."""
-COBA_TOLERANCE = 30.0
-"""The same of reversal potentials and references, LSB."""
 CLOCKS = {"refractory_time": 1.1, "holdoff_time": 2.1}
 """The same in periods of the refractory clock."""
-BITS = 10
-BEGIN = 5
-"""Searches begin up to so many codes off, at random, so that circuits do not all move together."""
-REPEATS = 2
-"""Measurements of the code that a search has found, and of either neighbour."""
-APART = 8.0
-"""Slopes are taken between codes that are an eighth away on either side, 4 to 24."""
 
 
 def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Calibration:
@@ -65,8 +46,11 @@ def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Ca
     `Calibration.residuals` (LSB; relative for time constants and strengths; µs for refractory and hold-off times) and
     `success` (within 5 LSB, 20 %, 1.1 and 2.1 periods of the clock; a threshold only counts where it is on).
 
-    COBA inputs, if there are targets for any, come last: how strong an event is tells the reference if the membrane is
-    near it, and then, at 200 LSB, the reversal potential (success: within 30 LSB). Without them nothing is measured.
+    COBA inputs, if there are targets for any, come after: how strong an event is tells the reference if the membrane is
+    near it, and then, at 200 LSB, the reversal potential (success: within 30 LSB). Then, if there are targets for it,
+    onset and sharpness of the exponential, from potentials before spikes (5 LSB, 20 %); adaptation's a, from how much
+    less a constant current lifts the membrane, its tau and b, from what follows a single spike (20 %, or 0.005 1/µs,
+    0.1 LSB/µs), their signs being set; the constant current itself. Without such targets nothing is measured of it.
 
     i_synin_gm: a target is the median strength that the chip's excitatory inputs have at this code; inhibition is
     made to match.
@@ -86,23 +70,34 @@ def calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray) -> Ca
         raise ValueError(f"targets are those of {size} circuits, but the device has {needed}: give its limits.")
     synapses = max(_longest(targets.tau_syn_exc, 30.0), _longest(targets.tau_syn_inh, 30.0))
     duration = max(EVENT + 5 * synapses, 2.2 + 4.2 * max(NEUTRAL, _longest(targets.tau_mem, 60.0)))
-    return _calibrate(device, targets, key, float(np.ceil(duration)))
+    adapting = targets.tau_adaptation
+    longer = adex.longest(None if adapting is None else _longest(adapting, 300.0))
+    return _calibrate(device, targets, key, float(np.ceil(duration)), float(np.ceil(longer)))
 
 
 def _longest(value: Array, most: float) -> float:
-    return float(np.max(np.asarray(value))) if is_concrete(value) else most
+    return float(np.nanmax(np.asarray(value))) if is_concrete(value) else most
 
 
 @eqx.filter_jit
-def _calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray, duration: float) -> Calibration:
+def _calibrate(
+    device: AbstractDevice, targets: Targets, key: PRNGKeyArray, duration: float, longer: float
+) -> Calibration:
     fixed = lax.stop_gradient(targets)
     device = jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, device)
     for_cadc, for_searches = jax.random.split(key)
     codes = _cadc(device, _digital(device, fixed), for_cadc)
-    bench, coba = Bench(codes, fixed, device.limits, duration), Coba.of(fixed)
+    bench = Bench(codes, fixed, device.limits, duration)
     state = _measured(device, bench, for_searches)
-    if coba is not None:
-        state = _reversed(device, bench, coba, state, jax.random.fold_in(for_searches, 0))
+    added: dict[str, Wanted] = {}
+    for number, (part, long) in enumerate(((coba, duration), (adex, longer))):
+        wanted = part.wanted(fixed)
+        if wanted:
+            stages, key = part.searches(bench, wanted), jax.random.fold_in(for_searches, number)
+            state = _measured_too(
+                device, bench._replace(duration=long), stages, wanted, part.features(wanted), state, key
+            )
+        added |= wanted
     found, missed, slopes = (dict(zip(NAMES, x, strict=True)) for x in (state.found, state.residuals, state.slopes))
     residuals = {name: missed[name] * (getattr(fixed, name) if most > 1 else 1) for name, most in TOLERANCE.items()}
     timing = _timing(bench)
@@ -115,16 +110,14 @@ def _calibrate(device: AbstractDevice, targets: Targets, key: PRNGKeyArray, dura
         change = getattr(targets, name) - getattr(fixed, name)  # 0, with a derivative
         found[name] += change / getattr(fixed, name) / slopes[name]
     codes = dataclasses.replace(codes, **{name: found[name] for name in SEARCHED})
-    if coba is not None:
-        moved = Coba.of(targets)
-        assert moved is not None
-        for name, scale in coba.scales().items():
-            change = moved.potentials[name] - coba.potentials[name]
-            code = jnp.where(coba.where, found[name] + change / scale / slopes[name], getattr(codes, name))
-            codes = dataclasses.replace(codes, **{name: code})
-            off = jnp.where(coba.where, missed[name] * scale, 0)
-            residuals[name.replace("e_", "e_coba_", 1)] = off
-            good &= jnp.abs(off) <= COBA_TOLERANCE
+    moved = coba.wanted(targets) | adex.wanted(targets)
+    for name, each in added.items():
+        change = moved[name].value - each.value
+        code = jnp.where(each.where, found[name] + change / each.scale / slopes[name], getattr(codes, name))
+        codes = dataclasses.replace(codes, **{name: code})
+        off = jnp.where(each.where, missed[name] * each.scale, 0)
+        residuals[each.name] = off
+        good &= jnp.abs(off) <= each.tolerance
     return Calibration(codes, residuals | timing, good, jnp.asarray(device.identity))
 
 
@@ -134,7 +127,7 @@ def _digital(device: AbstractDevice, targets: Targets) -> Codes:
     exponent = jnp.ceil(jnp.log2(jnp.maximum(targets.refractory_time * limits.clock / 255, 2)))
     period = 2**exponent / limits.clock
     # Beyond the leak's codes its current has to be multiplied, or divided.
-    per_capacitance = targets.tau_mem / relative_capacitance(targets, limits)
+    per_capacitance = targets.tau_mem / relative_capacitance(jnp.round(targets.membrane_capacitance), limits)
     gear = jnp.where(per_capacitance < 5, 1.0, jnp.where(per_capacitance > 40, -1.0, 0.0))
     return dataclasses.replace(
         codes,
@@ -143,8 +136,14 @@ def _digital(device: AbstractDevice, targets: Targets) -> Codes:
         holdoff_time=15 - jnp.clip(jnp.round((targets.holdoff_time / period - 1) / 2), 0, 15),
         membrane_capacitance=jnp.round(targets.membrane_capacitance),
         leak_gear=gear.astype(codes.leak_gear.dtype),
+        sign_a=_sign(targets.adaptation_a, codes.sign_a),
+        sign_b=_sign(targets.adaptation_b, codes.sign_b),
         synapse_dac_bias=jnp.broadcast_to(jnp.round(targets.synapse_dac_bias), codes.synapse_dac_bias.shape),
     )
+
+
+def _sign(target: Array | None, code: Array) -> Array:
+    return code if target is None else jnp.where(target < 0, -1.0, 1.0).astype(code.dtype)
 
 
 def _timing(bench: Bench) -> dict[str, Array]:
@@ -176,147 +175,33 @@ def _cadc(device: AbstractDevice, codes: Codes, key: PRNGKeyArray) -> Codes:
     return lax.scan(correct, codes, jax.random.split(key, 3))[0]
 
 
-class _State(NamedTuple):
-    """What is known, and where the present task stands.
-
-    Of all `NAMES`: found, the codes so far; residuals, relative to the goal; slopes, of what is measured relative to
-    the goal, per code. unit: the strength of one code. code, sums: of the present task its code, and sums of what has
-    been measured at three codes.
-    """
-
-    found: Float[Array, "names circuits"]
-    residuals: Float[Array, "names circuits"]
-    slopes: Float[Array, "names circuits"]
-    unit: Float[Array, ""]
-    code: Float[Array, " circuits"]
-    sums: Float[Array, "3 circuits"]
-
-
-class _Row(NamedTuple):
-    """One measurement of a task: a stage, what is done with its code, and how far from that code it is made.
-
-    apart: codes; to judge, in units of what is far enough to see a slope. slot: 0, 1, 2 for samples of the code, of one
-    below and above it; -1 for a bit of a search. first, last: of the task.
-    """
-
-    stage: Any
-    task: Any
-    apart: Any
-    slot: Any
-    first: Any
-    last: Any
-
-
-SEARCH, UNIT, JUDGE = range(3)
-"""Tasks: find a code, find the strength of one code, measure a code that has been found."""
-
-
-def _rows(stage: int, task: int) -> list[_Row]:
-    """The measurements of one task."""
-    bits = [(2.0**bit, -1) for bit in reversed(range(BITS))]
-    around = {SEARCH: (0.0, -1.0, 1.0), UNIT: (0.0, 0.0, 0.0), JUDGE: (0.0, -1.0, 1.0)}[task]
-    moves = (bits if task == SEARCH else []) + REPEATS * [(apart, slot) for slot, apart in enumerate(around)]
-    return [_Row(stage, task, *move, place == 0, place == len(moves) - 1) for place, move in enumerate(moves)]
-
-
-def _measured(device: AbstractDevice, bench: Bench, key: PRNGKeyArray) -> _State:
-    """All tasks, measurement by measurement: one scan, in which the chip is simulated once."""
+def _measured(device: AbstractDevice, bench: Bench, key: PRNGKeyArray) -> State:
+    """All tasks that every circuit has."""
     before, after = searches(bench)
     stages = before + after
-    rows = [row for number in range(len(before)) for row in _rows(number, SEARCH)]
-    rows += _rows(len(before), UNIT)
-    rows += [row for number in range(len(before), len(stages)) for row in _rows(number, SEARCH)]
+    rows = [row for number in range(len(before)) for row in rows_of(number, SEARCH)]
+    rows += rows_of(len(before), UNIT)
+    rows += [row for number in range(len(before), len(stages)) for row in rows_of(number, SEARCH)]
     last = {stage.name: number for number, stage in enumerate(stages)}
-    rows += [row for name in TOLERANCE for row in _rows(last[name], JUDGE)]
+    rows += [row for name in TOLERANCE for row in rows_of(last[name], JUDGE)]
     found = start(bench)
     codes = jnp.stack([found[name] for name in NAMES])
     none = jnp.zeros_like(codes)
-    state = _State(codes, none, none, jnp.ones((), codes.dtype), codes[0], none[:3])
-    return _scanned(device, bench, stages, rows, state, Features(), key)
+    state = State(codes, none, none, jnp.ones((), codes.dtype), codes[0], none[:3])
+    return scanned(device, bench, stages, rows, state, Features(), key)
 
 
-def _reversed(device: AbstractDevice, bench: Bench, coba: Coba, state: _State, key: PRNGKeyArray) -> _State:
-    """The tasks of COBA inputs, after all others."""
-    stages = coba_searches(bench, coba)
-    rows = [row for task in (SEARCH, JUDGE) for number in range(len(stages)) for row in _rows(number, task)]
-    return _scanned(device, bench, stages, rows, state, Features(conductances=True), key)
-
-
-def _scanned(
+def _measured_too(
     device: AbstractDevice,
     bench: Bench,
     stages: list[Stage],
-    rows: list[_Row],
-    state: _State,
+    wanted: dict[str, Wanted],
     features: Features,
+    state: State,
     key: PRNGKeyArray,
-) -> _State:
-    table = _Row(*(jnp.asarray(np.array(column)) for column in zip(*rows, strict=True)))
-
-    def step(state, row):
-        return _step(device, bench, stages, features, state, *row), None
-
-    return lax.scan(step, state, (table, jax.random.split(key, len(rows))))[0]
-
-
-def _step(
-    device: AbstractDevice,
-    bench: Bench,
-    stages: list[Stage],
-    features: Features,
-    state: _State,
-    row: _Row,
-    key: PRNGKeyArray,
-) -> _State:
-    """One measurement, and what follows from it."""
-    for_begin, for_device = jax.random.split(key)
-
-    def of(entry):
-        return jnp.asarray(np.array([entry(stage) for stage in stages]))[row.stage]
-
-    name = of(lambda stage: NAMES.index(stage.name))
-    begin = jax.random.randint(for_begin, state.code.shape, -BEGIN, BEGIN + 1).astype(state.code.dtype)
-    begin = jnp.where(row.task == SEARCH, begin, state.found[name])
-    code, sums = jnp.where(row.first, begin, state.code), jnp.where(row.first, 0, state.sums)
-    unit = jnp.where(row.task == JUDGE, _far(code), 1)
-    tried = jnp.clip(code + unit * row.apart, 0, bench.limits.largest_code)
-    found = dict(zip(NAMES, state.found, strict=True))
-    shown = lax.switch(row.stage, [stage.show for stage in stages], found, tried)
-    stimulus = Stimulus(bench.duration, shown.times, shown.weight, ROWS, force_reset=True, madc=True, features=features)
-    measurement = device.measure(shown.codes, stimulus, for_device)
-    about, goal = (jnp.stack([getattr(stage, entry) for stage in stages])[row.stage] for entry in ("about", "goal"))
-    goal = goal * jnp.where(of(lambda stage: stage.in_units), state.unit, 1)
-    sees = list(dict.fromkeys(stage.see for stage in stages))
-    value = lax.switch(of(lambda stage: sees.index(stage.see)), sees, measurement, about, of(lambda stage: stage.sign))
-    is_bit = row.slot < 0
-    short = (value < goal) == of(lambda stage: stage.rising)
-    code = jnp.where(is_bit & short, code + row.apart, code)
-    sums = sums.at[jnp.maximum(row.slot, 0)].add(jnp.where(is_bit, 0, value))
-    return _finished(state._replace(code=code, sums=sums), name, goal, row, bench.limits.largest_code)
-
-
-def _finished(state: _State, name: Array, goal: Array, row: _Row, largest: int) -> _State:
-    """What a task has found, where its last measurement has been made."""
-    means = state.sums / REPEATS
-    tried = jnp.clip(state.code[None] + jnp.asarray([0.0, -1.0, 1.0], means.dtype)[:, None], 0, largest)
-    miss = jnp.abs(means - goal[None])
-    best = jnp.argmin(jnp.where(jnp.isnan(miss), jnp.inf, miss), axis=0)[None]
-    far = _far(state.code)
-    apart = jnp.clip(state.code + far, 0, largest) - jnp.clip(state.code - far, 0, largest)
-    slope = (means[2] - means[1]) / apart / goal
-    slope = jnp.where(jnp.isfinite(slope) & (slope != 0), slope, jnp.inf)
-
-    def put(into, values, task):
-        return jnp.where(row.last & (row.task == task), into.at[name].set(values), into)
-
-    return state._replace(
-        found=put(state.found, jnp.take_along_axis(tried, best, axis=0)[0], SEARCH),
-        residuals=put(state.residuals, (means[0] - goal) / goal, JUDGE),
-        slopes=put(state.slopes, slope, JUDGE),
-        unit=jnp.where(row.last & (row.task == UNIT), jnp.median(jnp.mean(means, axis=0) / goal), state.unit),
-    )
-
-
-def _far(code: Array) -> Array:
-    """How far from a code a slope shows, and is still that at the code."""
-    return jnp.clip(jnp.round(code / APART), 4, 24)
+) -> State:
+    """The tasks of those that have more targets, after all others: all codes are found, then the wanted ones judged."""
+    rows = [row for number, stage in enumerate(stages) if not stage.judged for row in rows_of(number, SEARCH)]
+    last = {stage.name: number for number, stage in enumerate(stages)}
+    rows += [row for name in wanted for row in rows_of(last[name], JUDGE)]
+    return scanned(device, bench, stages, rows, state, features, key)

@@ -15,7 +15,14 @@ from eventprop.parameters import as_float, check_positive, is_concrete
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement
 
-COBA = ("e_coba_reversal_exc", "e_coba_reversal_inh", "e_coba_reference_exc", "e_coba_reference_inh")
+TOGETHER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "COBA inputs": (("e_coba_reversal_exc", "e_coba_reversal_inh"), ("e_coba_reference_exc", "e_coba_reference_inh")),
+    "an exponential": (("onset", "sharpness"), ()),
+    "adaptation": (("adaptation_a", "adaptation_b", "tau_adaptation"), ()),
+}
+"""Targets that need each other; what may come with them."""
+HIGHER = 3.0
+"""In sharpnesses: thresholds lie so far above onsets, or else the end of an upstroke tells nothing of it."""
 
 
 def _target(least: Any, most: Any, default: Any, unit: str) -> Any:
@@ -31,9 +38,18 @@ class Targets(eqx.Module):
     the code whose strength, the median over the chip, every circuit shall have; membrane_capacitance 0-63 (63);
     synapse_dac_bias 30-1022 (600), one number for all.
 
-    e_coba_reversal_exc 240-400, e_coba_reversal_inh 0-40: LSB at which conductance-based (COBA) inputs do nothing,
-    None (the default) for CUBA, nan for single circuits; e_coba_reference_exc and e_coba_reference_inh 60-160: where
-    they are as strong as CUBA ones, None for the middle of leak and threshold. The ranges of reversals are ours.
+    None (the default), or nan for single circuits, for what a circuit shall not have:
+
+    - COBA, conductance-based inputs: e_coba_reversal_exc 240-400, e_coba_reversal_inh 0-40, LSB at which they do
+      nothing; e_coba_reference_exc and e_coba_reference_inh 60-160, where they are as strong as CUBA ones, None for the
+      middle of leak and threshold.
+    - An exponential: onset 50-200 (V_T) and sharpness 1-10 (Delta_T), LSB. The threshold is where its upstroke ends,
+      three times the sharpness above the onset or more.
+    - Adaptation, tau w' = a (V - leak) - w, V' = ... - w, a spike: w += b: adaptation_a -.4-.4 (a), 1/µs, a conductance
+      over the membrane's capacitance; adaptation_b -3-3 (b), LSB/µs; tau_adaptation 10-300 (tau), µs.
+    - A constant current: offset 0-8, LSB/µs.
+
+    The ranges of the last three, and of reversals, are ours.
 
     spiking: whether the circuit's threshold is on. `Targets.of` makes them for the populations of a network.
     """
@@ -55,27 +71,35 @@ class Targets(eqx.Module):
     e_coba_reversal_inh: Float[Array, " circuits"] | None = _target(0, 40, None, "LSB")
     e_coba_reference_exc: Float[Array, " circuits"] | None = _target(60, 160, None, "LSB")
     e_coba_reference_inh: Float[Array, " circuits"] | None = _target(60, 160, None, "LSB")
+    onset: Float[Array, " circuits"] | None = _target(50, 200, None, "LSB")
+    sharpness: Float[Array, " circuits"] | None = _target(1, 10, None, "LSB")
+    adaptation_a: Float[Array, " circuits"] | None = _target(-0.4, 0.4, None, "1/µs")
+    adaptation_b: Float[Array, " circuits"] | None = _target(-3, 3, None, "LSB/µs")
+    tau_adaptation: Float[Array, " circuits"] | None = _target(10, 300, None, "µs")
+    offset: Float[Array, " circuits"] | None = _target(0, 8, None, "LSB/µs")
 
     def __check_init__(self):
-        given = [name for name in COBA if getattr(self, name) is not None]
-        if given and None in (self.e_coba_reversal_exc, self.e_coba_reversal_inh):
-            raise ValueError(
-                f"COBA inputs need e_coba_reversal_exc and e_coba_reversal_inh, but there is only {given}."
-            )
+        for what, (needed, others) in TOGETHER.items():
+            given = [name for name in (*needed, *others) if getattr(self, name) is not None]
+            missing = [name for name in needed if name not in given]
+            if given and missing:
+                raise ValueError(f"{what} need {' and '.join(needed)}, but there is only {given}.")
 
     @classmethod
     def default(cls, limits: Limits = BSS2, **targets: Any) -> "Targets":
         """All circuits alike, or one number per circuit, [circuits]; what is not given is calix' default.
 
         tau_syn, i_synin_gm and e_coba_reference stand for both ends, their names ending in `_exc` and `_inh` for one.
-        Raises ValueError for names that are none, for targets out of range, and for hold-off times that do not end
-        before the refractory ones.
+        Raises ValueError for names that are none, for targets out of range, for hold-off times that do not end before
+        the refractory ones, for circuits with a part of the targets of an exponential or adaptation or COBA inputs
+        only, and for thresholds less than three sharpnesses above the onset.
         """
         values = {name: field.metadata["default"] for name, field in _fields().items()}
         values |= _both_ends(targets)
         filled = {name: _checked(name, value, limits) for name, value in values.items() if value is not None}
         holdoff = filled["holdoff_time"]
         check_positive("refractory_time - holdoff_time", filled["refractory_time"], "give less hold-off", minus=holdoff)
+        _check_together(filled)
         return cls(**filled, spiking=jnp.ones(limits.circuits, bool))
 
     @classmethod
@@ -84,9 +108,11 @@ class Targets(eqx.Module):
 
         Each is one number for all, or a tuple or list with one entry per population: a number, or one per neuron
         [neurons]. All circuits of a neuron get its number. tau_syn, i_synin_gm and e_coba_reference stand for both
-        ends; their names ending in `_exc` and `_inh` stand for one. Not given, or None:
+        ends; their names ending in `_exc` and `_inh` stand for one. Those of exponentials and adaptation come from a
+        model by `adex_targets`. Not given, or None:
 
-        - tau_mem, tau_syn: those of the network's neurons, if they have any (chip's side of a `Mixed`), in µs;
+        - tau_mem, tau_syn: those of the network's neurons, if they have any (chip's side of a `Mixed`), in µs; of two
+          ports the first is the excitatory input, the second the inhibitory;
         - refractory_time: the neurons' `refractory`, if it is a number;
         - everything else, and circuits without a neuron: calix' defaults.
 
@@ -95,21 +121,43 @@ class Targets(eqx.Module):
         """
         if max(int(circuits.max()) for circuits in placement.circuits) >= limits.circuits:
             raise ValueError(f"placement is on a larger chip than limits, of {limits.circuits} circuits: place anew.")
-        own = {"tau_mem": "tau_mem", "tau_syn": "tau_syn", "refractory_time": "refractory"}
-        for name, attribute in own.items():
-            if not any(given.startswith(name) for given in targets):
-                values = tuple(_own_number(neuron, attribute) for neuron in network.neurons)
-                if any(value is not None for value in values):
-                    targets[name] = values
+        targets = _both_ends(targets)
+        for name in ("tau_mem", "tau_syn_exc", "tau_syn_inh", "refractory_time"):
+            own, given = tuple(_own_number(neuron, name) for neuron in network.neurons), targets.get(name)
+            if given is None and any(value is not None for value in own):
+                targets[name] = own
+            elif isinstance(given, tuple | list) and len(given) == len(own):
+                targets[name] = tuple(mine if one is None else one for one, mine in zip(given, own, strict=True))
         spread = {
             name: value if name == "synapse_dac_bias" else _per_circuit(name, value, placement, limits)
-            for name, value in _both_ends(targets).items()
+            for name, value in targets.items()
         }
         made = cls.default(limits, **spread)
         spiking = np.ones(limits.circuits, bool)
         for neuron, circuits in zip(network.neurons, placement.circuits, strict=True):
             spiking[circuits.ravel()] = any(event.emits for event in neuron.events)
         return dataclasses.replace(made, spiking=jnp.asarray(spiking))
+
+
+def _check_together(filled: dict[str, Array]) -> None:
+    """Raise ValueError where a circuit has a part of what belongs together; nothing is known of traced targets."""
+    for what, (needed, _) in TOGETHER.items():
+        given = [filled[name] for name in needed if name in filled]
+        if len(given) == len(needed) and all(is_concrete(each) for each in given):
+            lacking = np.stack([np.isnan(np.asarray(each)) for each in given])
+            if np.any(lacking.any(axis=0) & ~lacking.all(axis=0)):
+                raise ValueError(
+                    f"{what} need {' and '.join(needed)} of the same circuits, None or nan for the others."
+                )
+    if "onset" in filled and "sharpness" in filled:
+        onset, sharpness, threshold = filled["onset"], filled["sharpness"], filled["threshold"]
+        if all(is_concrete(each) for each in (onset, sharpness, threshold)):
+            room = (np.asarray(threshold) - np.asarray(onset)) / np.asarray(sharpness)
+            if np.any(room < HIGHER):
+                raise ValueError(
+                    f"the threshold must lie {HIGHER:g} times the sharpness or more above the onset, but is "
+                    f"{np.nanmin(room):g} times it above: there an upstroke ends, which is over at once. Raise it."
+                )
 
 
 def _fields() -> dict[str, Any]:
@@ -129,11 +177,16 @@ def _both_ends(targets: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _own_number(neuron: Any, attribute: str) -> Any:
-    """A time constant of a model's neuron, as the chip shall have it; None where it has none."""
-    value = getattr(neuron, attribute, None)
-    if attribute == "tau_syn" and value is None:
-        value = getattr(getattr(neuron, "synapses", None), attribute, None)
+def _own_number(neuron: Any, name: str) -> Any:
+    """A target as a model's neuron has it, of the chip's side; None where it has none.
+
+    Of neurons with `synapses` the port 0 is the excitatory input and the last one, 0 or 1, the inhibitory.
+    """
+    ports = getattr(getattr(neuron, "synapses", None), "tau_syn", ())
+    if name.startswith("tau_syn"):
+        value = (ports[0] if name.endswith("exc") else ports[-1]) if ports else getattr(neuron, "tau_syn", None)
+    else:
+        value = getattr(neuron, "refractory" if name == "refractory_time" else name, None)
     value = getattr(value, "hardware", value)
     is_number = isinstance(value, float | int) or hasattr(value, "dtype")
     return value if is_number else None

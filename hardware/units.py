@@ -2,14 +2,23 @@
 
 from typing import Any
 
+from hardware.limits import Limits
+
 CODES_PER_LSB = 2.4
 CODE_OF_ZERO = 22.0
 """The code of 0 LSB: codes 70 to 550 are read as 20 to 220 LSB."""
+PARASITIC = 0.08
+"""Of the largest membrane capacitance, what is there at code 0."""
 
 
 def nominal_code(potential: Any) -> Any:
     """The code of a potential (LSB) on a chip without mismatch, 22 + 2.4 V, not rounded."""
     return CODE_OF_ZERO + CODES_PER_LSB * potential
+
+
+def relative_capacitance(code: Any, limits: Limits) -> Any:
+    """What a membrane capacitance is on a chip without mismatch, relative to the largest: with parasitics."""
+    return PARASITIC + (1 - PARASITIC) * code / limits.largest_capacitance
 
 
 def from_seconds(time: Any) -> Any:

@@ -15,6 +15,11 @@ from sal.connectivity import AbstractSynapses as AbstractSynapses
 from sal.connectivity import Layered as Layered
 from sal.connectivity import Recurrent as Recurrent
 
+# Dale's law
+from sal.dale import dale_pair as dale_pair
+from sal.dale import effective_weight as effective_weight
+from sal.dale import keep_signs as keep_signs
+
 # Neurons
 from sal.escape import AbstractEscape as AbstractEscape
 from sal.escape import ExponentialEscape as ExponentialEscape
@@ -48,12 +53,10 @@ from sal.kernels import Triangular as Triangular
 from sal.legacy import published_differences as published_differences
 
 # Networks
-from sal.network import Clamp as Clamp
+from sal.microcircuit import Compartments as Compartments
+from sal.microcircuit import Microcircuit as Microcircuit
+from sal.network import AbstractNetwork as AbstractNetwork
 from sal.network import Network as Network
-from sal.network import Snapshot as Snapshot
-from sal.network import Solution as Solution
-from sal.network import State as State
-from sal.network import simulate as simulate
 from sal.order import AbstractOrder as AbstractOrder
 from sal.order import Parallel as Parallel
 from sal.order import Sweep as Sweep
@@ -79,18 +82,30 @@ from sal.rules import weight_decay as weight_decay
 
 # Sampling with spikes
 from sal.sampling import accumulate as accumulate
+from sal.sampling import measure_activities as measure_activities
 from sal.sampling import measure_moments as measure_moments
 from sal.sampling import overlap_stdp as overlap_stdp
+from sal.sampling import refractory_states as refractory_states
 from sal.sampling import sample as sample
 from sal.sampling import spike_moments as spike_moments
 from sal.sampling import state_moments as state_moments
+from sal.sampling import wake_moments as wake_moments
+from sal.simulation import Solution as Solution
+from sal.simulation import simulate as simulate
+from sal.spikes import PackedRaster as PackedRaster
 from sal.spikes import Raster as Raster
+from sal.state import Clamp as Clamp
+from sal.state import Snapshot as Snapshot
+from sal.state import State as State
 from sal.stdp import STDP as STDP
 from sal.stdp import Sums as Sums
 from sal.stdp import Traces as Traces
 from sal.symmnet import AbstractTwin as AbstractTwin
 from sal.symmnet import SALNet as SALNet
 from sal.symmnet import symmetrize as symmetrize
+from sal.tempering import accumulate_tempered as accumulate_tempered
+from sal.tempering import energy as energy
+from sal.tempering import tempered as tempered
 
 # Theory of two neurons
 from sal.theory import SpikeTimingDifferences as SpikeTimingDifferences

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from sal.network import Network, count_steps
+from sal.network import Network
+from sal.state import count_steps
 from sal.theory import SpikeTimingDifferences, Step, psp_of_last_spike, steady_state, step_probabilities
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from sal._mesh import vary_alike
 from sal._numbers import as_arrays, as_parameter, check_positive
 from sal.kernels import Time
-from sal.network import count_steps
+from sal.state import count_steps
 from sal.symmnet import AbstractTwin, Chain, _static, all_finite, static_count
 
 

@@ -77,22 +77,22 @@ def align(
             post, pre = np.shape(weight)[::-1] if transposed else np.shape(weight)
             return stdp.init((*replicas, pre), (*replicas, post), dt)
 
-        leaves, structure = jax.tree.flatten(params, is_leaf=_absent)
-        made = [x if _absent(x) else (traces(x) if np.ndim(x) == 2 else None) for x in leaves]
+        leaves, structure = jax.tree.flatten(params, is_leaf=absent)
+        made = [x if absent(x) else (traces(x) if np.ndim(x) == 2 else None) for x in leaves]
         return AlignState(jnp.zeros((), jnp.int32), structure.unflatten(made))
 
     def update(updates, state, params=None, *, pre=None, post=None, **signals):
         _need("align", pre=pre, post=post)
         rate = _at(learning_rate, state)
-        leaves, structure = jax.tree.flatten_with_path(updates, is_leaf=_absent)
+        leaves, structure = jax.tree.flatten_with_path(updates, is_leaf=absent)
         spikes = {name: _placed(name, value, leaves, structure) for name, value in (("pre", pre), ("post", post))}
         new, memory, learning = [], [], False
         for (path, x), traces, *pair in zip(
             leaves, structure.flatten_up_to(state.traces), *spikes.values(), strict=True
         ):
-            if not _absent(x) and any(signal is not None for signal in pair):
+            if not absent(x) and any(signal is not None for signal in pair):
                 shape, learning = _shape(x, pair, path), True
-                x = as_float(f"align: the weight {_name(path)}", x)
+                x = as_float(f"align: the weight {path_name(path)}", x)
                 _check_factors(shape, path, causal=causal, anticausal=anticausal)
                 first, second = (
                     _signal(name, signal, neurons, path, dt)
@@ -104,7 +104,7 @@ def align(
                 x = x + rate * (causal * forth + anticausal * back)
             new.append(x)
             memory.append(traces)
-        if not learning and not all(_absent(x) for _, x in leaves):
+        if not learning and not all(absent(x) for _, x in leaves):
             raise ValueError(
                 "align: pre and post are None at every parameter; give them at the weights that shall learn"
             )
@@ -118,11 +118,11 @@ def _shape(parameter: Any, signals: list[Any], path: Any) -> tuple[int, int]:
     shape = np.shape(parameter)
     if len(shape) != 2:
         raise ValueError(
-            f"align: the parameter {_name(path)} must be a weight [neurons, sources], got the shape {shape}; give no "
-            "signals there, or leave it out with optax.masked(sal.align(...), mask)"
+            f"align: the parameter {path_name(path)} must be a weight [neurons, sources], got the shape {shape}; give "
+            "no signals there, or leave it out with optax.masked(sal.align(...), mask)"
         )
     if any(signal is None for signal in signals):
-        raise ValueError(f"align: the weight {_name(path)} has only one of pre and post; give both, or none")
+        raise ValueError(f"align: the weight {path_name(path)} has only one of pre and post; give both, or none")
     return shape
 
 
@@ -130,17 +130,18 @@ def _check_factors(shape: tuple[int, int], path: Any, **factors: Factor) -> None
     for name, factor in factors.items():
         if np.shape(factor) not in ((), shape):
             raise ValueError(
-                f"align: {name} must be a number or have the shape {shape} of the weight {_name(path)}, got "
+                f"align: {name} must be a number or have the shape {shape} of the weight {path_name(path)}, got "
                 f"{np.shape(factor)}"
             )
 
 
-def _absent(x: Any) -> bool:
+def absent(x: Any) -> bool:
     """What a mask or a filter has left of a parameter."""
     return x is None or _masked(x)
 
 
-def _name(path: Any) -> str:
+def path_name(path: Any) -> str:
+    """Where a parameter stands in its pytree."""
     return jax.tree_util.keystr(path) or "given"
 
 
@@ -166,22 +167,22 @@ def _signal(name: str, spikes: Any, neurons: int, path: Any, dt: float | None) -
     if eqx.is_array(spikes):
         if dt is None:
             raise ValueError(
-                f"{name} at the weight {_name(path)} is an array, one time step: say how long it is, sal.align(..., "
-                "dt=...), or give a sal.Raster"
+                f"{name} at the weight {path_name(path)} is an array, one time step: say how long it is, "
+                "sal.align(..., dt=...), or give a sal.Raster"
             )
         if np.ndim(spikes) == 0:
-            raise ValueError(f"{name} at the weight {_name(path)} must have the shape [*replicas, neurons], got ()")
+            raise ValueError(f"{name} at the weight {path_name(path)} must have the shape [*replicas, neurons], got ()")
         spikes = Raster(jnp.asarray(spikes)[None], dt)
     if isinstance(spikes, Raster):
         if spikes.spikes.shape[-1] != neurons:
             raise ValueError(
-                f"{name} must have {neurons} neurons, as the weight {_name(path)} has, got a raster of shape "
+                f"{name} must have {neurons} neurons, as the weight {path_name(path)} has, got a raster of shape "
                 f"{spikes.spikes.shape}"
             )
     elif not isinstance(spikes, SpikeTimes):
         raise ValueError(
-            f"{name} must be a sal.Raster, spike times or an array at the weight {_name(path)}, got {spikes!r}; leave "
-            "weights without signals out with optax.masked(sal.align(...), mask)"
+            f"{name} must be a sal.Raster, spike times or an array at the weight {path_name(path)}, got {spikes!r}; "
+            "leave weights without signals out with optax.masked(sal.align(...), mask)"
         )
     return spikes
 

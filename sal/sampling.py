@@ -13,10 +13,12 @@ from sal._mesh import vary_alike
 from sal._numbers import as_arrays, as_count, as_static
 from sal.boltzmann import LARGEST, Moments, state_index
 from sal.kernels import Triangular
-from sal.network import Clamp, Network, Snapshot, Solution, State, simulate
+from sal.network import AbstractNetwork
 from sal.pairing import LastPairs, Shared
 from sal.results import RESULTS
+from sal.simulation import Solution, simulate
 from sal.spikes import Raster
+from sal.state import Clamp, Snapshot, State
 from sal.stdp import STDP
 
 
@@ -61,7 +63,7 @@ def spike_moments(stdp: STDP, state: Any, spikes: Raster) -> tuple[Moments, Any]
 def accumulate(
     add: Callable[[PyTree, Solution], PyTree],
     start: PyTree,
-    network: Network,
+    network: AbstractNetwork,
     duration: float,
     *,
     chunks: int,
@@ -97,7 +99,7 @@ def _accumulate(add, start, network, begin, clamp, key, duration, chunks, dt, ob
 
 
 def sample(
-    network: Network,
+    network: AbstractNetwork,
     duration: float,
     *,
     chunks: int = 1,
@@ -112,7 +114,7 @@ def sample(
     The order of states is that of `sal.all_states`; `sal.marginal` leaves the visible units. Memory grows with
     `duration`, not with `chunks`.
     """
-    neurons = network.connectivity.neurons
+    neurons = network.neurons
     if neurons > LARGEST:
         raise ValueError(f"sample: at most {LARGEST} neurons' states can be counted, got {neurons}; see accumulate")
     counts, state, result = accumulate(
@@ -132,7 +134,7 @@ def sample(
 
 
 def measure_moments(
-    network: Network,
+    network: AbstractNetwork,
     duration: float,
     *,
     chunks: int = 1,
@@ -144,11 +146,10 @@ def measure_moments(
 ) -> tuple[Moments, State, RESULTS]:
     """Moments measured by spikes over `chunks` times `duration`: a sleep phase, or with `clamp` a part of a wake phase.
 
-    With hidden units, a wake phase is the mean over patterns of the visible units, each clamped (`jax.vmap` over
-    `clamp`).
+    (`wake_moments` does so for all patterns of visible units.)
     """
     stdp, chunks = overlap_stdp(network.tau_ref), as_count("chunks", chunks)
-    shape = (network.connectivity.neurons,)
+    shape = (network.neurons,)
     zero = Moments(jnp.zeros(shape * 2), jnp.zeros(shape))
     (moments, _), state, result = accumulate(
         _MeanMoments(stdp, 1 / chunks),
@@ -165,6 +166,77 @@ def measure_moments(
     return moments, state, result
 
 
+def wake_moments(
+    network: AbstractNetwork,
+    duration: float,
+    *,
+    clamp: Clamp,
+    chunks: int = 1,
+    dt: float,
+    key: PRNGKeyArray,
+    states: State | None = None,
+    throw: bool = True,
+) -> tuple[Moments, State, RESULTS]:
+    """Moments of a wake phase with hidden units: the mean over patterns in which visible units are clamped.
+
+        <.>_wake = 1 / P sum_p <.>_{visible units = pattern p}                                      (for Eqs. 32, 33)
+
+    - `clamp`: all patterns, [patterns, neurons]; what is not held is hidden.
+    - `states`: those of the last wake phase, [patterns], so that each pattern's chain goes on where it was (persistent
+        chains). Without them all start from silence.
+
+    Returns the moments, the states to go on with, and the first result that is no success.
+    """
+    if clamp.neurons.ndim != 2:
+        raise ValueError(f"wake_moments: clamp must hold patterns, [patterns, neurons], got {clamp.neurons.shape}")
+    patterns = len(clamp.neurons)
+    if states is None:
+        states = jax.tree.map(lambda x: jnp.broadcast_to(x, (patterns, *x.shape)), network.init(dt))
+
+    def one(clamp: Clamp, state: State | None, key: PRNGKeyArray) -> tuple[Moments, State, RESULTS]:
+        return measure_moments(network, duration, chunks=chunks, dt=dt, key=key, state=state, clamp=clamp, throw=throw)
+
+    moments, states, results = jax.vmap(one)(clamp, states, jax.random.split(key, patterns))
+    return jax.tree.map(lambda x: jnp.mean(x, axis=0), moments), states, first_failure(results)
+
+
+def measure_activities(
+    network: AbstractNetwork,
+    duration: float,
+    *,
+    chunks: int = 1,
+    dt: float,
+    key: PRNGKeyArray,
+    state: State | None = None,
+    clamp: Clamp | None = None,
+    throw: bool = True,
+) -> tuple[Float[Array, " neurons"], State, RESULTS]:
+    """The part of the time that each neuron is in the state 1, over `chunks` times `duration`.
+
+    With `clamp` on some of the visible units: what the network completes the pattern to (p(z_i = 1 | clamped), of which
+    0.5 is the threshold). `jax.vmap` over `clamp` completes many.
+    """
+    return accumulate(
+        _MeanStates(1 / as_count("chunks", chunks)),
+        jnp.zeros(network.neurons),
+        network,
+        duration,
+        chunks=chunks,
+        dt=dt,
+        key=key,
+        state=state,
+        clamp=clamp,
+        observe=refractory_states,
+        throw=throw,
+    )
+
+
+def first_failure(results: RESULTS) -> RESULTS:
+    """Of a batch: the first result that is no success, if there is one."""
+    failed = results != RESULTS.successful
+    return jax.tree.map(lambda x: x[jnp.argmax(failed)], results)
+
+
 def _count_states(counts: Array, solution: Solution) -> Array:
     return counts.at[state_index(solution.observed)].add(1)
 
@@ -177,3 +249,10 @@ class _MeanMoments(eqx.Module):
         moments, traces = carry
         new, traces = spike_moments(self.stdp, traces, solution.spikes)
         return jax.tree.map(lambda sum, x: sum + self.share * x, moments, new), traces
+
+
+class _MeanStates(eqx.Module):
+    share: float = eqx.field(static=True)
+
+    def __call__(self, carry: Array, solution: Solution) -> Array:
+        return carry + self.share * jnp.mean(solution.observed, axis=0)

@@ -20,10 +20,12 @@ from sal._numbers import as_arrays, as_count, as_parameter, as_static
 from sal.connectivity import Layered
 from sal.feedback import Connection, Fixed, dense_layers, replace_layers
 from sal.kernels import Exponential
-from sal.network import Network, State, count_steps, simulate
+from sal.network import Network
 from sal.pairing import Swept
 from sal.rules import align
+from sal.simulation import simulate
 from sal.spikes import Raster
+from sal.state import State, count_steps
 from sal.stdp import STDP
 
 Chain = Sequence[Float[Array, "_neurons _sources"]]

@@ -21,8 +21,9 @@ from sal._numbers import as_count, as_static
 from sal.connectivity import Recurrent
 from sal.escape import AbstractEscape, LogisticEscape
 from sal.kernels import AbstractKernel, LastSpike
-from sal.network import Network, count_steps
+from sal.network import Network
 from sal.order import AbstractOrder, Parallel, Sweep
+from sal.state import count_steps
 
 FIRST, SECOND = 0, 1
 

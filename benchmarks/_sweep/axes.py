@@ -93,6 +93,21 @@ def sweepable_fields(config: type) -> dict[str, type]:
     return found
 
 
+def traced(default: int) -> Any:
+    """A whole number of a configuration that sweeps trace as they do floats, such as the seed of a data set or a chip.
+
+    It costs no compilation per value, but must not decide on shapes: `chip: int = benchmarks.traced(0)`.
+    """
+    return dataclasses.field(default=default, metadata={"traced": True})
+
+
+def is_traced(config: type, name: str) -> bool:
+    """Whether sweeps trace a field: floats, and whole numbers that are declared as `traced`."""
+    kind = field_type(config, name)
+    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
+    return kind is float or (kind is int and bool(field.metadata.get("traced")))
+
+
 def field_type(config: type, name: str) -> type:
     """The type (bool, int, float or str) of a field; ValueError for a field that does not exist or cannot be swept."""
     fields = sweepable_fields(config)
@@ -132,15 +147,17 @@ def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...
     - `over`: field name to a `LogRange`, a `LinearRange`, a sequence of values, or the same as text
         (`a:b:logN`, `a:b:linN`, or a list separated by commas).
 
-    **Returns:** field name to values. Static axes (bool, int, str), which cost one compilation per value, come first
-    and so change most slowly.
+    **Returns:** field name to values. Static axes (bool, str, and int unless it is `traced`), which cost one
+    compilation per value, come first and so change most slowly.
     """
     if not over:
         raise InvalidInput("A sweep needs an axis, for example `--over learning_rate=1e-4:1e-2:log8`.")
     kinds = {name: field_type(config, name) for name in over}
     axes = {}
-    for name in sorted(over, key=lambda name: kinds[name] is float):
+    for name in sorted(over, key=lambda name: is_traced(config, name)):
         values = _axis_values(name, kinds[name], over[name])
+        if kinds[name] is int and is_traced(config, name) and any(abs(int(value)) >= 2**31 for value in values):
+            raise InvalidInput(f"{name}: a traced whole number has 32 bits, but {list(values)} need more.")
         repeated = next((value for value in values if values.count(value) > 1), None)
         if repeated is not None:
             raise InvalidInput(f"{name}: the value {repeated!r} appears more than once among {list(values)}.")

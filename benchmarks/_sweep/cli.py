@@ -13,6 +13,7 @@ from benchmarks._sweep.result import DEFAULT_METRIC
 from benchmarks._sweep.runner import sweep
 from benchmarks._sweep.target import configure, find_target
 from benchmarks.compiled import kept_programs
+from benchmarks.engines._options import Options
 from benchmarks.errors import InvalidInput
 
 Repeated = tyro.conf.UseAppendAction[list[str]]
@@ -28,8 +29,9 @@ def sweep_command(
     shard: str | None = None,
     results: Path | None = None,
     metric: str = DEFAULT_METRIC,
-    chunk: int = 64,
+    chunk: int | None = None,
     compilation_cache: bool = True,
+    where: Options = Options(),
 ) -> None:
     """Run an experiment at many settings, with several seeds each.
 
@@ -43,9 +45,10 @@ def sweep_command(
         results: Folder of this sweep, where the same command goes on if it was interrupted; results/sweeps/NAME-HASH
             unless given.
         metric: What to rank the settings by; never a metric of the test set.
-        chunk: How many members at once on a device, at most.
+        chunk: How many members side by side on a device, at most; what is fastest, unless given.
         compilation_cache: Compiled programs are kept in ~/.cache/credax/compiled for a week, so that the next run
             compiles nothing, unless this is given.
+        where: Engine, and what it needs.
     """
     target = find_target(experiment)
     config = configure(target, set)
@@ -54,8 +57,8 @@ def sweep_command(
     part = parse_shard(shard) if shard is not None else None
     rest = {"seeds": seeds, "seed": seed, "results": folder, "shard": part, "metric": metric, "chunk": chunk}
     try:
-        with kept_programs(compilation_cache):
-            outcome = sweep(target, config, over=grid.axes, **rest)
+        with kept_programs(compilation_cache), where.open(folder) as engine:
+            outcome = sweep(target, config, over=grid.axes, engine=engine, **rest)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on with what is left.", file=sys.stderr)
         sys.exit(130)

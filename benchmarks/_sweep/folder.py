@@ -6,61 +6,73 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks._sweep.batch import as_json, versions
 from benchmarks._sweep.grid import Grid
-from benchmarks._sweep.target import Target, source
+from benchmarks._sweep.target import Target, source_hash
 from benchmarks.atomic import make_folder
 from benchmarks.errors import InvalidInput
-from benchmarks.run import environment, plain, read_json, write_json
+from benchmarks.metric import Metric
+from benchmarks.run import environment, folder_name, plain, read_json, write_json
+from benchmarks.tasks import member_address
 
+_IDENTITY = ("experiment", "function", "source", "versions", "x64")
+"""What may not change while a folder fills."""
 _PLAN = "sweep.json"
 
 
 def describe(target: Target, config: Any, grid: Grid) -> dict[str, Any]:
-    """All that decides the numbers of a sweep, ready for JSON: what may not change while its folder fills.
-
-    The size of the chunks, the shards and the devices are free to change; they move a result by rounding at most.
-    """
-    fixed = {
-        field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name not in grid.axes
-    }
-    function, here = target.function, environment()
+    """A plan, ready for JSON: what is run, and with which settings and seeds."""
+    fixed = {name: value for name, value in as_json(config).items() if name not in grid.axes}
+    function = target.function
     return {
         "experiment": target.name,
         "function": f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}",
-        "source": hashlib.sha256(source(function).encode()).hexdigest(),
-        "config": json.loads(json.dumps(plain(fixed), default=_name)),
+        "source": source_hash(target),
+        "versions": versions(),
+        "x64": environment()["x64"],
+        "target": target.text,
+        "config": fixed,
         "axes": {
             # All values of an axis are of one type; JSON alone would not tell the number inf from a text.
             name: {"type": type(values[0]).__name__, "values": plain({name: values})[name]}
             for name, values in grid.axes.items()
         },
         "seeds": list(grid.seeds),
-        "versions": {name: version for name, version in here["versions"].items() if name != "python"},
-        "x64": here["x64"],
+        "metrics": [dataclasses.asdict(metric) for metric in target.metrics],
     }
 
 
-def claim(folder: Path, plan: dict[str, Any], metric: str) -> None:
-    """Makes the folder of this plan, or finds it, and notes the metric that its settings are ranked by.
+def addresses(plan: dict[str, Any], grid: Grid) -> list[str]:
+    """The names of the members of a plan, in the order of the grid."""
+    config = plan.get("config", {})
+    name, source = Path(plan.get("target", "")).name, plan.get("source", "")
+    return [
+        member_address(name, source, config | plain(setting), seed) for setting in grid.settings for seed in grid.seeds
+    ]
 
-    Raises ValueError if it belongs to another plan.
+
+def claim(folder: Path, plan: dict[str, Any], metric: str) -> None:
+    """Makes the folder of this plan, or finds it, and notes the plan and the metric that its settings are ranked by.
+
+    Other settings and seeds extend what is there. Raises ValueError if it belongs to another function, or to other
+    versions of the function, of the libraries or of the precision, whose numbers would be mixed up.
     """
     path = folder / _PLAN
-    if path.exists():
-        before = read_plan(folder)
-        changes = [
-            f"  {key}: {_short(before.get(key))} -> {_short(plan[key])}" for key in plan if before.get(key) != plan[key]
-        ]
-        if changes:
-            listed = "\n".join(changes)
-            raise InvalidInput(
-                f"{folder} holds another sweep; what has changed:\n{listed}\n"
-                "Give another folder with --results, or delete this one to start afresh."
-            )
-        if before["metric"] == metric:
-            return
-    make_folder(folder)
-    write_json(path, plan | {"metric": metric})
+    before = read_plan(folder) if path.exists() else plan
+    changes = [
+        f"  {key}: {_short(before.get(key))} -> {_short(plan[key])}"
+        for key in _IDENTITY
+        if before.get(key) != plan[key]
+    ]
+    if changes:
+        listed = "\n".join(changes)
+        raise InvalidInput(
+            f"{folder} holds another sweep; what has changed:\n{listed}\n"
+            "Give another folder with --results, or delete this one to start afresh."
+        )
+    if before != plan | {"metric": metric}:
+        make_folder(folder)
+        write_json(path, plan | {"metric": metric})
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
@@ -85,16 +97,19 @@ def read_grid(plan: dict[str, Any], path: Path | None = None) -> Grid:
         raise InvalidInput(f"{path or 'The plan'} is damaged: {type(error).__name__}: {error}.") from error
 
 
+def read_metrics(plan: dict[str, Any]) -> tuple[Metric, ...]:
+    """What the experiment of a plan declares of its metrics."""
+    try:
+        return tuple(Metric(**metric) for metric in plan.get("metrics", ()))
+    except TypeError as error:
+        raise InvalidInput(f"The plan is damaged: its metrics are {plan['metrics']!r} ({error}).") from error
+
+
 def default_folder(plan: dict[str, Any]) -> Path:
-    """results/sweeps/NAME-HASH: the same plan, given again, goes on where it stopped; another one does not collide."""
-    name = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in plan["experiment"])
-    digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:8]
-    return Path("results") / "sweeps" / f"{name}-{digest}"
-
-
-def _name(value: Any) -> str:
-    """Text for what JSON does not know. The repr of a function is an address, which changes between runs."""
-    return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+    """results/sweeps/NAME-HASH: the same plan goes on there, also with other values or seeds, and no other."""
+    same = {key: plan[key] for key in (*_IDENTITY, "config")} | {"axes": sorted(plan["axes"])}
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:8]
+    return Path("results") / "sweeps" / f"{folder_name(plan['experiment'])}-{digest}"
 
 
 def _short(value: Any) -> str:

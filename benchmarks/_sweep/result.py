@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks._sweep.axes import Value
-from benchmarks._sweep.folder import read_grid, read_plan
+from benchmarks._sweep.folder import addresses, read_grid, read_metrics, read_plan
 from benchmarks._sweep.grid import Grid
 from benchmarks._sweep.records import Records
 from benchmarks.atomic import write_bytes
 from benchmarks.errors import InvalidInput
+from benchmarks.metric import Metric, to_rank_by
 from benchmarks.table import plain_table
 
 DEFAULT_METRIC = "validation_accuracy"
-SMALL = {"angle", "asymmetry", "deviation", "difference", "distance", "divergence", "kl", "lost", "ratio", "smape"}
-"""Words of metrics that are to be made small, besides losses and errors."""
 _ROWS = 20
 
 
@@ -49,6 +48,10 @@ class SweepResult:
     """The metric that settings are ranked by."""
     shards: frozenset[tuple[int, int]]
     """The parts (number, of how many) that have been started."""
+    declared: tuple[Metric, ...] = ()
+    """What the experiment declares of its metrics."""
+    folder: Path | None = None
+    """Where everything is; None if nothing is kept."""
 
     @property
     def settings(self) -> list[dict[str, Value]]:
@@ -101,14 +104,14 @@ class SweepResult:
         return np.array([np.std(row, ddof=1) if row.size > 1 else np.nan for row in values])
 
     @property
-    def lower_is_better(self) -> bool:
-        """Whether the ranking metric is one to be made small: a loss, an error, a time."""
-        return lower_is_better(self.metric)
+    def higher_is_better(self) -> bool:
+        """Whether the ranking metric is one to be made large."""
+        return bool(to_rank_by(self.declared, self.metric).higher_is_better)
 
     def ranking(self) -> np.ndarray:
         """Settings with a successful member, best first."""
         mean = self.mean(self.metric)
-        order = np.argsort(mean if self.lower_is_better else -mean, kind="stable")
+        order = np.argsort(-mean if self.higher_is_better else mean, kind="stable")
         return order[np.isfinite(mean[order])]
 
     def best(self) -> dict[str, Value]:
@@ -137,7 +140,7 @@ class SweepResult:
                 f"{self.missing} of {self.reasons.size} members are missing" + (f": shards {parts}" if parts else "")
             )
         if len(ranking):
-            direction, s = "lowest" if self.lower_is_better else "highest", ranking[0]
+            direction, s = "highest" if self.higher_is_better else "lowest", ranking[0]
             of = f", over {count[s]} of {len(self.grid.seeds)} seeds" if failed[s] else ""
             lines.append(f"Best ({direction} mean {self.metric}{of}): {_describe(self.settings[s])}")
         return "\n".join(lines)
@@ -189,13 +192,14 @@ class SweepResult:
         return lines
 
 
-def collect(grid: Grid, records: Records, metric: str) -> SweepResult:
+def collect(grid: Grid, records: Records, metric: str, declared: tuple[Metric, ...] = ()) -> SweepResult:
     """The result that the records amount to."""
     shape = (-1, len(grid.seeds))
     good = records.reasons == ""
     columns = records.metrics or {metric: np.full(len(good), np.nan)}  # nothing has been run, or all has raised
     metrics = {name: np.where(good, values, np.nan).reshape(shape) for name, values in columns.items()}
-    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, frozenset(records.shards))
+    shards, folder = frozenset(records.shards), records.folder
+    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, shards, declared, folder)
 
 
 def merge(results: str | Path, metric: str | None = None) -> SweepResult:
@@ -207,27 +211,12 @@ def merge(results: str | Path, metric: str | None = None) -> SweepResult:
     folder = Path(results)
     plan = read_plan(folder)
     ranked_by: str = plan["metric"] if metric is None else metric
-    refuse_test_metric(ranked_by)
+    declared = read_metrics(plan)
+    to_rank_by(declared, ranked_by)
     grid = read_grid(plan)
-    result = collect(grid, Records(grid.members, folder), ranked_by)
+    result = collect(grid, Records(addresses(plan, grid), folder), ranked_by, declared)
     result.write(folder)
     return result
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric is one to be made small, by the words in its name: a loss, an error, a distance, a time."""
-    if any(word in metric for word in ("loss", "error")) or metric.endswith(("_ms", "_s")):
-        return True
-    return not SMALL.isdisjoint(metric.split("_"))
-
-
-def refuse_test_metric(metric: str) -> None:
-    """Refuses to rank settings by what they do on the test set."""
-    if metric.startswith("test_"):
-        raise InvalidInput(
-            f"metric: no ranking by {metric!r}: choosing by the test set makes its figures worthless; "
-            f"rank by a validation metric such as {DEFAULT_METRIC!r}."
-        )
 
 
 def check_metric(metric: str, known: list[str]) -> None:

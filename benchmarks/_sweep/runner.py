@@ -1,26 +1,38 @@
-"""`sweep`: plans the members, compiles once per group, runs chunk after chunk."""
+"""`sweep`: plans the members, cuts them into batches, runs one after another."""
 
 import contextlib
 import dataclasses
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks._sweep.axes import Axis, expand, field_type
-from benchmarks._sweep.folder import claim, describe
+from benchmarks._fit import headline
+from benchmarks._loop import EVERY
+from benchmarks._member import assign
+from benchmarks._sweep.axes import Axis, expand, is_traced
+from benchmarks._sweep.batch import RAISED, forget, member_of, reached, run_batch, write_members, write_outcome
+from benchmarks._sweep.folder import addresses, claim, describe
 from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
-from benchmarks._sweep.program import Program, assign, build, takes_traced, trace
-from benchmarks._sweep.records import RAISED, Records
-from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, refuse_test_metric, show
-from benchmarks._sweep.target import Target, as_target
+from benchmarks._sweep.records import Records
+from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
+from benchmarks._sweep.target import Target, as_target, find_target, source
+from benchmarks._sweep.width import LARGEST, SHARE, measured
 from benchmarks.card import Card, check_counts, precision
-from benchmarks.errors import InvalidInput, said, unlogged_callbacks
+from benchmarks.drive import Failure, Submits, drive
+from benchmarks.engines import Local
+from benchmarks.errors import InvalidInput
+from benchmarks.metric import refuse_test_metric, to_rank_by
+from benchmarks.run import plain
+from benchmarks.tasks import Outcome, Task, measure, run
+
+BATCH_S = 2.0
+"""Seconds that a batch should take, per epoch or in one piece, where that is known: what a kill may cost."""
 
 
 def sweep(
@@ -33,51 +45,65 @@ def sweep(
     results: str | Path | None = None,
     shard: tuple[int, int] | None = None,
     metric: str = DEFAULT_METRIC,
-    chunk: int = 64,
+    chunk: int | None = None,
     progress: bool = True,
+    checkpoint_every: float = EVERY,
+    engine: Submits | None = None,
 ) -> SweepResult:
     """Runs an experiment at every combination of the values in `over`, `seeds` times each.
 
-    Float fields are traced and vmapped; int, str and bool fields, and floats that the experiment needs as Python
-    numbers, cost one compilation per combination of values. A member that fails is listed in the result and disturbs
-    no other.
+    Float fields, and whole numbers that are `traced`, are arguments of the compiled program; int, str and bool fields,
+    and floats that the experiment needs as Python numbers, cost one compilation per combination of values. A member
+    that fails is listed in the result and disturbs no other.
 
     **Arguments:**
 
-    - `experiment`: a `Card`, or a function `(config, key) -> (metrics, network, result)` whose first parameter
-        is annotated with a frozen dataclass.
+    - `experiment`: a `Card`; a function `(config, key) -> (metrics, network, result)`; or a function `config ->
+        Training`, or a class that is one: what these take first is annotated with a frozen dataclass.
     - `config`: what is not swept; the configuration's defaults if None.
     - `over`: field name to `LogRange`, `LinearRange`, a sequence of values, or text such as "1e-4:1e-2:log8".
     - `seeds`, `seed`: each setting is run with the keys jax.random.key(seed), ..., jax.random.key(seed + seeds - 1).
-    - `results`: a folder that keeps the finished chunks. The same sweep given again goes on where it stopped.
-        Without it nothing is written.
+    - `results`: a folder that keeps curves, checkpoints, outcomes and networks. The same sweep given again goes on
+        where it stopped, and one with other values, seeds or epochs finds what is there. Without it nothing is written.
     - `shard`: (3, 16) runs the third of sixteen independent parts; all may share the folder.
     - `metric`: what settings are ranked by; not a metric of the test set.
-    - `chunk`: how many members run at once on each device, at most; fewer if memory requires.
+    - `chunk`: how many members run side by side on each device, at most; fewer if memory requires. None finds what is
+        fastest, by timing 1, 8 and as many as fit where that pays.
     - `progress`: whether to show a progress bar.
+    - `checkpoint_every`: seconds between the checkpoints of a training.
+    - `engine`: where the batches are run: one of `benchmarks.engines`, or an executor of `concurrent.futures`; in this
+        process, one after another, if None. Its workers must see the folder `results`. Outcomes are the same to the
+        last bit on the same kind of processor.
 
     **Returns:** a `SweepResult` of all members that are known: those of this call and those in the folder.
 
     **Raises:** ValueError for an unknown field, an unsuitable axis or function, a folder that holds another sweep.
-    If no member can be run at all, the experiment's own error.
+    If no member can be run at all, the experiment's own error. With `results`, Ctrl-C and SIGTERM wait for the epoch,
+    and for a checkpoint.
     """
-    target = experiment if isinstance(experiment, Target) else as_target(experiment)
+    target = as_target(experiment)
     config = target.config() if config is None else config
     if not isinstance(config, target.config):
         raise InvalidInput(f"config: must be a {target.config.__name__}, got {config!r}.")
-    if chunk < 1:
+    if chunk is not None and chunk < 1:
         raise InvalidInput(f"chunk: must be 1 or more, got {chunk}.")
-    refuse_test_metric(metric)
+    refuse_test_metric(target.metrics, metric)
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))
-    folder = Path(results) if results is not None else None
-    with precision(target.double):
-        traced = _traced_axes(target, config, grid, metric)
+    folder = Path(results).absolute() if results is not None else None
+    if engine is not None:
+        find_target(target.text)  # as the workers will
+    try:
+        with precision(target.double):
+            traced = _traced_axes(target, config, grid, metric)
+            plan = describe(target, config, grid)
         if folder is not None:
-            claim(folder, describe(target, config, grid), metric)
-        records = Records(grid.members, folder)
-        _Run(target, config, grid, traced, records, part, chunk).run(progress)
-    result = collect(grid, records, metric)
+            claim(folder, plan, metric)
+        records = Records(addresses(plan, grid), folder)
+        _Run(target, config, plan, grid, traced, records, part, chunk, checkpoint_every, engine).run(progress)
+    finally:
+        forget()
+    result = collect(grid, records, metric, target.metrics)
     if folder is not None and result.missing == 0:
         result.write(folder)
     return result
@@ -85,24 +111,35 @@ def sweep(
 
 def _traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[str]:
     """The axes that can be vmapped; refuses settings, functions and metrics that cannot work before anything is run."""
-    function = target.function
-    floats = [name for name in grid.axes if field_type(type(config), name) is float]
-    _check_settings(target, config, grid, floats)
+    names = [name for name in grid.axes if is_traced(type(config), name)]
+    _check_settings(target, config, grid, names)
     base = dataclasses.replace(config, **grid.settings[0])
     try:
-        metrics = trace(function, base, floats).metrics
+        metrics = member_of(target, base, names).metrics
     except TypeError:
-        concrete = [name for name in floats if not takes_traced(function, base, name)]
-        floats = [name for name in floats if name not in concrete]
+        concrete = [name for name in names if not _takes_traced(target, base, name)]
+        names = [name for name in names if name not in concrete]
         # A mistake of another kind is raised here.
-        metrics = trace(function, base, floats).metrics
+        metrics = member_of(target, base, names).metrics
         warnings.warn(
             f"{', '.join(concrete)}: compiled once per value, since the experiment needs a Python number there "
             "(for a shape or an `if`, say).",
             stacklevel=3,
         )
+    if not metrics:
+        raise InvalidInput("Metrics must be a dictionary from name to scalar, with one at least to rank settings by.")
     check_metric(metric, metrics)
-    return floats
+    to_rank_by(target.metrics, metric)
+    return names
+
+
+def _takes_traced(target: Target, config: Any, name: str) -> bool:
+    """Whether the experiment works with the field as a traced scalar, or needs a number (for a shape, say)."""
+    try:
+        member_of(target, config, [name])
+    except TypeError:
+        return False
+    return True
 
 
 def _check_settings(target: Target, config: Any, grid: Grid, floats: list[str]) -> None:
@@ -124,72 +161,148 @@ def _check_settings(target: Target, config: Any, grid: Grid, floats: list[str]) 
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """The loop over the members of one part."""
+    """The members of one part, as tasks, and what became of them."""
 
     target: Target
     config: Any
+    plan: dict[str, Any]
     grid: Grid
     traced: list[str]
     records: Records
     shard: tuple[int, int]
-    chunk: int
+    chunk: int | None
+    checkpoint_every: float
+    engine: Submits | None
+    errors: list[Exception] = dataclasses.field(default_factory=list)
+    bar: tqdm = dataclasses.field(default_factory=lambda: tqdm(disable=True))
 
     def run(self, progress: bool) -> None:
         mine = self.grid.shard(self.shard)
         todo = self.records.pending(mine)
-        static = [name for name in self.grid.axes if name not in self.traced]
-        errors: list[Exception] = []
-        with tqdm(total=len(mine), initial=len(mine) - len(todo), unit="member", disable=not progress) as bar:
-            for values, members in group_by(self.grid, mine, static):
-                bar.set_description(", ".join(f"{name} = {show(value)}" for name, value in values.items()))
-                errors += self._run_group(members, bar)
+        bar = tqdm(total=len(mine), initial=len(mine) - len(todo), unit="member", disable=not progress)
+        with bar, _ticking(bar):
+            one = dataclasses.replace(self, bar=bar)
+            one._run_all(one._tasks(todo))
         raised = [str(reason).startswith(RAISED) for reason in self.records.reasons[todo]]
-        if errors and all(raised):
-            raise errors[0]
+        if self.errors and all(raised):
+            raise self.errors[0]
 
-    def _run_group(self, members: np.ndarray, bar: tqdm) -> list[Exception]:
-        """Runs what is pending among members that share a program; the errors that it met."""
-        pending = self.records.pending(members)
-        if not len(pending):
-            return []
-        config = dataclasses.replace(self.config, **self.grid.settings[members[0] // len(self.grid.seeds)])
+    def _run_all(self, tasks: Iterable[Task], tell: Callable[[Task, Outcome], None] = lambda task, outcome: None):
+        """Runs tasks, and tells what each of them, or each of its halves if it raised, ended with."""
+
+        def done(task: Task, outcome: Outcome | Failure) -> None:
+            if isinstance(outcome, Failure):
+                outcome = self._failed(task, outcome)
+            self.bar.update(len(self.records.take(task, outcome)))
+            tell(task, outcome)
+
+        if self.engine is None:
+            drive(Local(), self._run, tasks, done)
+        else:
+            drive(self.engine, run, tasks, done, reached)
+
+    def _failed(self, task: Task, failure: Failure) -> Outcome:
+        """The outcome of a member that an engine could not run to its end."""
+        if failure.raised:
+            reason = f"{RAISED}{failure.reason}"
+            self.errors.append(RuntimeError(failure.reason))
+        else:
+            reason = f"{failure.reason} Delete {task.folder} to have it run again." if task.folder else failure.reason
+        outcome = Outcome({}, [reason], task.folder)
+        if task.folder:
+            write_members(task)
+            write_outcome(outcome)
+        return outcome
+
+    def _seconds(self, task: Task) -> float:
+        """Runs a task, and returns the seconds per member; infinitely many if it had to be halved."""
+        took: list[float] = []
+        self._run_all([task], lambda part, outcome: took.append(outcome.seconds / len(part)))
+        return took[0] if len(took) == 1 else np.inf
+
+    def _run(self, task: Task) -> Outcome:
+        def watch(epochs: int, metrics: dict[str, np.ndarray]) -> None:
+            self.bar.set_postfix_str(f"{len(task)} running, epoch {epochs}, {headline(metrics)}", refresh=False)
+
+        self.bar.set_description(
+            ", ".join(f"{name} = {show(task.config[name])}" for name in self.grid.axes if name in task.config)
+        )
+        self.bar.set_postfix_str(f"{len(task)} running")
+        return run_batch(task, self.target, self.config, watch, self.errors)
+
+    def _tasks(self, todo: np.ndarray) -> Iterator[Task]:
+        """What is left to do, batch by batch: first what has begun."""
+        self.records.reopen(todo)
+        begun = self.records.go_on(todo)
+        for task in begun:
+            todo = np.setdiff1d(todo, self.records.positions(task))
+        yield from begun
+        static = [name for name in self.grid.axes if name not in self.traced]
+        for _, members in group_by(self.grid, self.records.pending(todo), static):
+            yield from self._group(self._task(members))
+
+    def _task(self, members: np.ndarray) -> Task:
+        """All of these members, which share what is static, as one task."""
+        settings = [plain(self.grid.settings[m // len(self.grid.seeds)]) for m in members]
+        complete = self.plan["config"] | settings[0]
+        return Task(
+            target=self.target.text,
+            config={name: value for name, value in complete.items() if name not in self.traced},
+            traced={name: [setting[name] for setting in settings] for name in self.traced},
+            seeds=[self.grid.seeds[m % len(self.grid.seeds)] for m in members],
+            width=self.chunk or LARGEST,
+            versions=self.plan["versions"],
+            source=source(self.target.function) if self.engine is not None and ":" in self.target.text else None,
+            source_hash=self.plan["source"],
+            checkpoint_every=self.checkpoint_every,
+            chosen=self.chunk is not None,
+            shard=self.shard,
+        )
+
+    def _group(self, group: Task) -> Iterator[Task]:
+        """The batches of a group, laid out before the first of them runs."""
+        noted = self.records.width(group.config) if self.chunk is None else None
+        group, seconds = (dataclasses.replace(group, width=noted), 0.0) if noted else self._measured(group)
+        size = group.width * jax.local_device_count()
+        if seconds:
+            size *= int(np.clip(BATCH_S / (seconds * size), 1, max(LARGEST // size, 1)))
+        group = dataclasses.replace(group, chosen=True)
+        yield from self.records.lay_out([group.part(slice(i, i + size)) for i in range(0, len(group), size)])
+
+    def _measured(self, group: Task) -> tuple[Task, float]:
+        """What is left of a group, with its width, and the seconds per member; 0 if they are unknown."""
         try:
-            one = trace(self.target.function, config, self.traced)
-            program = build(one, self.traced, len(members), self.chunk)
-        except Exception as error:  # whatever is wrong with this setting, the others can still be run
-            self._fail(pending, error)
-            bar.update(len(pending))
-            return [error]
-        errors = []
-        # Chunks are cut from all members, not from the pending ones, so that a resumed sweep runs the same chunks.
-        for start in range(0, len(members), program.size):
-            block = np.intersect1d(members[start : start + program.size], pending)
-            if len(block):
-                bar.set_postfix_str(f"{len(block)} running")
-                with _ticking(bar):
-                    errors += self._run_chunk(program, block)
-                bar.update(len(block))
-        return errors
+            width, seconds, compile_s = self._measure(group)
+        except Exception:  # that of its batches, when they are run, becomes the reason that is listed
+            return dataclasses.replace(group, width=min(group.width, len(group))), 0.0
+        group = dataclasses.replace(group, width=width)
+        return (group, seconds) if seconds or self.chunk is not None else self._one_piece(group, compile_s)
 
-    def _run_chunk(self, program: Program, members: np.ndarray) -> list[Exception]:
-        """Runs one chunk; if it raises, looks for the culprits by halves, so that the others are kept."""
-        settings = self.grid.settings
-        mine = [settings[m // len(self.grid.seeds)] for m in members]
-        seeds = np.array([self.grid.seeds[m % len(self.grid.seeds)] for m in members], dtype=np.int32)
-        values = {name: np.array([s[name] for s in mine], dtype=jnp.result_type(float)) for name in self.traced}
-        try:
-            with unlogged_callbacks():
-                metrics, reasons = program(seeds, values)
-        except RuntimeError as error:
-            if len(members) == 1:
-                self._fail(members, error)
-                return [error]
-            return [e for half in np.array_split(members, 2) for e in self._run_chunk(program, half)]
-        self.records.add(members, metrics, reasons, self.shard)
-        return []
+    def _measure(self, group: Task) -> tuple[int, float, float]:
+        """`benchmarks.tasks.measure` where the batches will be run."""
+        if self.engine is None:
+            return measured(group, self.target, self.config)
+        found: list[Any] = []
+        drive(self.engine, measure, [group], lambda task, outcome: found.append(outcome))
+        return next((outcome for outcome in found if not isinstance(outcome, Failure)), (1, 0.0, 0.0))
 
-    def _fail(self, members: np.ndarray, error: Exception) -> None:
-        self.records.add(members, {}, [f"{RAISED}{type(error).__name__}: {said(error)}"] * len(members), self.shard)
+    def _one_piece(self, group: Task, compile_s: float) -> tuple[Task, float]:
+        """Runs the first members of a group in one piece at several widths, as long as another one may pay."""
+        spent: dict[int, float] = {}
+        for width in (group.width, 8, 1, LARGEST):
+            if not len(group) or np.inf in spent.values():
+                break
+            if spent and (width in spent or compile_s > SHARE * min(spent.values()) * len(group)):
+                continue
+            if width == LARGEST:
+                width = self._measure(dataclasses.replace(group, width=width, chosen=True))[0]
+            size = width * jax.local_device_count()
+            if size <= len(group) or not spent:
+                (first,) = self.records.lay_out([dataclasses.replace(group, width=width).part(slice(0, size))])
+                group = group.part(slice(size, None))
+                spent[width] = self._seconds(first)
+        best = min(spent, key=spent.__getitem__)
+        return dataclasses.replace(group, width=best), 0.0 if np.isinf(spent[best]) else spent[best]
 
 
 @contextlib.contextmanager

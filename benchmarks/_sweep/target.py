@@ -1,76 +1,169 @@
 """What is swept: a registered experiment, or a function of the user's own."""
 
 import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.abc
 import importlib.util
 import inspect
 import sys
 import typing
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks._sweep.axes import field_type, parse_value
+from benchmarks._member import OnePiece
+from benchmarks._sweep.axes import field_type, parse_value, sweepable_fields
 from benchmarks.card import Card, find
 from benchmarks.errors import InvalidInput
+from benchmarks.metric import Metric, metrics_of
+from benchmarks.training import Training
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A function `(config, key) -> (metrics, network, result)` with the class of its configuration."""
+    """What is run, with the class of its configuration.
+
+    A function `(config, key) -> (metrics, network, result)`, or one `config -> Training`, or both of a `Card`.
+    """
 
     name: str
     function: Callable[..., Any]
     config: type
+    training: Callable[[Any], Any] | None = None
+    """Its training, where it has one."""
     double: bool = False
     """Whether it needs float64."""
     counts: bool = False
     """Whether whole numbers in its configuration are counts, as in that of a `Card`."""
+    metrics: tuple[Metric, ...] = ()
+    """What it declares of its metrics."""
+    text: str = ""
+    """What `find_target` finds it by, on any machine; "" if nothing does."""
+
+    def at(self, config: Any) -> Training:
+        """The training at a configuration; a function in one piece is one without epochs."""
+        if self.training is None:
+            return OnePiece(function=functools.partial(self.function, config))
+        training = self.training(config)
+        if not isinstance(training, Training):
+            raise InvalidInput(f"{self.name} must return a benchmarks.Training, got {training!r}.")
+        return training
+
+    def defaults(self, config: dict[str, Any]) -> Any:
+        """The default configuration; fields without a default are as in `config`, which is plain."""
+        fields = [field for field in dataclasses.fields(self.config) if field.init]
+        missing = [
+            field.name
+            for field in fields
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        ]
+        return self.config(**{name: self.native(name, config[name]) for name in missing if name in config})
+
+    def native(self, name: str, value: Any) -> Any:
+        """A plain value as the configuration has it: JSON has lists for tuples, and texts for infinite numbers."""
+        if isinstance(value, list):
+            return tuple(self.native(name, item) for item in value)
+        return float(value) if value in ("inf", "-inf") and self.kind(name) is not str else value
+
+    def kind(self, name: str) -> type | None:
+        """The type of a field that can be swept, bool, int, float or str."""
+        return sweepable_fields(self.config).get(name)
 
 
 def find_target(text: str) -> Target:
-    """The target that is meant by the name of an experiment or by `my_file.py:experiment`.
+    """The target that is meant by the name of an experiment, `my_file.py:experiment` or `package.module:experiment`.
 
-    Raises ValueError if there is no such experiment, file or function, or if it is not what a sweep needs.
+    Raises ValueError if there is no such experiment, file or function, or if it is not what can be run.
     """
     path, colon, name = text.rpartition(":")
+    if not text:
+        raise InvalidInput("A function inside another one cannot be found by other processes: define it at the top.")
     if not colon:
         if text.endswith(".py"):
             raise InvalidInput(f"{text!r} names a file only: add the function, as in {text}:experiment.")
         from benchmarks.experiments import EXPERIMENTS  # late: the experiments need the rest of the package
 
         return as_target(find(EXPERIMENTS, text))
-    module = _load(Path(path))
+    is_module = not path.endswith(".py") and "/" not in path and importlib.util.find_spec(path) is not None
+    module = importlib.import_module(path) if is_module else _load(Path(path))
     if not hasattr(module, name):
         functions = [
             key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")
         ]
         raise InvalidInput(f"{path} defines no {name!r}; its functions are: {', '.join(functions) or 'none'}.")
-    return dataclasses.replace(as_target(getattr(module, name)), name=f"{Path(path).name}:{name}")
+    target = as_target(getattr(module, name))
+    return target if is_module else dataclasses.replace(target, name=f"{Path(path).name}:{name}", text=text)
+
+
+def load_source(source: str, path: str, name: str) -> Target:
+    """The target `name` of a file that this machine does not have, or has otherwise, from its text.
+
+    The module's name is made of the text's hash. What lies beside the file is not there to be imported.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    file = Path(path).name.removesuffix(".py")
+    loader = _FromText(source, f"swept_{file}_{digest}.py")
+    spec = importlib.util.spec_from_loader(f"swept_{file}_{digest}".replace(".", "_"), loader)
+    assert spec is not None
+    return dataclasses.replace(as_target(getattr(_executed(spec), name)), name=f"{file}.py:{name}")
+
+
+class _FromText(importlib.abc.SourceLoader):
+    """Loads a module from its text; tracebacks and `inspect.getsource` find it too."""
+
+    def __init__(self, text: str, path: str):
+        self._text, self._path = text, path
+
+    def get_filename(self, fullname: str) -> str:
+        return self._path
+
+    def get_data(self, path: str) -> bytes:
+        return self._text.encode()
 
 
 def as_target(experiment: Any) -> Target:
-    """A `Target` from a `Card` or from a function whose first parameter is annotated with its configuration.
+    """A `Target` from a `Card`, or from a function or class whose first parameter is annotated with its configuration.
 
     Raises ValueError for anything else.
     """
+    if isinstance(experiment, Target):
+        return experiment
     if isinstance(experiment, Card):
-        return Target(experiment.name, experiment.function, experiment.config, experiment.double, counts=True)
+        e = experiment
+        return Target(e.name, e.function, e.config, e.training, e.double, True, metrics_of(e), text=e.name)
     if not callable(experiment):
         raise InvalidInput(
             f"An experiment is a function (config, key) -> (metrics, network, result), got {experiment!r}."
         )
     name = getattr(experiment, "__qualname__", type(experiment).__name__)
     parameters = list(inspect.signature(experiment).parameters)
-    if len(parameters) < 2:
-        raise InvalidInput(f"{name} must take (config, key), but its parameters are ({', '.join(parameters)}).")
-    config = typing.get_type_hints(experiment).get(parameters[0])
-    if not (isinstance(config, type) and dataclasses.is_dataclass(config) and config.__dataclass_params__.frozen):  # pyright: ignore[reportAttributeAccessIssue]
+    annotated = experiment.__init__ if isinstance(experiment, type) else experiment
+    config = typing.get_type_hints(annotated).get(parameters[0]) if parameters else None
+    known = isinstance(config, type) and dataclasses.is_dataclass(config)
+    if len(parameters) < 2 and not (known and len(parameters) == 1):
+        raise InvalidInput(
+            f"{name} must take (config, key), but its parameters are ({', '.join(parameters)}). One that makes a "
+            "Training takes (config) alone, annotated with its configuration."
+        )
+    if not (isinstance(config, type) and known and config.__dataclass_params__.frozen):  # pyright: ignore[reportAttributeAccessIssue]
         raise InvalidInput(
             f"The first parameter of {name}, {parameters[0]!r}, must be annotated with its configuration, a "
             f"class under @dataclasses.dataclass(frozen=True); it is {config!r}."
         )
-    return Target(name, experiment, config)
+    training = experiment if len(parameters) == 1 else None
+    return Target(name, experiment, config, training, metrics=metrics_of(experiment), text=_text(experiment, name))
+
+
+def _text(function: Any, name: str) -> str:
+    """Where another process finds a function: its module, or the file of the program that was started."""
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    if module is None or getattr(module, name, None) is not function:
+        return ""
+    return f"{module.__file__}:{name}" if module.__name__ == "__main__" else f"{module.__name__}:{name}"
 
 
 def configure(target: Target, assignments: list[str]) -> Any:
@@ -102,6 +195,11 @@ def source(function: Callable[..., Any]) -> str:
     return ""
 
 
+def source_hash(target: Target) -> str:
+    """The SHA-256 of the source of a target."""
+    return hashlib.sha256(source(target.function).encode()).hexdigest()
+
+
 def _load(path: Path) -> ModuleType:
     if not path.is_file():
         raise InvalidInput(f"There is no file {str(path)!r}: write FILE.py:FUNCTION, or the name of an experiment.")
@@ -112,7 +210,12 @@ def _load(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
+    return _executed(spec)
+
+
+def _executed(spec: ModuleSpec) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and annotations given as text look their module up here
+    assert spec.loader is not None
     spec.loader.exec_module(module)
     return module

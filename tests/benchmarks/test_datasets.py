@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import datasets
-from benchmarks.datasets import idx, lookup, mnist1d, yinyang
+from benchmarks.datasets import idx, lookup, mnist1d, speech_commands, yinyang
 
 
 def sha256(array):
@@ -327,3 +327,28 @@ def test_a_file_that_cannot_be_downloaded_says_where_it_belongs(tmp_path, monkey
         FileNotFoundError, match=r"cannot be downloaded; set CREDAX_DATA to a folder that holds cifar10"
     ):
         datasets.load("cifar10_subset")
+
+
+def test_mels_of_a_sine():
+    """1 kHz of amplitude 1 for a second; the values are independent ones."""
+    clip = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)
+    features = speech_commands.log_mels(clip[None])[0]
+    assert features.shape == (41, 32)
+    assert features[20].argmax() == 11
+    np.testing.assert_allclose(features[20, [11, 10]], [15.87286, 15.22492], rtol=1e-6)
+    np.testing.assert_allclose([features.mean(), features.std(ddof=1)], [-24.150083, 13.798549], rtol=1e-6)
+    normalised = speech_commands.normalised(features[None])
+    np.testing.assert_allclose([normalised.mean(), normalised.std(ddof=1)], [0, 1], atol=1e-5)
+    with pytest.raises(ValueError, match="longer than 512"):
+        speech_commands.log_mels(np.zeros((1, 512)))
+
+
+@pytest.mark.slow
+def test_speakers_are_in_one_split_only():
+    try:
+        data = datasets.load("speech_commands_subset")
+    except FileNotFoundError:
+        pytest.skip("no clips at hand")
+    splits = (data.train, data.validation, data.test)
+    assert [len(split) for split in splits] == [3242, 625, 1023]
+    assert all(split.features.shape[1:] == (41, 32) and set(split.labels) == set(range(12)) for split in splits)

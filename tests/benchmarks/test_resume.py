@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import Run, fit, seed_keys
+from benchmarks import Run, _loop, fit, seed_keys
 from benchmarks.checkpoint import Checkpoints
 from benchmarks.errors import RunIsBusy
 from tests.benchmarks.toy import Toy, ToyTraining
@@ -103,10 +103,11 @@ def test_a_polite_stop_saves_first(tmp_path, straight, monkeypatch, number):
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         patch.setattr(Run, "append", append_and_stop)
+        patch.setattr(_loop, "SHORT", 0.0)
         with pytest.raises(SystemExit if number == signal.SIGTERM else KeyboardInterrupt):
             run_fit(run, checkpoint_every=1e9)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
-    assert saved_epochs(run) == [3]  # the signal came after the metrics of epoch 2, so epoch 3 was the last
+    assert saved_epochs(run) == [2]
     assert_identical(run_fit(run, resume=True), straight[1])
 
 
@@ -182,7 +183,7 @@ import sys
 from pathlib import Path
 from benchmarks._lock import RunLock
 
-lock = RunLock(Path(sys.argv[1]))
+lock = RunLock(Path(sys.argv[1]) / "config.json")
 print("locked", flush=True)
 sys.stdin.read()
 """

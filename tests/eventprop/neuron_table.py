@@ -26,6 +26,7 @@ THRESHOLD, CURRENT = ep.AdaptiveThreshold(0.4, 100.0), ep.AdaptiveCurrent(0.5, 3
 NEURONS = {
     "LI": Case(ep.LI(20.0, 5.0, 0.1), (2.5,)),
     "LIF": Case(ep.LIF(20.0, 5.0, refractory=2.0), (3.5,)),
+    "DeltaLIF": Case(ep.DeltaLIF(20.0, bias=0.3), (0.6,)),
     "ALIF, threshold": Case(ep.ALIF(20.0, ONE, THRESHOLD, bias=1.3), (1.6,)),
     "ALIF, threshold, refractory, reset to a value": Case(
         ep.ALIF(20.0, TWO, THRESHOLD, 1.1, ep.ResetToValue(-0.2), 3.0, 0.8), (3.5, 2.0)

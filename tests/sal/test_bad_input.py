@@ -250,7 +250,7 @@ def test_a_state_belongs_to_its_trace(key):
 
     short = run(None, 4.0).state
     for other in (sal.Rectangular(6.0), sal.LastSpike(sal.Rectangular(2.0)), sal.Exponential(2.0)):
-        with pytest.raises(ValueError, match="state must be one of a network with the trace"):
+        with pytest.raises(ValueError, match="state must be one of a Network like this one"):
             run(other, 6.0, short)
     long = run(sal.Rectangular(6.0), 4.0).state
     assert run(sal.Rectangular(6.0), 4.0, long).observed[-1] == -1.0 + 3 * 3.0

@@ -15,6 +15,7 @@ LISTED = (
     Listed("gle-scaling", "MNIST-1D, networks of several widths and depths.", f"{__name__}.scaling.card"),
     Listed("gle-mackey-glass", "Mackey-Glass series, learned and continued.", f"{__name__}.mackey_glass.card"),
     Listed("gle-alignment", "MNIST-1D, angles between GLE and the exact gradients.", f"{__name__}.alignment.card"),
+    Listed("gle-speech", "Speech Commands, reduced: words learned online.", f"{__name__}.speech.card"),
     Listed("gle-bars", "Bars of three directions, by the dendritic microcircuit.", f"{__name__}.bars.card"),
     Listed("gle-phaseless", "Feedback weights of a microcircuit align by noise.", f"{__name__}.phaseless.card"),
     Listed("gle-completion", "Synthetic traces, completed by a least-action network.", f"{__name__}.completion.card"),

@@ -1,16 +1,19 @@
 """Every registered experiment can be swept over a float."""
 
+import dataclasses
+
 import jaxtyping
 import numpy as np
 import pytest
 
 from benchmarks import datasets, sweep
 from benchmarks._sweep.axes import field_type
-from benchmarks._sweep.program import trace
-from benchmarks._sweep.records import RAISED
+from benchmarks._sweep.batch import RAISED, member_of
+from benchmarks._sweep.target import as_target
 from benchmarks.card import precision
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments import EXPERIMENTS
+from benchmarks.metric import Metric, declaration
 
 MNIST1D = {"epochs": 1, "hidden": (4, 4, 4), "layers": 1, "batch_size": 20}
 SAMPLING = {
@@ -43,6 +46,7 @@ SMALL = {
         "learning_rate",
         {"visible": 4, "free": 1, "hidden": 3, "duration": 50.0, "test_duration": 50.0, "epochs": 1},
     ),
+    "gle-speech": ("learning_rate", {"epochs": 1, "neurons": 2, "batch_size": 20}),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),
     "gle-small": ("gle_rate", {"duration": 6.0, "spectrum_steps": 500}),
     "gle-operators": ("tau_r", {"samples": 50, "periods": 2}),
@@ -71,6 +75,11 @@ SMALL = {
         f"sal-symmnet-{method}": ("learning_rate", SYMMNET)
         for method in ("bp", "bp-fa", "fa", "scfa", "sal", "kp", "rdd", "cifar")
     },
+    "sal-dale": ("indirect", {"points": 3, "duration": 40, "learning": 100, "steps": 5}),
+    "sal-microcircuit": (
+        "lower_rate",
+        {"epochs": 1, "presentation": 100.0, "average": 50.0, "inputs": 1, "sal_inputs": 1},
+    ),
     "sal-alignment": ("duration", {"layers": (8, 6, 5, 4), "sal_rates": (0.1,), "epochs": 1, "replicas": 2}),
     "hardware-calibration": ("leak", {"circuits": 16}),
     "hardware-statistics": ("leak", {"circuits": 16}),
@@ -81,6 +90,7 @@ SMALL = {
     "mnist1d-mlp": ("learning_rate", {"epochs": 1}),
     "mnist1d-tcn": ("learning_rate", {"epochs": 1}),
     "mnist1d-gru": ("learning_rate", {"epochs": 1}),
+    **{f"speech-{name}": ("learning_rate", {"epochs": 1}) for name in ("mlp", "tcn", "gru", "lstm")},
     "yinyang-ann": ("learning_rate", {"epochs": 1}),
     "yinyang-frozen": ("learning_rate", {"epochs": 1}),
     "yinyang-shallow": ("learning_rate", {"epochs": 1}),
@@ -96,6 +106,7 @@ VARIANTS = (
     "sal-plasticity",
     "sal-weight",
     "gle-lagnet",
+    "speech-",
     "yinyang-",
     "hardware-yinyang",
     "hardware-mnist",
@@ -121,6 +132,7 @@ def small_data(monkeypatch):
     """No files: what counts is the program."""
     monkeypatch.setattr(datasets.yinyang, "load", lambda: made_up((4,), classes=3, validation=200))
     monkeypatch.setattr(datasets.mnist1d, "load", lambda steps=40: made_up((steps,)))
+    monkeypatch.setattr(datasets.speech_commands, "load", lambda: made_up((41, 32), classes=12))
     shapes = {"cifar10": (3, 32, 32)}
     monkeypatch.setattr(datasets, "load", lambda name: made_up(shapes.get(name, (28, 28))))
 
@@ -142,7 +154,7 @@ def small(name):
 
 def traced(card, config, fields):
     with precision(card.double):
-        return trace(card.function, config, fields)
+        return member_of(as_target(card), config, fields)
 
 
 def test_every_experiment_is_in_the_table():
@@ -157,6 +169,9 @@ def test_the_program_of_a_sweep_over_a_float_can_be_traced(name, small_data):
     card, field, config = small(name)
     member = traced(card, config, [] if name in PER_VALUE else [field])
     assert member.metrics
+    declared = {metric: declaration(card.metrics, metric) for metric in member.metrics}
+    assert None not in declared.values(), declared
+    assert set(card.metrics) <= set(declared.values())
     if name in PER_VALUE:
         with pytest.raises(TypeError):
             traced(card, config, [field])
@@ -168,7 +183,8 @@ def test_the_program_of_a_sweep_over_a_float_can_be_traced(name, small_data):
 def test_sweeps_over_a_float_run(name, small_data):
     card, field, config = small(name)
     value = getattr(config, field)
-    metric = next(metric for metric in traced(card, config, []).metrics if not metric.startswith("test_"))
+    card = dataclasses.replace(card, metrics=(Metric("*", higher_is_better=True, split="train"),))
+    metric = traced(card, config, []).metrics[0]
     result = sweep(card, config, over={field: (value, 1.1 * value + 1e-6)}, seeds=1, metric=metric, progress=False)
     assert not result.missing
     raised = [failure.reason for failure in result.failures if failure.reason.startswith(RAISED)]

@@ -8,7 +8,8 @@ import pytest
 
 import eventprop as ep
 from benchmarks import RESULTS, Card
-from benchmarks._sweep import LogRange, merge, runner, sweep
+from benchmarks._programs import Programs
+from benchmarks._sweep import LogRange, batch, merge, runner, sweep
 from benchmarks._sweep.records import Records
 from tests.benchmarks.sweep.toy import (
     Toy,
@@ -26,20 +27,28 @@ OVER = {"learning_rate": LogRange(1e-4, 1e-2, 3), "width": (2, 4), "steep": (Fal
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The number of compiled programs, and the members of every chunk that was added to the records."""
+    """The number of compiled programs, and the members of every batch that was taken into the records."""
     record = {"compiled": 0, "members": []}
-    build, add = runner.build, Records.add
+    compile_, add = Programs.compile, Records.add
 
-    def counting_build(*args, **kwargs):
+    def counting_compile(self):
         record["compiled"] += 1
-        return build(*args, **kwargs)
+        return compile_(self)
 
     def counting_add(self, members, *args):
-        record["members"].append(members.tolist())
+        if not reading:
+            record["members"].append(members.tolist())
         return add(self, members, *args)
 
-    monkeypatch.setattr(runner, "build", counting_build)
+    def counting_load(self, folder):
+        reading.append(folder)
+        load(self, folder)
+        reading.pop()
+
+    reading, load = [], Records._load
+    monkeypatch.setattr(Programs, "compile", counting_compile)
     monkeypatch.setattr(Records, "add", counting_add)
+    monkeypatch.setattr(Records, "_load", counting_load)
     return record
 
 
@@ -144,15 +153,15 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path, calls, monkeypa
     whole = quiet(toy, **{**arguments, "results": None})
     chunks = list(calls["members"])
     calls.update(compiled=0, members=[])
-    counted = Records.add
+    write = batch.write_outcome
 
-    def killed(self, members, *args):
+    def killed(outcome):
         if len(calls["members"]) == 4:
             raise KeyboardInterrupt
-        counted(self, members, *args)
+        write(outcome)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Records, "add", killed)
+        patch.setattr(batch, "write_outcome", killed)
         with pytest.raises(KeyboardInterrupt):
             quiet(toy, **arguments)
     assert calls == {"compiled": 2, "members": chunks[:4]}
@@ -208,9 +217,6 @@ def test_shards_merge_to_the_whole(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": 3}, r"seeds: \[0, 1\] -> \[0, 1, 2\]"),
-        ({"config": Toy(width=8)}, 'config: .*"width": 4.* -> .*"width": 8'),
-        ({"over": {"momentum": "0.1,0.3"}}, r"axes: .*0.2.* -> .*0.3"),
         ({"experiment": loses_spikes}, "function: .*toy.toy.* -> .*toy.loses_spikes"),
     ],
 )
@@ -224,7 +230,7 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path, change, message):
 def test_a_damaged_chunk_is_named_and_nothing_else_is_lost(tmp_path):
     arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 4, "results": tmp_path, "chunk": 4}
     quiet(toy, **arguments)
-    damaged = sorted((tmp_path / "chunks").iterdir())[1]
+    damaged = sorted((tmp_path / "batches").glob("*/outcome.npz"))[1]
     damaged.write_bytes(damaged.read_bytes()[:200])
     with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*: delete it"):
         quiet(toy, **arguments)
@@ -235,17 +241,30 @@ def test_a_damaged_chunk_is_named_and_nothing_else_is_lost(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"members": np.array([99])}, {"members": np.array([-1])}, {"members": None}, {"shard": np.array([5, 4])}],
-    ids=["beyond", "negative", "none", "shard"],
+    [{"reasons": np.array(["", ""])}, {"metrics/validation_accuracy": np.zeros(3)}, {"reasons": None}],
+    ids=["reasons", "metrics", "none"],
 )
-def test_a_forged_chunk_is_named(tmp_path, change):
+def test_a_forged_outcome_is_named(tmp_path, change):
     arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 1, "results": tmp_path, "chunk": 1}
     quiet(toy, **arguments)
-    path = sorted((tmp_path / "chunks").iterdir())[0]
+    path = sorted((tmp_path / "batches").glob("*/outcome.npz"))[0]
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     np.savez(path, **{name: value for name, value in (arrays | change).items() if value is not None})
     with pytest.raises(ValueError, match=f"{path.name} is damaged .*: delete it"):
+        merge(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seeds": [0, 1]}, {"shard": [5, 4]}, {"traced": 3}, {"colour": 1}],
+    ids=["seeds", "shard", "traced", "new"],
+)
+def test_forged_members_are_named(tmp_path, change):
+    quiet(toy, over={"momentum": "0.1,0.2"}, seeds=1, results=tmp_path, chunk=1)
+    path = sorted((tmp_path / "batches").glob("*/members.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=r"(?s)members\.json is damaged .*: delete its folder"):
         merge(tmp_path)
 
 
@@ -256,10 +275,11 @@ def test_a_chunk_that_cannot_be_read_is_not_said_to_be_damaged(tmp_path, monkeyp
     def fail(self):
         raise OSError(5, "Input/output error")
 
+    (folder,) = (tmp_path / "batches").iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(type(tmp_path), "read_bytes", fail)
         with pytest.raises(OSError, match=r"cannot be read .*Input/output error"):
-            Records(2, tmp_path)
+            batch.read_outcome(folder, 2)
     assert quiet(toy, **arguments).missing == 0
 
 
@@ -289,10 +309,8 @@ def test_chunks_keep_the_values_of_every_dtype(tmp_path):
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
-    from benchmarks._sweep import records
-
     arguments = {"over": {"momentum": "0.1,0.2"}, "seeds": 4, "results": tmp_path, "chunk": 4}
-    write, written = records.write_bytes, []
+    write, written = batch.write_bytes, []
 
     def full(path, content):
         if written:
@@ -301,7 +319,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "write_bytes", full)
+        patch.setattr(batch, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
             quiet(toy, **arguments)
     assert merge(tmp_path).missing == 4

@@ -6,12 +6,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from benchmarks.datasets import DataSet, mnist1d
+from benchmarks.experiments.baselines.offline import Offline, OfflineTraining
 from benchmarks.results import RESULTS
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from benchmarks.training import Metrics, train
 
 CLASSES = 10
 
@@ -79,13 +79,8 @@ class RecurrentNetwork(eqx.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class MLP:
+class MLP(Offline):
     """MNIST-1D baseline: a perceptron on whole sequences."""
-
-    epochs: int = 100
-    batch_size: int = 100
-    learning_rate: float = 0.005
-    """Adam's, at the start; it falls to zero along a cosine."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,68 +107,16 @@ NETWORKS: dict[type, tuple[Any, int]] = {
 """Of each configuration: the network and the number of time steps that it sees."""
 
 
-class State(eqx.Module):
-    """What changes in training."""
+class BaselineTraining(OfflineTraining):
+    """MNIST-1D, offline."""
 
-    network: eqx.Module
-    optimiser: optax.OptState
-    key: PRNGKeyArray
-
-
-class BaselineTraining(Training):
-    """The training problem of a configuration, whose float fields may be traced."""
-
-    epochs: int
-    steps_per_epoch: int
     config: MLP
-    train_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
-    validation_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
-    test_set: tuple[Float[Array, "samples time"], Int[Array, " samples"]]
 
     def __init__(self, config: MLP, data: DataSet | None = None):
-        data = mnist1d.load(NETWORKS[type(config)][1]) if data is None else data
-        self.config, self.epochs = config, config.epochs
-        self.train_set, self.validation_set, self.test_set = (
-            (jnp.asarray(split.features, dtype=float), jnp.asarray(split.labels))
-            for split in (data.train, data.validation, data.test)
-        )
-        self.steps_per_epoch = count_batches(len(data.train), config.batch_size)
+        super().__init__(config, mnist1d.load(NETWORKS[type(config)][1]) if data is None else data)
 
-    def init(self, key: PRNGKeyArray) -> State:
-        network_key, key = jax.random.split(key)
-        network = NETWORKS[type(self.config)][0](network_key)
-        return State(network, self._optimiser().init(eqx.filter(network, eqx.is_inexact_array)), key)
-
-    def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
-        del number
-        key, shuffle = jax.random.split(state.key)
-        batches = shuffled_batches(shuffle, self.train_set[1].shape[0], self.config.batch_size)
-        state, losses = scan_state(self._step, State(state.network, state.optimiser, key), batches)
-        loss, accuracy = judge(state.network, *self.validation_set)
-        return state, {"train_loss": jnp.mean(losses), "validation_loss": loss, "validation_accuracy": accuracy}
-
-    def finish(self, state: State) -> tuple[Metrics, eqx.Module, RESULTS]:
-        loss, accuracy = judge(state.network, *self.test_set)
-        return {"test_accuracy": accuracy, "test_loss": loss}, state.network, RESULTS.successful
-
-    def _step(self, state: State, batch: Int[Array, " batch"]) -> tuple[State, Float[Array, ""]]:
-        features, labels = (x[batch] for x in self.train_set)
-        loss, gradient = eqx.filter_value_and_grad(lambda network: judge(network, features, labels)[0])(state.network)
-        parameters = eqx.filter(state.network, eqx.is_inexact_array)
-        updates, optimiser = self._optimiser().update(gradient, state.optimiser, parameters)
-        return State(eqx.apply_updates(state.network, updates), optimiser, state.key), loss
-
-    def _optimiser(self) -> optax.GradientTransformation:
-        return optax.adam(optax.cosine_decay_schedule(self.config.learning_rate, self.epochs * self.steps_per_epoch))
-
-
-def judge(
-    network: Any, features: Float[Array, "samples time"], labels: Int[Array, " samples"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean cross-entropy, and accuracy."""
-    logits = jax.vmap(network)(features)
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    return loss, jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+    def build(self, key: PRNGKeyArray) -> eqx.Module:
+        return NETWORKS[type(self.config)][0](key)
 
 
 def baseline(config: MLP, key: PRNGKeyArray) -> tuple[Metrics, eqx.Module, RESULTS]:

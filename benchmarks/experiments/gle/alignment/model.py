@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
 from benchmarks.datasets import DataSet
-from benchmarks.experiments.gle.mnist1d.model import CLASSES, DT, MNIST1DTraining, State, WithoutDelays
+from benchmarks.experiments.gle.mnist1d.model import CLASSES, DT, MNIST1DTraining, WithoutDelays
+from benchmarks.experiments.gle.streaming import State
 from benchmarks.training import Metrics, Training, train
 from gle import RESULTS
 

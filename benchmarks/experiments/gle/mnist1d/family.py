@@ -3,7 +3,8 @@
 from jaxtyping import Array, Int, PRNGKeyArray
 
 import gle
-from benchmarks.experiments.gle.mnist1d.model import MNIST1DTraining, State
+from benchmarks.experiments.gle.mnist1d.model import MNIST1DTraining
+from benchmarks.experiments.gle.streaming import State
 from benchmarks.training import Metrics, Training, outcome
 from gle import RESULTS
 

@@ -10,12 +10,13 @@ from matplotlib.ticker import PercentFormatter
 from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.mnist1d.model import MNIST1D, LagNet
+from benchmarks.experiments.gle.streaming import Streaming
 
 PUBLISHED = {1: 0.149, 5: 0.42, 10: 0.52, 20: 0.58, 30: 0.68, 40: 0.82, 50: 0.904, 75: 0.934, 150: 0.935}
 """Accuracy of the 42 040-parameter network after so many epochs, from the result files of the authors' code."""
 
 
-def draw_curves(config: MNIST1D, fit: Fit, directory: Path) -> None:
+def draw_curves(config: Streaming, fit: Fit, directory: Path) -> None:
     """Writes `curves.png`: validation accuracy over the epochs, each seed thin, their mean thick."""
     figure = Figure(figsize=(style.PAGE * 0.75, 3.3), layout="constrained")
     FigureCanvasAgg(figure)
@@ -24,7 +25,7 @@ def draw_curves(config: MNIST1D, fit: Fit, directory: Path) -> None:
     epochs = np.arange(1, len(accuracy) + 1)
     ax.plot(epochs, accuracy, color=style.GREEN, alpha=0.3, linewidth=0.8)
     ax.plot(epochs, accuracy.mean(axis=1), color=style.GREEN, label=f"Credax, mean of {accuracy.shape[1]} seeds")
-    if not isinstance(config, LagNet):
+    if isinstance(config, MNIST1D) and not isinstance(config, LagNet):
         ax.plot(list(PUBLISHED), list(PUBLISHED.values()), "o:", color="0.4", ms=4, label="published, 42k parameters")
     ax.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -11,7 +11,8 @@ import gle
 from benchmarks.datasets import DataSet
 from benchmarks.errors import InvalidInput
 from benchmarks.experiments.gle.mnist1d.family import Family
-from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining, State
+from benchmarks.experiments.gle.mnist1d.model import DT, MNIST1D, MNIST1DTraining
+from benchmarks.experiments.gle.streaming import State
 from benchmarks.training import Metrics, train
 from gle import RESULTS
 

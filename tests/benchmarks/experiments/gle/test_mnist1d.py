@@ -11,15 +11,14 @@ from benchmarks.experiments.gle.mnist1d.figures import draw_curves
 from benchmarks.experiments.gle.mnist1d.model import (
     DT,
     MNIST1D,
-    PLATEAU,
     Instantaneous,
     LagNet,
     MNIST1DPaper,
     MNIST1DTraining,
     WithoutDelays,
     build,
-    judge,
 )
+from benchmarks.experiments.gle.streaming import PLATEAU, judge
 from benchmarks.training import train
 from gle import RESULTS
 
@@ -87,7 +86,9 @@ def test_the_rate_is_halved_as_pytorch_does_it():
 def test_a_network_that_goes_on_is_judged_after_another_sample(ongoing, rng):
     network, stepper = build(SMALL, jax.random.key(0)), gle.Algorithm1(fresh_errors=True)
     inputs, labels = rng.normal(size=(3, 20)).astype(np.float32), np.array([0, 3, 9])
-    loss, _ = judge(network, jax.numpy.asarray(inputs), jax.numpy.asarray(labels), stepper, ongoing=ongoing)
+    loss, _ = judge(
+        network, jax.numpy.asarray(inputs.T[..., None]), jax.numpy.asarray(labels), stepper, DT, ongoing=ongoing
+    )
     losses = []
     for number, label in enumerate(labels):
         stream = np.concatenate([inputs[number - 1], inputs[number]] if ongoing else [inputs[number]])
