@@ -1,7 +1,7 @@
 """Data sets, experiments, training, sweeps and the command line of Credax.
 
-- experiments: `Card`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and `RESULTS`, how
-  one ended
+- experiments: `Card`, `Metric`, `Published`, `execute`, `load_networks`, `load_best`, `load_record`, `report`, and
+  `RESULTS`, how one ended
 - training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `seed_number`, `Run`
   (a folder)
 - sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `traced`, `SweepResult`
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from benchmarks._sweep import traced as traced
     from benchmarks.card import Card as Card
     from benchmarks.card import Published as Published
+    from benchmarks.metric import Metric as Metric
     from benchmarks.results import RESULTS as RESULTS
     from benchmarks.run import Run as Run
     from benchmarks.serialise import load as load
@@ -48,6 +49,7 @@ _HOME = {
     "_report": ("report",),
     "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep", "traced"),
     "card": ("Card", "Published"),
+    "metric": ("Metric",),
     "results": ("RESULTS",),
     "run": ("Run",),
     "serialise": ("load", "save"),

@@ -9,9 +9,10 @@ import jax
 from jaxtyping import PyTree
 
 from benchmarks._fit import Fit, fit, fit_in_one_piece, seed_keys
-from benchmarks._sweep.result import DEFAULT_METRIC, lower_is_better, refuse_test_metric
+from benchmarks._sweep.result import DEFAULT_METRIC
 from benchmarks.card import Card, check_counts, precision
 from benchmarks.errors import CredaxError, InvalidInput, said, unlogged_callbacks
+from benchmarks.metric import refuse_test_metric, to_rank_by
 from benchmarks.run import Run, plain
 from benchmarks.serialise import load, save
 from benchmarks.training import Training
@@ -109,10 +110,10 @@ def load_record(experiment: Card, run: Run) -> PyTree:
 def load_best(experiment: Card, run: Run, metric: str = DEFAULT_METRIC) -> tuple[int, PyTree]:
     """The seed that ended with the best `metric`, and its network, among those of a finished `run` that did not fail.
 
-    Best is the lowest loss, error or time, and the highest of any other metric. Raises `ValueError` if the run is not
-    finished, has no such metric or no seed with it, or if it is one of the test set, by which nothing may be chosen.
+    Best is the highest or the lowest, as the card's `Metric` declares. Raises `ValueError` if the run is not finished,
+    has no such metric or no seed with it, or if it is one of the test set, by which nothing may be chosen.
     """
-    refuse_test_metric(metric)
+    refuse_test_metric(experiment.metrics, metric)
     summary = run.summary()
     if summary is None:
         raise InvalidInput(f"{run.directory} is not finished: resume it first.")
@@ -122,7 +123,7 @@ def load_best(experiment: Card, run: Run, metric: str = DEFAULT_METRIC) -> tuple
     values = {int(seed): value for seed, value in summary[metric]["values"].items() if value is not None}
     if not values:
         raise InvalidInput(f"No seed of {run.directory} has succeeded: none is best.")
-    best = (min if lower_is_better(metric) else max)(values, key=values.__getitem__)
+    best = (max if to_rank_by(experiment.metrics, metric).higher_is_better else min)(values, key=values.__getitem__)
     networks, position = load_networks(experiment, run), run.record["seeds"].index(best)
     return best, jax.tree.map(lambda leaf: leaf[position] if eqx.is_array(leaf) else leaf, networks)
 

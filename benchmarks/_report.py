@@ -12,6 +12,7 @@ from benchmarks._sweep.result import merge
 from benchmarks.atomic import write_bytes
 from benchmarks.card import Card, Published
 from benchmarks.errors import CredaxError, FileFault, InvalidInput
+from benchmarks.metric import Metric, declaration, metrics_of
 from benchmarks.run import Run, look_through, plain, statistics
 from benchmarks.table import difference, label, markdown_table, plain_table, quantity
 
@@ -134,23 +135,28 @@ def _compare(runs: list[Run], experiments: Mapping[str, Card] | None) -> Iterato
         yield from _rows(name, runs, experiments.get(name))
 
 
-def judge(mean: float | None, std: float | None, n: int, failed: int, published: Published, share: float) -> str:
+def judge(
+    mean: float | None, std: float | None, n: int, failed: int, published: Published, share: float, metric: Metric
+) -> str:
     """The verdict on our `mean` over `n` seeds.
 
     `open` where there is too little to judge by: fewer than `FEWEST_SEEDS` seeds, a failed seed (the mean is over the
     survivors only), or less than half of the published epochs (`share` is ours over theirs). Otherwise `better`, `same`
-    or `worse`: the same means closer than two standard errors of the difference,
-    2 sqrt(std^2 / n + std_published^2 / n_published), as far as the published spread and seeds are known.
+    or `worse`, or `differs` where `metric` is neither to be made large nor small: the same means closer than two
+    standard errors of the difference, 2 sqrt(std^2 / n + std_published^2 / n_published), as far as the published spread
+    and seeds are known.
     """
     if mean is None or n < FEWEST_SEEDS or failed or share < 0.5:
         return "open"
     variance = (std or 0.0) ** 2 / n
     if published.std is not None and published.seeds is not None:
         variance += published.std**2 / published.seeds
-    gap = (mean - published.mean) * (1 if published.higher_is_better else -1)
+    gap = mean - published.mean
     if abs(gap) <= 2 * math.sqrt(variance):
         return "same"
-    return "better" if gap > 0 else "worse"
+    if metric.higher_is_better is None:
+        return "differs"
+    return "better" if (gap > 0) == metric.higher_is_better else "worse"
 
 
 def _rows(name: str, runs: list[Run], experiment: Card | None) -> Iterator[Row]:
@@ -159,14 +165,17 @@ def _rows(name: str, runs: list[Run], experiment: Card | None) -> Iterator[Row]:
     settings = ", ".join(f"{key} = {value}" for key, value in config.items() if default.get(key) != value)
     published = {} if experiment is None else {figure.metric: figure for figure in experiment.published}
     values, failed = _pool(runs)
-    for metric in published or [metric for metric in values if metric.startswith("test_")] or values:
+    declared = {
+        metric: declaration(metrics_of(experiment), metric) or Metric(metric) for metric in {**values, **published}
+    }
+    for metric in published or [metric for metric in values if declared[metric].split == "test"] or values:
         ours = statistics(values.get(metric, {}))
         figure = published.get(metric)
         verdict = "-"
         if figure is not None:
             theirs = figure.epochs or default.get("epochs")
             share = config["epochs"] / theirs if theirs and "epochs" in config else 1.0
-            verdict = judge(ours["mean"], ours["std"], ours["n"], len(failed), figure, share)
+            verdict = judge(ours["mean"], ours["std"], ours["n"], len(failed), figure, share, declared[metric])
         yield Row(
             name, settings or "default", metric, ours["mean"], ours["std"], ours["n"], len(failed), figure, verdict
         )

@@ -9,6 +9,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from benchmarks.errors import InvalidInput
+from benchmarks.metric import Metric, declaration
 from benchmarks.training import Training
 
 ALLOWED = (bool, int, float, str, tuple)
@@ -32,8 +33,6 @@ class Published:
     """Where it stands: paper, table or figure."""
     epochs: int | None = None
     """How long the published training was; None for as many epochs as the configuration's default."""
-    higher_is_better: bool = True
-    """False for errors, losses and divergences."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +59,8 @@ class Card:
     `fit.history`, `fit.network` and `fit.record`."""
     published: tuple[Published, ...] = ()
     """The figures to compare with."""
+    metrics: tuple[Metric, ...] = ()
+    """The metrics that it returns, besides losses and accuracies of the splits (`benchmarks.metric.STANDARD`)."""
     double: bool = False
     """Whether it needs float64, which its runs, sweeps and figures then have, whatever JAX's setting."""
 
@@ -75,6 +76,9 @@ class Card:
                     f"Field {field.name!r} of {self.config.__name__} has a {type(value).__name__} as its default; "
                     "use bool, int, float, str or a tuple of these, so that it can be set from the command line."
                 )
+        for figure in self.published:
+            if declaration(self.metrics, figure.metric) is None:
+                raise ValueError(f"Experiment {self.name!r} declares no metric {figure.metric!r}, which is published.")
         if not self.summary:
             raise ValueError(f"{self.config.__name__} needs a docstring: its first line is shown by --help.")
 

@@ -103,7 +103,7 @@ def _shown(bench: Bench, found: Found, changed: dict[str, Any], spikes: bool = F
     """A measurement with tau_mem 10 µs, of what is not changed all switched off; spikes: with the events."""
     bare = {"onset": bench.limits.largest_code, "adaptation_a": 0, "adaptation_b": 0, "offset": 0} | OFF
     bare |= {"sign_a": 1, "sign_b": 1}
-    shown = bench.shown(found, neutral(found) | bare | changed, weight=bench.limits.largest_weight)
+    shown = bench.shown(found, neutral(found) | bare | changed, weight=float(bench.limits.largest_weight))
     never = jnp.full(len(EVENTS), jnp.inf, shown.times[0].dtype)
     times = jnp.asarray(EVENTS, never.dtype) if spikes else never
     return shown._replace(times=(times, never))
@@ -146,17 +146,22 @@ def _exponential(bench: Bench, goals: dict[str, Wanted]) -> list[Stage]:
         first, last = (round(each * bench.limits.madc_rate) for each in window)
         return onset + sharpness * jnp.mean(course[first:last], axis=0)
 
-    def show(name):
+    def show(name, together=False):
         def shown(found, code):
-            drive = {"leak": found["at_onset"], "reset": bench.nominal(onset - FALL)}
+            farther = code - found["onset"] if together else 0.0
+            leak = jnp.clip(found["at_onset"] + farther, 0, bench.limits.largest_code)
+            drive = {"leak": leak, "reset": bench.nominal(onset - FALL)} | HELD
             on = {"threshold": found["threshold"], "onset": found["onset"], "sharpness": found["sharpness"]}
-            return _shown(bench, found, drive | HELD | on | {name: code})
+            return _shown(bench, found, drive | on | {name: code})
 
         return shown
 
+    found = Stage("onset", True, mean(AROUND), show("onset"), _onset, onset)
     return [
-        Stage("onset", True, mean(AROUND), show("onset"), _onset, onset),
+        found,
         Stage("sharpness", True, mean(LATE) - mean(EARLY), show("sharpness"), _sharpness, sharpness),
+        # How potentials follow the onset shows where the leak follows, too: with one of them circuits fall silent.
+        found._replace(show=show("onset", together=True), judged=True),
     ]
 
 

@@ -71,7 +71,8 @@ class Stage(NamedTuple):
 
     rising: whether that rises with the code. in_units: the goal is a code of a strength, to be multiplied by the
     strength of one code. show: what to measure with codes found and the one that is tried. see: of a measurement, with
-    `about`, the number around which it looks, and `sign`, that of the response.
+    `about`, the number around which it looks, and `sign`, that of the response. judged: whether the code is only
+    measured here, not searched for.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Stage(NamedTuple):
     about: Float[Array, " circuits"]
     sign: int = 1
     in_units: bool = False
+    judged: bool = False
 
 
 class Wanted(NamedTuple):

@@ -201,6 +201,7 @@ def _measured_too(
     key: PRNGKeyArray,
 ) -> State:
     """The tasks of those that have more targets, after all others: all codes are found, then the wanted ones judged."""
-    rows = [row for number in range(len(stages)) for row in rows_of(number, SEARCH)]
-    rows += [row for number, stage in enumerate(stages) if stage.name in wanted for row in rows_of(number, JUDGE)]
+    rows = [row for number, stage in enumerate(stages) if not stage.judged for row in rows_of(number, SEARCH)]
+    last = {stage.name: number for number, stage in enumerate(stages)}
+    rows += [row for name in wanted for row in rows_of(last[name], JUDGE)]
     return scanned(device, bench, stages, rows, state, features, key)

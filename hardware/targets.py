@@ -111,7 +111,8 @@ class Targets(eqx.Module):
         ends; their names ending in `_exc` and `_inh` stand for one. Those of exponentials and adaptation come from a
         model by `adex_targets`. Not given, or None:
 
-        - tau_mem, tau_syn: those of the network's neurons, if they have any (chip's side of a `Mixed`), in µs;
+        - tau_mem, tau_syn: those of the network's neurons, if they have any (chip's side of a `Mixed`), in µs; of two
+          ports the first is the excitatory input, the second the inhibitory;
         - refractory_time: the neurons' `refractory`, if it is a number;
         - everything else, and circuits without a neuron: calix' defaults.
 
@@ -120,17 +121,16 @@ class Targets(eqx.Module):
         """
         if max(int(circuits.max()) for circuits in placement.circuits) >= limits.circuits:
             raise ValueError(f"placement is on a larger chip than limits, of {limits.circuits} circuits: place anew.")
-        own = {"tau_mem": "tau_mem", "tau_syn": "tau_syn", "refractory_time": "refractory"}
-        for name, attribute in own.items():
-            values = tuple(_own_number(neuron, attribute) for neuron in network.neurons)
-            given = targets.get(name)
-            if isinstance(given, tuple | list) and len(given) == len(values):
-                targets[name] = tuple(own if one is None else one for one, own in zip(given, values, strict=True))
-            elif not any(asked.startswith(name) for asked in targets) and any(value is not None for value in values):
-                targets[name] = values
+        targets = _both_ends(targets)
+        for name in ("tau_mem", "tau_syn_exc", "tau_syn_inh", "refractory_time"):
+            own, given = tuple(_own_number(neuron, name) for neuron in network.neurons), targets.get(name)
+            if given is None and any(value is not None for value in own):
+                targets[name] = own
+            elif isinstance(given, tuple | list) and len(given) == len(own):
+                targets[name] = tuple(mine if one is None else one for one, mine in zip(given, own, strict=True))
         spread = {
             name: value if name == "synapse_dac_bias" else _per_circuit(name, value, placement, limits)
-            for name, value in _both_ends(targets).items()
+            for name, value in targets.items()
         }
         made = cls.default(limits, **spread)
         spiking = np.ones(limits.circuits, bool)
@@ -177,11 +177,16 @@ def _both_ends(targets: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _own_number(neuron: Any, attribute: str) -> Any:
-    """A time constant of a model's neuron, as the chip shall have it; None where it has none."""
-    value = getattr(neuron, attribute, None)
-    if attribute == "tau_syn" and value is None:
-        value = getattr(getattr(neuron, "synapses", None), attribute, None)
+def _own_number(neuron: Any, name: str) -> Any:
+    """A target as a model's neuron has it, of the chip's side; None where it has none.
+
+    Of neurons with `synapses` the port 0 is the excitatory input and the last one, 0 or 1, the inhibitory.
+    """
+    ports = getattr(getattr(neuron, "synapses", None), "tau_syn", ())
+    if name.startswith("tau_syn"):
+        value = (ports[0] if name.endswith("exc") else ports[-1]) if ports else getattr(neuron, "tau_syn", None)
+    else:
+        value = getattr(neuron, "refractory" if name == "refractory_time" else name, None)
     value = getattr(value, "hardware", value)
     is_number = isinstance(value, float | int) or hasattr(value, "dtype")
     return value if is_number else None

@@ -82,13 +82,17 @@ from sal.rules import weight_decay as weight_decay
 
 # Sampling with spikes
 from sal.sampling import accumulate as accumulate
+from sal.sampling import measure_activities as measure_activities
 from sal.sampling import measure_moments as measure_moments
 from sal.sampling import overlap_stdp as overlap_stdp
+from sal.sampling import refractory_states as refractory_states
 from sal.sampling import sample as sample
 from sal.sampling import spike_moments as spike_moments
 from sal.sampling import state_moments as state_moments
+from sal.sampling import wake_moments as wake_moments
 from sal.simulation import Solution as Solution
 from sal.simulation import simulate as simulate
+from sal.spikes import PackedRaster as PackedRaster
 from sal.spikes import Raster as Raster
 from sal.state import Clamp as Clamp
 from sal.state import Snapshot as Snapshot
@@ -99,6 +103,9 @@ from sal.stdp import Traces as Traces
 from sal.symmnet import AbstractTwin as AbstractTwin
 from sal.symmnet import SALNet as SALNet
 from sal.symmnet import symmetrize as symmetrize
+from sal.tempering import accumulate_tempered as accumulate_tempered
+from sal.tempering import energy as energy
+from sal.tempering import tempered as tempered
 
 # Theory of two neurons
 from sal.theory import SpikeTimingDifferences as SpikeTimingDifferences

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from sal._mesh import error_if
@@ -56,14 +57,15 @@ def dale_pair(
     escape: AbstractEscape = LogisticEscape(),
     order: AbstractOrder = Sweep(),
 ) -> Network:
-    """Two excitatory neurons, 0 and 1, each with an inhibitory one, 2 and 3, on its way to the other (Fig. 9a).
+    """Two excitatory neurons, each with an inhibitory one on its way to the other (Fig. 9a).
 
-    - `direct`: (W_12^EE, W_21^EE), from neuron 1 to neuron 0 and back.
-    - `indirect`: (W_12^EI, W_21^EI), from the inhibitory neuron 3 to neuron 0, and from 2 to 1.
-    - `recruiting`: (W_11^IE, W_22^IE), from neuron 0 to 2, and from 1 to 3.
-    - `bias`, `bias_inhibitory`: of neurons 0 and 1, of neurons 2 and 3.
+    The neurons are E_1, I_1, E_2, I_2: swept in this order the ways from E_1 to E_2 and back take equally long. (With
+    both inhibitory neurons at the end one would be a whole step longer, and SAL would see that.)
 
-    The weights are `network.connectivity.weight`, those between the excitatory neurons at [0, 1] and [1, 0].
+    - `direct`: (W_12^EE, W_21^EE), from E_2 to E_1 and back: `network.connectivity.weight` at [0, 2] and [2, 0].
+    - `indirect`: (W_12^EI, W_21^EI), from I_2 to E_1 and from I_1 to E_2.
+    - `recruiting`: (W_11^IE, W_22^IE), from E_1 to I_1 and from E_2 to I_2.
+    - `bias`, `bias_inhibitory`: of E_1 and E_2, of I_1 and I_2.
 
     Raises `ValueError` for what is not two numbers and for weights that are known to have the wrong sign.
     """
@@ -81,17 +83,16 @@ def dale_pair(
         pairs[name] = as_float(f"dale_pair: {name}", jnp.stack([jnp.asarray(x, float) for x in value]))
     w_ee, w_ei, w_ie = (pairs[name] for name in ("direct", "indirect", "recruiting"))
     weight = jnp.zeros((4, 4), w_ee.dtype)
-    weight = weight.at[(0, 1), (1, 0)].set(w_ee).at[(0, 1), (3, 2)].set(w_ei).at[(2, 3), (0, 1)].set(w_ie)
+    weight = weight.at[(0, 2), (2, 0)].set(w_ee).at[(0, 2), (3, 1)].set(w_ei).at[(1, 3), (0, 2)].set(w_ie)
     weight = _checked("dale_pair: direct, indirect, recruiting", weight, EXCITATORY, weight)
     weights = Recurrent(weight, jnp.asarray(SYNAPSES))
-    return Network(
-        weights, jnp.concatenate([pairs["bias"], pairs["bias_inhibitory"]]), tau_ref, escape=escape, order=order
-    )
+    biases = jnp.stack([pairs["bias"], pairs["bias_inhibitory"]], axis=1).ravel()
+    return Network(weights, biases, tau_ref, escape=escape, order=order)
 
 
-EXCITATORY = np.array([True, True, False, False])
+EXCITATORY = np.array([True, False, True, False])
 """Which neurons of `dale_pair` excite."""
-SYNAPSES = np.array([[0, 1, 0, 1], [1, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]], bool)
+SYNAPSES = np.array([[0, 0, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]], bool)
 """Where it has synapses, [post, pre]."""
 
 
@@ -179,7 +180,7 @@ def _checked(where: str, weight: Any, excites: Any, tree: Any) -> Any:
     wrong = jnp.where(jnp.asarray(excites)[None], weight < 0, weight > 0)
     remedy = "excitatory sources (True) need weights >= 0, inhibitory ones (False) <= 0; start from such weights"
     seen = ""
-    if not isinstance(wrong, jax.core.Tracer) and np.any(wrong):
+    if not isinstance(wrong, Tracer) and np.any(wrong):
         post, pre = (int(x[0]) for x in np.nonzero(np.asarray(wrong)))
         kind = "excitatory" if np.asarray(excites)[pre] else "inhibitory"
         seen = f": {float(np.asarray(weight)[post, pre]):g} leads from the {kind} neuron {pre} to neuron {post}"

@@ -146,8 +146,7 @@ def measure_moments(
 ) -> tuple[Moments, State, RESULTS]:
     """Moments measured by spikes over `chunks` times `duration`: a sleep phase, or with `clamp` a part of a wake phase.
 
-    With hidden units, a wake phase is the mean over patterns of the visible units, each clamped (`jax.vmap` over
-    `clamp`).
+    (`wake_moments` does so for all patterns of visible units.)
     """
     stdp, chunks = overlap_stdp(network.tau_ref), as_count("chunks", chunks)
     shape = (network.neurons,)
@@ -167,6 +166,77 @@ def measure_moments(
     return moments, state, result
 
 
+def wake_moments(
+    network: AbstractNetwork,
+    duration: float,
+    *,
+    clamp: Clamp,
+    chunks: int = 1,
+    dt: float,
+    key: PRNGKeyArray,
+    states: State | None = None,
+    throw: bool = True,
+) -> tuple[Moments, State, RESULTS]:
+    """Moments of a wake phase with hidden units: the mean over patterns in which visible units are clamped.
+
+        <.>_wake = 1 / P sum_p <.>_{visible units = pattern p}                                      (for Eqs. 32, 33)
+
+    - `clamp`: all patterns, [patterns, neurons]; what is not held is hidden.
+    - `states`: those of the last wake phase, [patterns], so that each pattern's chain goes on where it was (persistent
+        chains). Without them all start from silence.
+
+    Returns the moments, the states to go on with, and the first result that is no success.
+    """
+    if clamp.neurons.ndim != 2:
+        raise ValueError(f"wake_moments: clamp must hold patterns, [patterns, neurons], got {clamp.neurons.shape}")
+    patterns = len(clamp.neurons)
+    if states is None:
+        states = jax.tree.map(lambda x: jnp.broadcast_to(x, (patterns, *x.shape)), network.init(dt))
+
+    def one(clamp: Clamp, state: State | None, key: PRNGKeyArray) -> tuple[Moments, State, RESULTS]:
+        return measure_moments(network, duration, chunks=chunks, dt=dt, key=key, state=state, clamp=clamp, throw=throw)
+
+    moments, states, results = jax.vmap(one)(clamp, states, jax.random.split(key, patterns))
+    return jax.tree.map(lambda x: jnp.mean(x, axis=0), moments), states, first_failure(results)
+
+
+def measure_activities(
+    network: AbstractNetwork,
+    duration: float,
+    *,
+    chunks: int = 1,
+    dt: float,
+    key: PRNGKeyArray,
+    state: State | None = None,
+    clamp: Clamp | None = None,
+    throw: bool = True,
+) -> tuple[Float[Array, " neurons"], State, RESULTS]:
+    """The part of the time that each neuron is in the state 1, over `chunks` times `duration`.
+
+    With `clamp` on some of the visible units: what the network completes the pattern to (p(z_i = 1 | clamped), of which
+    0.5 is the threshold). `jax.vmap` over `clamp` completes many.
+    """
+    return accumulate(
+        _MeanStates(1 / as_count("chunks", chunks)),
+        jnp.zeros(network.neurons),
+        network,
+        duration,
+        chunks=chunks,
+        dt=dt,
+        key=key,
+        state=state,
+        clamp=clamp,
+        observe=refractory_states,
+        throw=throw,
+    )
+
+
+def first_failure(results: RESULTS) -> RESULTS:
+    """Of a batch: the first result that is no success, if there is one."""
+    failed = results != RESULTS.successful
+    return jax.tree.map(lambda x: x[jnp.argmax(failed)], results)
+
+
 def _count_states(counts: Array, solution: Solution) -> Array:
     return counts.at[state_index(solution.observed)].add(1)
 
@@ -179,3 +249,10 @@ class _MeanMoments(eqx.Module):
         moments, traces = carry
         new, traces = spike_moments(self.stdp, traces, solution.spikes)
         return jax.tree.map(lambda sum, x: sum + self.share * x, moments, new), traces
+
+
+class _MeanStates(eqx.Module):
+    share: float = eqx.field(static=True)
+
+    def __call__(self, carry: Array, solution: Solution) -> Array:
+        return carry + self.share * jnp.mean(solution.observed, axis=0)

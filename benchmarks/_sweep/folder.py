@@ -1,5 +1,6 @@
 """The folder of a sweep, and the plan that it belongs to."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ from benchmarks._sweep.grid import Grid
 from benchmarks._sweep.target import Target, source_hash
 from benchmarks.atomic import make_folder
 from benchmarks.errors import InvalidInput
+from benchmarks.metric import Metric
 from benchmarks.run import environment, folder_name, plain, read_json, write_json
 from benchmarks.tasks import member_address
 
@@ -36,6 +38,7 @@ def describe(target: Target, config: Any, grid: Grid) -> dict[str, Any]:
             for name, values in grid.axes.items()
         },
         "seeds": list(grid.seeds),
+        "metrics": [dataclasses.asdict(metric) for metric in target.metrics],
     }
 
 
@@ -92,6 +95,14 @@ def read_grid(plan: dict[str, Any], path: Path | None = None) -> Grid:
         return Grid(axes, tuple(map(int, plan["seeds"])))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(f"{path or 'The plan'} is damaged: {type(error).__name__}: {error}.") from error
+
+
+def read_metrics(plan: dict[str, Any]) -> tuple[Metric, ...]:
+    """What the experiment of a plan declares of its metrics."""
+    try:
+        return tuple(Metric(**metric) for metric in plan.get("metrics", ()))
+    except TypeError as error:
+        raise InvalidInput(f"The plan is damaged: its metrics are {plan['metrics']!r} ({error}).") from error
 
 
 def default_folder(plan: dict[str, Any]) -> Path:

@@ -3,23 +3,28 @@
 import csv
 import dataclasses
 import io
+import itertools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import PyTree
 
 from benchmarks._sweep.axes import Value
-from benchmarks._sweep.folder import addresses, read_grid, read_plan
+from benchmarks._sweep.batch import MEMBERS
+from benchmarks._sweep.folder import addresses, read_grid, read_metrics, read_plan
 from benchmarks._sweep.grid import Grid
 from benchmarks._sweep.records import Records
 from benchmarks.atomic import write_bytes
-from benchmarks.errors import InvalidInput
+from benchmarks.errors import InvalidInput, MissingPackage
+from benchmarks.metric import Metric, to_rank_by
+from benchmarks.run import Run
 from benchmarks.table import plain_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 DEFAULT_METRIC = "validation_accuracy"
-SMALL = {"angle", "asymmetry", "deviation", "difference", "distance", "divergence", "kl", "lost", "ratio", "smape"}
-"""Words of metrics that are to be made small, besides losses and errors."""
 _ROWS = 20
 
 
@@ -50,6 +55,8 @@ class SweepResult:
     """The metric that settings are ranked by."""
     shards: frozenset[tuple[int, int]]
     """The parts (number, of how many) that have been started."""
+    declared: tuple[Metric, ...] = ()
+    """What the experiment declares of its metrics."""
     folder: Path | None = None
     """Where everything is; None if nothing is kept."""
     addresses: tuple[str, ...] = ()
@@ -106,14 +113,14 @@ class SweepResult:
         return np.array([np.std(row, ddof=1) if row.size > 1 else np.nan for row in values])
 
     @property
-    def lower_is_better(self) -> bool:
-        """Whether the ranking metric is one to be made small: a loss, an error, a time."""
-        return lower_is_better(self.metric)
+    def higher_is_better(self) -> bool:
+        """Whether the ranking metric is one to be made large."""
+        return bool(to_rank_by(self.declared, self.metric).higher_is_better)
 
     def ranking(self) -> np.ndarray:
         """Settings with a successful member, best first."""
         mean = self.mean(self.metric)
-        order = np.argsort(mean if self.lower_is_better else -mean, kind="stable")
+        order = np.argsort(-mean if self.higher_is_better else mean, kind="stable")
         return order[np.isfinite(mean[order])]
 
     def best(self) -> dict[str, Value]:
@@ -161,13 +168,53 @@ class SweepResult:
                 f"{self.missing} of {self.reasons.size} members are missing" + (f": shards {parts}" if parts else "")
             )
         if len(ranking):
-            direction, s = "lowest" if self.lower_is_better else "highest", ranking[0]
+            direction, s = "highest" if self.higher_is_better else "lowest", ranking[0]
             of = f", over {count[s]} of {len(self.grid.seeds)} seeds" if failed[s] else ""
             lines.append(f"Best ({direction} mean {self.metric}{of}): {_describe(self.settings[s])}")
         return "\n".join(lines)
 
+    def to_pandas(self, *, curves: bool = False) -> "pd.DataFrame":
+        """A data frame with a row per member: its setting, `seed`, metrics, and `failure`, why it failed.
+
+        `failure` is "" if a member did not fail, and "not run" if it was not run; metrics are NaN in both cases. With
+        `curves` there is a row per member and epoch instead: setting, seed, `epoch` and the metrics of that epoch, as
+        far as members have come. So `result.to_pandas().groupby("learning_rate").mean(numeric_only=True)`, or `pivot`.
+
+        Raises ValueError for curves of a sweep that kept nothing (`results=None`), ImportError without pandas.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingPackage("Data frames need the package pandas: pip install 'credax[pandas]'.") from error
+
+        members = pd.DataFrame([setting | {"seed": seed} for setting in self.settings for seed in self.grid.seeds])
+        if curves:
+            found = self.curves()
+            return members.iloc[found.pop("member")].reset_index(drop=True).join(pd.DataFrame(found))
+        reasons = ["not run" if reason is None else reason for reason in self.reasons.ravel()]
+        return members.assign(**{name: values.ravel() for name, values in self.metrics.items()}, failure=reasons)
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """Columns with an entry per member and epoch, in order: `member`, the number of its row in tables, `epoch`,
+        and the metrics of that epoch."""
+        if self.folder is None:
+            raise InvalidInput("curves: this sweep has kept none; give it a folder, results=...")
+        records = Records(addresses(read_plan(self.folder), self.grid), self.folder)
+        rows: dict[tuple[int, int], dict[str, float]] = {}
+        for task in [*records.unfinished, *records.finished]:  # of a member in both, what is finished counts
+            positions = records.positions(task)
+            for row in Run(Path(task.folder), {"seeds": task.seeds}, MEMBERS).rows():
+                columns = {name: values for name, values in row.items() if isinstance(values, list)}
+                for i in np.flatnonzero(positions >= 0):
+                    rows[int(positions[i]), row["epoch"]] = {name: values[i] for name, values in columns.items()}
+        order = sorted(rows)
+        names = list(dict.fromkeys(name for key in order for name in rows[key]))
+        columns = {name: np.array([rows[key].get(name) for key in order], float) for name in names}
+        member, epoch = np.array(order, int).reshape(-1, 2).T
+        return {"member": member, "epoch": epoch, **columns}
+
     def write(self, folder: Path) -> None:
-        """Writes members.csv, summary.csv and, if an axis is numeric, the figure sweep.png."""
+        """Writes members.csv, summary.csv, the figures sweep, if an axis is numeric, and curves, if there are any."""
         members: list[list[Any]] = [[*self.grid.axes, "seed", *self.metrics, "failure"]]
         summary: list[list[Any]] = [
             [*self.grid.axes, "n", "failed", *(f"{name}_{of}" for name in self.metrics for of in ("mean", "std"))]
@@ -185,16 +232,18 @@ class SweepResult:
             csv.writer(text, lineterminator="\n").writerows(rows)
             write_bytes(folder / name, text.getvalue().encode())
         from benchmarks import style  # late: matplotlib takes long to import
-        from benchmarks._sweep.figures import draw
+        from benchmarks._sweep.figures import draw, draw_curves
 
         with style.paper():
-            figure = draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric)
-            if figure is None:
-                return
-            for kind in ("png", "pdf"):
-                image = io.BytesIO()
-                figure.savefig(image, format=kind, dpi=style.DPI)
-                write_bytes(folder / f"sweep.{kind}", image.getvalue())
+            figures = {
+                "sweep": draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric),
+                "curves": draw_curves(self) if self.folder is not None else None,
+            }
+            for name, kind in itertools.product(figures, ("png", "pdf")):
+                if (figure := figures[name]) is not None:
+                    image = io.BytesIO()
+                    figure.savefig(image, format=kind, dpi=style.DPI)
+                    write_bytes(folder / f"{name}.{kind}", image.getvalue())
 
     def _values(self, metric: str) -> list[np.ndarray]:
         check_metric(metric, list(self.metrics))
@@ -213,15 +262,14 @@ class SweepResult:
         return lines
 
 
-def collect(grid: Grid, records: Records, metric: str) -> SweepResult:
+def collect(grid: Grid, records: Records, metric: str, declared: tuple[Metric, ...] = ()) -> SweepResult:
     """The result that the records amount to."""
     shape = (-1, len(grid.seeds))
     good = records.reasons == ""
     columns = records.metrics or {metric: np.full(len(good), np.nan)}  # nothing has been run, or all has raised
     metrics = {name: np.where(good, values, np.nan).reshape(shape) for name, values in columns.items()}
-    shards = frozenset(records.shards)
-    reasons = records.reasons.reshape(shape)
-    return SweepResult(grid, metrics, reasons, metric, shards, records.folder, records.addresses)
+    shards, reasons = frozenset(records.shards), records.reasons.reshape(shape)
+    return SweepResult(grid, metrics, reasons, metric, shards, declared, records.folder, records.addresses)
 
 
 def merge(results: str | Path, metric: str | None = None) -> SweepResult:
@@ -233,27 +281,12 @@ def merge(results: str | Path, metric: str | None = None) -> SweepResult:
     folder = Path(results)
     plan = read_plan(folder)
     ranked_by: str = plan["metric"] if metric is None else metric
-    refuse_test_metric(ranked_by)
+    declared = read_metrics(plan)
+    to_rank_by(declared, ranked_by)
     grid = read_grid(plan)
-    result = collect(grid, Records(addresses(plan, grid), folder), ranked_by)
+    result = collect(grid, Records(addresses(plan, grid), folder), ranked_by, declared)
     result.write(folder)
     return result
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric is one to be made small, by the words in its name: a loss, an error, a distance, a time."""
-    if any(word in metric for word in ("loss", "error")) or metric.endswith(("_ms", "_s")):
-        return True
-    return not SMALL.isdisjoint(metric.split("_"))
-
-
-def refuse_test_metric(metric: str) -> None:
-    """Refuses to rank settings by what they do on the test set."""
-    if metric.startswith("test_"):
-        raise InvalidInput(
-            f"metric: no ranking by {metric!r}: choosing by the test set makes its figures worthless; "
-            f"rank by a validation metric such as {DEFAULT_METRIC!r}."
-        )
 
 
 def check_metric(metric: str, known: list[str]) -> None:

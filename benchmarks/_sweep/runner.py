@@ -20,13 +20,14 @@ from benchmarks._sweep.batch import RAISED, forget, member_of, reached, run_batc
 from benchmarks._sweep.folder import addresses, claim, describe
 from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.records import Records
-from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, refuse_test_metric, show
+from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
 from benchmarks._sweep.target import Target, as_target, find_target, source
 from benchmarks._sweep.width import LARGEST, SHARE, measured
 from benchmarks.card import Card, check_counts, precision
 from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local
 from benchmarks.errors import InvalidInput
+from benchmarks.metric import refuse_test_metric, to_rank_by
 from benchmarks.run import plain
 from benchmarks.tasks import Outcome, Task, measure, run
 
@@ -86,7 +87,7 @@ def sweep(
         raise InvalidInput(f"config: must be a {target.config.__name__}, got {config!r}.")
     if chunk is not None and chunk < 1:
         raise InvalidInput(f"chunk: must be 1 or more, got {chunk}.")
-    refuse_test_metric(metric)
+    refuse_test_metric(target.metrics, metric)
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))
     folder = Path(results).absolute() if results is not None else None
@@ -102,7 +103,7 @@ def sweep(
         _Run(target, config, plan, grid, traced, records, part, chunk, checkpoint_every, engine).run(progress)
     finally:
         forget()
-    result = collect(grid, records, metric)
+    result = collect(grid, records, metric, target.metrics)
     if folder is not None and result.missing == 0:
         result.write(folder)
     return result
@@ -128,6 +129,7 @@ def _traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[s
     if not metrics:
         raise InvalidInput("Metrics must be a dictionary from name to scalar, with one at least to rank settings by.")
     check_metric(metric, metrics)
+    to_rank_by(target.metrics, metric)
     return names
 
 

@@ -21,6 +21,7 @@ from benchmarks._member import OnePiece
 from benchmarks._sweep.axes import field_type, parse_value, sweepable_fields
 from benchmarks.card import Card, find
 from benchmarks.errors import InvalidInput
+from benchmarks.metric import Metric, metrics_of
 from benchmarks.training import Training, train
 
 
@@ -40,6 +41,8 @@ class Target:
     """Whether it needs float64."""
     counts: bool = False
     """Whether whole numbers in its configuration are counts, as in that of a `Card`."""
+    metrics: tuple[Metric, ...] = ()
+    """What it declares of its metrics."""
     text: str = ""
     """What `find_target` finds it by, on any machine; "" if nothing does."""
 
@@ -60,7 +63,7 @@ class Target:
 
         try:
             training = None if self.training is None else self.at
-            return Card(self.name, self.config, function, training, double=self.double)
+            return Card(self.name, self.config, function, training, double=self.double, metrics=self.metrics)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"{self.name} cannot be run from the command line: {error}") from error
 
@@ -145,7 +148,7 @@ def as_target(experiment: Any) -> Target:
         return experiment
     if isinstance(experiment, Card):
         e = experiment
-        return Target(e.name, e.function, e.config, e.training, e.double, counts=True, text=e.name)
+        return Target(e.name, e.function, e.config, e.training, e.double, True, metrics_of(e), text=e.name)
     if not callable(experiment):
         raise InvalidInput(
             f"An experiment is a function (config, key) -> (metrics, network, result), got {experiment!r}."
@@ -165,7 +168,8 @@ def as_target(experiment: Any) -> Target:
             f"The first parameter of {name}, {parameters[0]!r}, must be annotated with its configuration, a "
             f"class under @dataclasses.dataclass(frozen=True); it is {config!r}."
         )
-    return Target(name, experiment, config, experiment if len(parameters) == 1 else None, text=_text(experiment, name))
+    training = experiment if len(parameters) == 1 else None
+    return Target(name, experiment, config, training, metrics=metrics_of(experiment), text=_text(experiment, name))
 
 
 def _text(function: Any, name: str) -> str:

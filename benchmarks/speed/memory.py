@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 import eventprop as ep
+from benchmarks import style
 from benchmarks.speed import record, scaling
 from benchmarks.speed.problem import TAU_MEM, TAU_SYN, THRESHOLD
 from benchmarks.table import markdown_table
@@ -66,18 +67,19 @@ def of_recurrent(load: Recurrent) -> int:
 
 def draw(found: dict[tuple[str, str], list[tuple[float, int]]]) -> None:
     """A panel for each axis, a line for each kind of network."""
-    figure, panels = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 3, figsize=(style.PAGE, 2.4), sharey=True)
     for (network, axis), row in found.items():
         panel = panels[{"inputs": 1, "duration": 2}.get(axis, 0)]
         x, y = zip(*row, strict=True)
         mebibytes = [size / 2**20 for size in y]
-        panel.loglog(x, mebibytes, "o-", label=f"{network}, last slope {scaling.slope(x[-2:], mebibytes[-2:]):.2f}")
+        last = round(scaling.slope(x[-2:], mebibytes[-2:]), 2) + 0.0  # no -0.00
+        panel.loglog(x, mebibytes, "o-", label=f"{network}, last slope {last:.2f}")
     for panel, name in zip(panels, ("spikes of a trial", "inputs", "trial (ms), same spikes"), strict=True):
         panel.set_xlabel(name)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        panel.legend(loc="lower left", bbox_to_anchor=(0, 1))
     panels[0].set_ylabel("memory of the gradient (MiB)")
-    figure.savefig(record.RESULTS / "memory.png", dpi=150)
+    figure.savefig(record.RESULTS / "memory.png")
 
 
 def main() -> None:
@@ -102,7 +104,8 @@ def main() -> None:
         for axis, values in axes.items():
             row(network, axis, values)
     record.write("memory", measured=measured)
-    draw(found)
+    with style.paper():
+        draw(found)
     cells = [
         [network, axis, ", ".join(f"{x:g}: {y / 2**20:.3g}" for x, y in values)]
         for (network, axis), values in found.items()

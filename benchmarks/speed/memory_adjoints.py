@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 import eventprop as ep
+from benchmarks import style
 from benchmarks.speed import record
 from benchmarks.speed.scaling import slope
 from benchmarks.table import markdown_table
@@ -98,7 +99,7 @@ def measure(method: str, load: Load) -> int:
 
 def draw(found: dict[tuple[str, str], list[tuple[float, int]]]) -> None:
     """A panel for each axis, a line for each method."""
-    figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(0.8 * style.PAGE, 2.4), sharey=True)
     for (method, axis), row in found.items():
         panel = panels[list(AXES).index(axis)]
         x, y = zip(*row, strict=True)
@@ -111,9 +112,9 @@ def draw(found: dict[tuple[str, str], list[tuple[float, int]]]) -> None:
         panel.set_xticks(values, [f"{value:g}" for value in values])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        panel.legend()
     panels[0].set_ylabel("memory of the gradient (MiB)")
-    figure.savefig(record.RESULTS / "memory_adjoints.png", dpi=150)
+    figure.savefig(record.RESULTS / "memory_adjoints.png")
 
 
 def _row(method: str, axis: str, values: Sequence[float]) -> tuple[list[tuple[float, int]], list[dict]]:
@@ -135,7 +136,8 @@ def main() -> None:
             found[method, axis], rows = _row(method, axis, values)
             measured += rows
     record.write("memory_adjoints", measured=measured)
-    draw(found)
+    with style.paper():
+        draw(found)
     cells = [
         [method, axis, ", ".join(f"{x:g}: {y / 2**20:.3g}" for x, y in values)]
         for (method, axis), values in found.items()

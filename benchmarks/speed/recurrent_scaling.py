@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import eventprop as ep
+from benchmarks import style
 from benchmarks.speed import record
 from benchmarks.speed.problem import TAU_MEM, TAU_SYN, THRESHOLD
 from benchmarks.table import markdown_table
@@ -147,7 +148,7 @@ def turns_tell(count: Callable[[], None]) -> Iterator[None]:
 
 def draw(costs: dict[Load, Cost]) -> None:
     """Turns and time against spikes, a line for each size of network."""
-    figure, panels = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(0.8 * style.PAGE, 2.6))
     for neurons in sorted({load.neurons for load in costs}):
         row = [cost for load, cost in costs.items() if load.neurons == neurons]
         x = [cost.spikes for cost in row]
@@ -156,8 +157,8 @@ def draw(costs: dict[Load, Cost]) -> None:
     for panel, name in zip(panels, ("turns", "time (s)"), strict=True):
         panel.set(xlabel="spikes of the network", ylabel=name)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
-    figure.savefig(record.RESULTS / "recurrent_scaling.png", dpi=150)
+        panel.legend()
+    figure.savefig(record.RESULTS / "recurrent_scaling.png")
 
 
 def main() -> None:
@@ -171,7 +172,8 @@ def main() -> None:
         costs[load] = measure(load, options.per_neuron, repeats=1 if load == LONGEST else 3)
         print(load, costs[load], flush=True)
         record.write("recurrent_scaling", measured=[{**asdict(a), **asdict(b)} for a, b in costs.items()])
-        draw(costs)
+        with style.paper():
+            draw(costs)
     heads = ("neurons", "trial, ms", "spikes", "turns", "time, s", "µs per spike", "compile, s")
     rows = [
         [

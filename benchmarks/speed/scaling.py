@@ -16,6 +16,7 @@ from jaxtyping import Array
 from matplotlib.axes import Axes
 
 import eventprop as ep
+from benchmarks import style
 from benchmarks.speed import record
 from benchmarks.speed.problem import TAU_MEM, TAU_SYN, THRESHOLD
 
@@ -105,22 +106,22 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def draw_times(rows: dict[str, list[tuple[float, Cost]]]) -> None:
     """Four panels, time and compile time against inputs, neurons, spikes and batch; prints the slopes."""
-    figure, panels = plt.subplots(2, 2, figsize=(8, 6.5), layout="constrained")
+    figure, panels = plt.subplots(2, 2, figsize=(style.PAGE, 5.0))
     for panel, (axis, row) in zip(panels.flat, rows.items(), strict=True):
         x = [value for value, _ in row]
-        for label, y, style in (
+        for label, y, line in (
             ("step (ms)", [cost.step_ms for _, cost in row], "o-"),
             ("compile (s)", [cost.compile_s for _, cost in row], "s--"),
         ):
             exponent = slope(x, y)
             print(f"{label:12} ~ {axis} ^ {exponent:.2f}")
-            _draw(panel, x, y, style, f"{label}, slope {exponent:.2f}")
+            _draw(panel, x, y, line, f"{label}, slope {exponent:.2f}")
         panel.set_xlabel(axis)
-    figure.savefig(record.RESULTS / "scaling.png", dpi=150)
+    figure.savefig(record.RESULTS / "scaling.png")
 
 
-def _draw(panel: Axes, x: Sequence[float], y: Sequence[float], style: str, label: str) -> None:
-    panel.loglog(x, y, style, label=label)
+def _draw(panel: Axes, x: Sequence[float], y: Sequence[float], line: str, label: str) -> None:
+    panel.loglog(x, y, line, label=label)
     panel.legend()
     panel.grid(alpha=0.3)
 
@@ -147,7 +148,8 @@ def main() -> None:
     }
     measured = [{"load": asdict(load), "cost": asdict(cost)} for load, cost in costs.items()]
     record.write("scaling", measured=measured)
-    draw_times(rows)
+    with style.paper():
+        draw_times(rows)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS, Card, Published, Run, report, sweep
+from benchmarks import RESULTS, Card, Metric, Published, Run, report, sweep
 from benchmarks._report import compare_runs, judge
 from benchmarks.cli import main
 from benchmarks.table import final_table, markdown_table, plain_table, quantity
@@ -17,6 +17,7 @@ class Config:
     width: int = 5
 
 
+ACCURACY = Metric("test_accuracy", higher_is_better=True)
 FIGURE = Published("test_accuracy", mean=0.90, std=0.03, seeds=9, source="Table 1")
 KNOWN = Card("known", Config, lambda config, key: ({}, None, None), published=(FIGURE,))
 
@@ -50,13 +51,14 @@ def rows(results):
     ],
 )
 def test_verdicts(mean, std, n, failed, share, verdict):
-    assert judge(mean, std, n, failed, FIGURE, share) == verdict
+    assert judge(mean, std, n, failed, FIGURE, share, ACCURACY) == verdict
 
 
 def test_lower_can_be_better():
-    error = Published("test_error", mean=0.10, higher_is_better=False)
-    assert judge(0.05, 0.0, 3, 0, error, 1.0) == "better"
-    assert judge(0.15, 0.0, 3, 0, error, 1.0) == "worse"
+    error, small = Published("test_error", mean=0.10), Metric("test_error", higher_is_better=False)
+    assert judge(0.05, 0.0, 3, 0, error, 1.0, small) == "better"
+    assert judge(0.15, 0.0, 3, 0, error, 1.0, small) == "worse"
+    assert judge(0.15, 0.0, 3, 0, error, 1.0, Metric("test_error")) == "differs"
 
 
 def test_seeds_of_one_configuration_are_pooled_and_the_newest_counts(tmp_path):
@@ -123,7 +125,7 @@ def test_what_is_damaged_is_named_and_shows_in_the_status(tmp_path, capsys):
     whole = capsys.readouterr().out
     assert main([*command, "--markdown"], {"known": KNOWN}) == 0
     assert capsys.readouterr().out == (tmp_path / "report.md").read_text(encoding="utf-8")
-    (chunk, *_) = (tmp_path / "line" / "chunks").iterdir()
+    (chunk, *_) = (tmp_path / "line" / "batches").glob("*/outcome.npz")
     chunk.write_bytes(chunk.read_bytes()[:100])
     (write(tmp_path, [0.5], seed=7).directory / "summary.json").write_text('{"test_accuracy": 3}')
     (write(tmp_path, [0.5], seed=8).directory / "config.json").write_text("{")

@@ -1,5 +1,6 @@
 """What is read from traces that are written down by hand, with a converter's noise."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -66,6 +67,50 @@ def test_thresholds_are_extrapolated():
     found = np.asarray(observables.threshold(measured(potentials, trains)))
     np.testing.assert_allclose(found[:2], [100, 130], atol=0.5)
     assert found[2] == np.inf
+
+
+def after_spikes(b, tau, spike=17.0, clamp=4.0, rest=100.0):
+    """Membranes at rest that spike once, are held 3 LSB too high, and adapt: Euler, tau_mem 10 µs."""
+    fine, steps = 0.002, round(56 / 0.002)
+    v, w, found = np.full(len(tau), rest), np.zeros(len(tau)), []
+    for step in range(steps):
+        found.append(v)
+        now = step * fine
+        w = w * np.exp(-fine / tau) + b * (spike <= now < spike + fine)
+        held = spike <= now < spike + clamp or now < clamp
+        v = np.full(len(tau), rest + 3) if held else v + fine * ((rest - v) / 10 - w)
+    return np.stack(found)[(TIMES / fine).astype(int)]
+
+
+def test_adaptation_after_a_spike():
+    """Around the right time constant, half and twice that; and circuits that are silent, which have none."""
+    tau, b = np.tile([12.0, 30, 30, 60, 60], 3), np.tile([2.0, 1.0, 2.5, 0.4, 2.0], 3)
+    guess = np.repeat([1.0, 0.5, 2.0], 5) * tau
+    potentials = np.concatenate([after_spikes(b, tau), np.full((len(TIMES), 2), 100.0)], axis=1)
+    spikes = np.full((17, 2), np.inf)
+    spikes[:15, 0] = 17.0
+
+    @jax.jit
+    def both(seen, guess):
+        how = guess, 10.0, 16.0, 4.0
+        return observables.adaptation_time(seen, *how), observables.adaptation_strength(seen, *how)
+
+    found, strength = map(np.asarray, both(measured(potentials, spikes), jnp.asarray([*guess, 30, 30])))
+    np.testing.assert_allclose(found[[0, 2, 4]], tau[[0, 2, 4]], rtol=0.06)
+    np.testing.assert_allclose(found[:5], tau[:5], rtol=0.25)
+    assert np.all(found[5:10] > 0.6 * tau[:5]) and np.all(found[10:15] < 1.6 * tau[:5])
+    np.testing.assert_allclose(strength[:5], b[:5], atol=0.06)
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(strength[15:], 0, atol=0.02)
+
+
+def test_potentials_before_spikes_that_stand_alone():
+    """Ramps of 5 LSB/µs that end at 90: 2 to 4 µs before their ends at 75, but for spikes that come early."""
+    trains = np.array([[10.0, 20.0, 22.0, np.inf], [np.inf] * 4, [3.0, 6.0, 9.0, 12.0]])
+    potentials = 90 - 5 * np.mod(-TIMES[:, None] + np.zeros(3), 10)
+    found, number = observables.potential_before(measured(potentials, trains), (2.0, 4.0), 8.0)
+    np.testing.assert_array_equal(number, [2, 0, 0])
+    np.testing.assert_allclose(found, [75, 0, 0], atol=0.3)
 
 
 def test_samples_are_averaged_from_a_moment_on():

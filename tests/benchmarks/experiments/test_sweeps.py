@@ -1,5 +1,7 @@
 """Every registered experiment can be swept over a float."""
 
+import dataclasses
+
 import jaxtyping
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from benchmarks._sweep.target import as_target
 from benchmarks.card import precision
 from benchmarks.datasets import DataSet, Split
 from benchmarks.experiments import EXPERIMENTS
+from benchmarks.metric import Metric, declaration
 
 MNIST1D = {"epochs": 1, "hidden": (4, 4, 4), "layers": 1, "batch_size": 20}
 SAMPLING = {
@@ -72,6 +75,11 @@ SMALL = {
         f"sal-symmnet-{method}": ("learning_rate", SYMMNET)
         for method in ("bp", "bp-fa", "fa", "scfa", "sal", "kp", "rdd", "cifar")
     },
+    "sal-dale": ("indirect", {"points": 3, "duration": 40, "learning": 100, "steps": 5}),
+    "sal-microcircuit": (
+        "lower_rate",
+        {"epochs": 1, "presentation": 100.0, "average": 50.0, "inputs": 1, "sal_inputs": 1},
+    ),
     "sal-alignment": ("duration", {"layers": (8, 6, 5, 4), "sal_rates": (0.1,), "epochs": 1, "replicas": 2}),
     "hardware-calibration": ("leak", {"circuits": 16}),
     "hardware-statistics": ("leak", {"circuits": 16}),
@@ -161,6 +169,9 @@ def test_the_program_of_a_sweep_over_a_float_can_be_traced(name, small_data):
     card, field, config = small(name)
     member = traced(card, config, [] if name in PER_VALUE else [field])
     assert member.metrics
+    declared = {metric: declaration(card.metrics, metric) for metric in member.metrics}
+    assert None not in declared.values(), declared
+    assert set(card.metrics) <= set(declared.values())
     if name in PER_VALUE:
         with pytest.raises(TypeError):
             traced(card, config, [field])
@@ -172,7 +183,8 @@ def test_the_program_of_a_sweep_over_a_float_can_be_traced(name, small_data):
 def test_sweeps_over_a_float_run(name, small_data):
     card, field, config = small(name)
     value = getattr(config, field)
-    metric = next(metric for metric in traced(card, config, []).metrics if not metric.startswith("test_"))
+    card = dataclasses.replace(card, metrics=(Metric("*", higher_is_better=True, split="train"),))
+    metric = traced(card, config, []).metrics[0]
     result = sweep(card, config, over={field: (value, 1.1 * value + 1e-6)}, seeds=1, metric=metric, progress=False)
     assert not result.missing
     raised = [failure.reason for failure in result.failures if failure.reason.startswith(RAISED)]

@@ -13,7 +13,7 @@ USER_FILE = '''
 from __future__ import annotations
 import dataclasses
 import jax.numpy as jnp
-from benchmarks import Card, RESULTS
+from benchmarks import Card, Metric, RESULTS
 from neighbour import optimum
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ def experiment(config: Config, key):
     score = -config.scale * (config.rate - optimum) ** 2 / config.width
     return {"score": score}, None, RESULTS.where(config.rate > 5.0, RESULTS.non_finite, RESULTS.successful)
 
-registered = Card("theirs", Config, experiment)
+experiment.metrics = (Metric("score", higher_is_better=True),)
+registered = Card("theirs", Config, experiment, metrics=experiment.metrics)
 
 @dataclasses.dataclass
 class Thawed:
@@ -58,11 +59,11 @@ def test_a_users_function_is_swept_from_a_file(folder, capsys):
     command += ["--seeds", "2", "--metric", "score", "--results", "out"]
     assert run(*command) == 0
     printed = capsys.readouterr().out
-    assert "Best (highest mean score): width = 1, rate = 3" in printed
+    assert "Best (highest mean score): rate = 3, width = 1" in printed
     assert "Everything is in out" in printed
     with open("out/summary.csv", newline="") as file:
         rows = [(int(r["width"]), float(r["rate"]), float(r["score_mean"]), r["n"]) for r in csv.DictReader(file)]
-    assert rows == [(w, r, pytest.approx(-2 * (r - 3) ** 2 / w), "2") for w in (1, 2) for r in (1.0, 2.0, 3.0, 4.0)]
+    assert rows == [(w, r, pytest.approx(-2 * (r - 3) ** 2 / w), "2") for r in (1.0, 2.0, 3.0, 4.0) for w in (1, 2)]
     assert {path.name for path in (folder / "out").iterdir()} == {
         "batches",
         "members.csv",

@@ -8,10 +8,16 @@ from benchmarks.experiments.eventprop.match_to_sample.model import (
     MatchToSampleTraining,
     match_to_sample,
 )
+from benchmarks.metric import Metric
+
+METRICS = (
+    Metric("trials_lost", higher_is_better=False),
+    Metric("spikes_per_neuron"),
+)
 
 
 def _card(name: str, config: type) -> Card:
-    return Card(name, config, match_to_sample, training=MatchToSampleTraining, figures=draw_trials)
+    return Card(name, config, match_to_sample, training=MatchToSampleTraining, figures=draw_trials, metrics=METRICS)
 
 
 CARDS = (

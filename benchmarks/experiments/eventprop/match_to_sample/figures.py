@@ -42,7 +42,7 @@ def draw_trials(config: MatchToSample, fit: Fit, directory: Path) -> None:
         _draw_spikes(column[0], config, solution.spikes[0], spikes)
         _draw_readouts(column[1], config, np.asarray(times), np.asarray(solution.ys[1]))
         first, second = (KINDS[int(spikes.index[at]) // config.inputs] for at in (0, config.inputs))
-        column[0].set_title(f"{first}, then {second}: {ANSWERS[label]}")
+        column[0].set_title(f"{first}, then {second}:\n{ANSWERS[label]}")
     panels[0, 0].set_ylabel("inputs (below 0) and hidden neurons")
     panels[1, 0].set_ylabel("readouts")
     panels[1, 0].legend(fontsize="small")

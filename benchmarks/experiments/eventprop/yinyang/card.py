@@ -12,6 +12,12 @@ from benchmarks.experiments.eventprop.yinyang.model import (
     YinYangTraining,
     yinyang_experiment,
 )
+from benchmarks.metric import Metric
+
+METRICS = (
+    Metric("spikes_lost", higher_is_better=False),
+    Metric("spikes_per_neuron"),
+)
 
 
 def _card(name: str, config: type, *published: Published) -> Card:
@@ -22,6 +28,7 @@ def _card(name: str, config: type, *published: Published) -> Card:
         training=YinYangTraining,
         figures=functools.partial(draw_training, published=published),
         published=published,
+        metrics=METRICS,
     )
 
 

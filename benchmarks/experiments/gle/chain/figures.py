@@ -12,7 +12,7 @@ from benchmarks._fit import Fit
 from benchmarks.experiments.gle.chain.model import SHOWN, TEACHER, WINDOWS, Chain, History
 
 COLOURS = (style.SKY, style.PURPLE, style.ORANGE)
-LOOKS = {"gle": ("GLE", style.GREEN), "instantaneous": ("instantaneous errors", style.PURPLE)} | {
+LOOKS = {"gle": ("GLE", style.GREEN), "instantaneous": ("instantaneous errors", style.RED)} | {
     f"bptt_{window:g}": (f"BPTT, window {window:g}", colour) for window, colour in zip(WINDOWS, COLOURS, strict=True)
 }
 

@@ -3,6 +3,9 @@
 from benchmarks.card import Card, Published
 from benchmarks.experiments.gle.mackey_glass.figures import draw_continuation
 from benchmarks.experiments.gle.mackey_glass.model import MackeyGlass, MackeyGlassTraining, gle_mackey_glass
+from benchmarks.metric import Metric
+
+METRICS = (Metric("*smape", higher_is_better=False, split="test"),)
 
 CARDS = (
     Card(
@@ -11,11 +14,10 @@ CARDS = (
         function=gle_mackey_glass,
         training=MackeyGlassTraining,
         figures=draw_continuation,
+        metrics=METRICS,
         published=(
-            Published("smape", 14.25, source="Ellenberger et al. 2024, Fig. 10d, last epoch", higher_is_better=False),
-            Published(
-                "oracle_smape", 9.25, source="Ellenberger et al. 2024, Fig. 10d, best epoch", higher_is_better=False
-            ),
+            Published("smape", 14.25, source="Ellenberger et al. 2024, Fig. 10d, last epoch"),
+            Published("oracle_smape", 9.25, source="Ellenberger et al. 2024, Fig. 10d, best epoch"),
         ),
     ),
 )

@@ -39,11 +39,13 @@ def draw_operators(config: Operators) -> Figure:
         r"$D^-$": (gle.Lookback(tau).transfer, BACKWARD, "--"),
     }
     both: Transfers = {
-        r"GLE error, $D^+ I^-$": (error_neuron(config).transfer, style.BLUE, "-"),
-        r"adjoint, $I^+ D^-$": (lambda omega: adjoint_transfer(tau, config.tau_r, omega), style.RED, "--"),
+        r"$D^+ I^-$, GLE": (error_neuron(config).transfer, style.BLUE, "-"),
+        r"$I^+ D^-$, adjoint": (lambda omega: adjoint_transfer(tau, config.tau_r, omega), style.RED, "--"),
     }
     _draw(columns[0], FREQUENCIES, single, tau)
     _draw(columns[1], FREQUENCIES, both, tau)
+    columns[1][0].get_legend().remove()  # it has no room there
+    columns[1][1].legend(loc="lower left", fontsize=6, handlelength=1)
     _draw_ratios(columns[2])
     _draw_adaptation(columns[3], config)
     titles = (

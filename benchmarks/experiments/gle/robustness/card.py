@@ -3,6 +3,9 @@
 from benchmarks.card import Card
 from benchmarks.experiments.gle.robustness.figures import draw
 from benchmarks.experiments.gle.robustness.model import Robustness, RobustnessTraining, gle_robustness
+from benchmarks.metric import Metric
+
+METRICS = (Metric("*_accuracy", higher_is_better=True, split="validation"),)
 
 CARDS = (
     Card(
@@ -11,5 +14,6 @@ CARDS = (
         function=gle_robustness,
         training=RobustnessTraining,
         figures=draw,
+        metrics=METRICS,
     ),
 )

@@ -3,6 +3,9 @@
 from benchmarks.card import Card
 from benchmarks.experiments.gle.scaling.figures import draw
 from benchmarks.experiments.gle.scaling.model import Scaling, ScalingTraining, gle_scaling
+from benchmarks.metric import Metric
+
+METRICS = (Metric("*_accuracy", higher_is_better=True, split="validation"),)
 
 CARDS = (
     Card(
@@ -11,5 +14,6 @@ CARDS = (
         function=gle_scaling,
         training=ScalingTraining,
         figures=draw,
+        metrics=METRICS,
     ),
 )

@@ -3,6 +3,7 @@
 from benchmarks.card import Card, Published
 from benchmarks.experiments.hardware.statistics.figures import draw
 from benchmarks.experiments.hardware.statistics.model import StatisticsOfAChip, hardware_statistics
+from benchmarks.metric import Metric
 
 MEASURED = {
     "height_per_weight": 0.784,
@@ -18,6 +19,7 @@ MEASURED = {
     "mac_pattern": 3.2,
 }
 """On chips: LSB of the MADC, weights, µs, LSB of the multiplier's output."""
+METRICS = tuple(Metric(name) for name in (*MEASURED, "height_linearity", "firing"))
 
 CARDS = (
     Card(
@@ -25,6 +27,7 @@ CARDS = (
         config=StatisticsOfAChip,
         function=hardware_statistics,
         figures=draw,
+        metrics=METRICS,
         published=tuple(Published(name, value, source="measured on chips") for name, value in MEASURED.items()),
     ),
 )

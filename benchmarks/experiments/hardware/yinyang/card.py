@@ -11,6 +11,12 @@ from benchmarks.experiments.hardware.yinyang.model import (
     chip_yinyang,
     training_of,
 )
+from benchmarks.metric import Metric
+
+METRICS = (
+    Metric("events_dropped", higher_is_better=False),
+    Metric("spikes_per_neuron"),
+)
 
 
 def _card(name: str, config: type, *published: Published) -> Card:
@@ -21,6 +27,7 @@ def _card(name: str, config: type, *published: Published) -> Card:
         training=training_of,
         figures=functools.partial(draw_training, published=published),
         published=published,
+        metrics=METRICS,
     )
 
 

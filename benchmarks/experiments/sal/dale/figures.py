@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -24,8 +25,8 @@ def draw_found(config: Dale, found: Found) -> Figure:
     figure = Figure(figsize=(style.PAGE, 3.0), layout="constrained")
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3)
-    grid, homogeneous = np.asarray(weight_grid(config)), circuits(config, jax.random.key(0))[0]
-    acting = np.asarray(effective(homogeneous, np.stack([grid, grid], axis=-1)))[:, 1]
+    grid, homogeneous = weight_grid(config), circuits(config, jax.random.key(0))[0]
+    acting = np.asarray(effective(homogeneous, jnp.stack([grid, grid], axis=-1)))[:, 1]
     left.plot(acting, found.rates[0], "o", color=style.BLUE, label="both pathways")
     left.plot(acting, found.rates[1], color=style.ORANGE, label="one weight $W^{eff}$")
     left.set(xlabel="$W^{eff}_{21}$", ylabel="activity of neuron 2")

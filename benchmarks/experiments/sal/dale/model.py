@@ -14,7 +14,6 @@ from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics
 from sal import RESULTS
 from sal.dale import EXCITATORY
-from sal.sampling import refractory_states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +114,7 @@ def drift(config: Dale, circuit: Circuit, direct: Float[Array, "2"], key: PRNGKe
 
     def add(carry, solution):
         total, traces = carry
-        spikes = solution.spikes[:2]
+        spikes = solution.spikes[::2]
         sums, traces = rule.update(traces, spikes, spikes)
         return total + sums.anticausal - sums.causal, traces
 
@@ -138,7 +137,7 @@ def activity(config: Dale, net: sal.Network, key: PRNGKeyArray) -> Float[Array, 
     def add(total, solution):
         return total + jnp.mean(solution.observed, axis=0)
 
-    total, _, _ = simulated(config, net, add, jnp.zeros(net.neurons), key, observe=refractory_states)
+    total, _, _ = simulated(config, net, add, jnp.zeros(net.neurons), key, observe=sal.refractory_states)
     return total / (config.duration // CHUNK)
 
 
@@ -148,7 +147,7 @@ def rates(config: Dale, key: PRNGKeyArray) -> Float[Array, "2 points"]:
 
     def both(direct: Array) -> Array:
         one_way = homogeneous._replace(indirect=homogeneous.indirect.at[0].set(0.0))
-        return activity(config, network(one_way, jnp.stack([jnp.zeros(()), direct])), key)[1]
+        return activity(config, network(one_way, jnp.stack([jnp.zeros(()), direct])), key)[2]
 
     def alone(direct: Array) -> Array:
         weight = effective(homogeneous, jnp.stack([direct, direct]))[1]
@@ -169,7 +168,7 @@ def resting(grid: Float[Array, " points"], drifts: Float[Array, " points"]) -> F
 def course(config: Dale, circuit: Circuit, start: Array, learns: Array, key: PRNGKeyArray) -> Float[Array, "records 2"]:
     """Direct weights over time, kept on their side of zero."""
     dt = 1 / config.steps
-    masked = jnp.zeros((4, 4)).at[0, 1].set(learns[0]).at[1, 0].set(learns[1])
+    masked = jnp.zeros((4, 4)).at[0, 2].set(learns[0]).at[2, 0].set(learns[1])
     window = sal.Exponential(1.0)
     whole = sal.STDP(window, window, 1.0, sal.NearestPairs(), sal.one_by_one(4))
     rate = config.learning_rate
@@ -186,7 +185,7 @@ def course(config: Dale, circuit: Circuit, start: Array, learns: Array, key: PRN
 
     def record(carry, _):
         carry, _ = jax.lax.scan(chunk, carry, None, length=config.learning // RECORDS)
-        return carry, jnp.stack([carry[0][0, 1], carry[0][1, 0]])
+        return carry, jnp.stack([carry[0][0, 2], carry[0][2, 0]])
 
     weights = begin.connectivity.weight  # pyright: ignore[reportAttributeAccessIssue]
     return jax.lax.scan(record, (weights, begin.init(dt), rule.init(weights)), None, length=RECORDS)[1]

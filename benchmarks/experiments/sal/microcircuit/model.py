@@ -200,8 +200,9 @@ class MicrocircuitTraining(Training):
 
     def _judge(self, weights: Float[Array, "methods 3"]) -> Metrics:
         """Weights, and the mean squared error of the output on the validation inputs."""
-        wanted = teacher_outputs(VALIDATION)
-        losses = jax.vmap(lambda w: jnp.mean((teacher_outputs(VALIDATION, w[:2]) - wanted) ** 2))(weights)
+        inputs = jnp.asarray(VALIDATION)
+        wanted = teacher_outputs(inputs)
+        losses = jax.vmap(lambda w: jnp.mean((teacher_outputs(inputs, w[:2]) - wanted) ** 2))(weights)
         metrics = {}
         for method, w, loss in zip(METHODS, weights, losses, strict=True):
             found = jnp.all(jnp.abs(w[:2] - jnp.array(TEACHER)) < CLOSE)

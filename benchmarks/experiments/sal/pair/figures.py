@@ -51,6 +51,7 @@ def _draw_time(ax: Axes, config: Pair, found: Course, theory: Course) -> None:
     for synapse, (name, below) in enumerate((("$W_{12}$", -14), ("$W_{21}$", 2))):
         ax.annotate(name, (0, start[0, synapse]), (6, below), textcoords="offset points")
     ax.margins(y=0.08)
+    ax.locator_params(axis="x", nbins=5)
     ax.set(xlabel=r"time ($\tau_{\mathrm{ref}}$)", ylabel="weight")
     ax.set_title(f"median and quartiles of {found.both.shape[0]} simulations")
     ax.legend()

@@ -9,11 +9,17 @@ from benchmarks.experiments.sal.sampling.model import (
     WeightDecay,
     sampling,
 )
+from benchmarks.metric import Metric
+
+METRICS = (
+    Metric("kl_*", higher_is_better=False),
+    Metric("asymmetry_*", higher_is_better=False),
+)
 
 
 def median(name: str, value: float, source: str) -> Published:
     """One of the paper's medians over 20 runs."""
-    return Published(name, value, seeds=20, source=source, higher_is_better=False)
+    return Published(name, value, seeds=20, source=source)
 
 
 SYNAPTIC = Card(
@@ -22,6 +28,7 @@ SYNAPTIC = Card(
     function=sampling,
     training=SamplingTraining,
     figures=draw,
+    metrics=METRICS,
     published=(
         median("kl_sal_0.8", 0.102, "authors' code, 1500 epochs"),
         median("kl_none_0.8", 0.214, "authors' code, 1000 epochs"),
@@ -35,10 +42,11 @@ PLASTICITY = Card(
     function=sampling,
     training=SamplingTraining,
     figures=draw,
+    metrics=METRICS,
     published=(
         median("asymmetry_sal_0.05", 0.004, "authors' code, 800 epochs"),
         median("asymmetry_none_0.05", 0.088, "authors' code, 800 epochs"),
     ),
 )
-DECAY = Card(name="sal-weight-decay", config=WeightDecay, function=sampling, training=SamplingTraining, figures=draw)
+DECAY = Card("sal-weight-decay", WeightDecay, sampling, training=SamplingTraining, figures=draw, metrics=METRICS)
 CARDS = (SYNAPTIC, PLASTICITY, DECAY)

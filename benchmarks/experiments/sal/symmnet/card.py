@@ -5,6 +5,9 @@ import dataclasses
 from benchmarks.card import Card, Published
 from benchmarks.experiments.sal.symmnet.figures import figure_7
 from benchmarks.experiments.sal.symmnet.model import Subset, SymmNet, SymmNetTraining, symmnet
+from benchmarks.metric import Metric
+
+METRICS = (Metric("angle_*", higher_is_better=False),)
 
 
 def _card(method: str, mean: float, std: float) -> Card:
@@ -17,6 +20,7 @@ def _card(method: str, mean: float, std: float) -> Card:
         function=symmnet,
         training=SymmNetTraining,
         figures=figure_7,
+        metrics=METRICS,
         published=(published,),
     )
 
@@ -29,5 +33,5 @@ CARDS = (
     _card("sal", 0.915, 0.002),
     _card("kp", 0.908, 0.003),
     _card("rdd", 0.915, 0.001),
-    Card("sal-symmnet-cifar", Subset, symmnet, training=SymmNetTraining, figures=figure_7),
+    Card("sal-symmnet-cifar", Subset, symmnet, training=SymmNetTraining, figures=figure_7, metrics=METRICS),
 )
