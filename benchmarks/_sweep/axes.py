@@ -147,14 +147,13 @@ def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...
     - `over`: field name to a `LogRange`, a `LinearRange`, a sequence of values, or the same as text
         (`a:b:logN`, `a:b:linN`, or a list separated by commas).
 
-    **Returns:** field name to values. Static axes (bool, str, and int unless it is `traced`), which cost one
-    compilation per value, come first and so change most slowly.
+    **Returns:** field name to values, in the order of `over`.
     """
     if not over:
         raise InvalidInput("A sweep needs an axis, for example `--over learning_rate=1e-4:1e-2:log8`.")
     kinds = {name: field_type(config, name) for name in over}
     axes = {}
-    for name in sorted(over, key=lambda name: is_traced(config, name)):
+    for name in over:
         values = _axis_values(name, kinds[name], over[name])
         if kinds[name] is int and is_traced(config, name) and any(abs(int(value)) >= 2**31 for value in values):
             raise InvalidInput(f"{name}: a traced whole number has 32 bits, but {list(values)} need more.")

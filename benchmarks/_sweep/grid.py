@@ -32,9 +32,14 @@ class Grid:
         return int(np.prod([len(values) for values in self.axes.values()])) * len(self.seeds)
 
     def shard(self, shard: tuple[int, int] | None) -> np.ndarray:
-        """The members of one of n parts: a contiguous block, so that a part meets few static settings."""
+        """The members of one of n parts, which meets few values of the axes that cost a compilation: whole numbers,
+        texts, truth values."""
         number, parts = shard or (1, 1)
-        return np.array_split(np.arange(self.members), parts)[number - 1]
+        shape = [len(values) for values in self.axes.values()]
+        places = dict(zip(self.axes, np.unravel_index(np.arange(self.members) // len(self.seeds), shape), strict=True))
+        static = [places[name] for name, values in self.axes.items() if not isinstance(values[0], float)]
+        order = np.lexsort((np.arange(self.members), *reversed(static)))  # the last key counts most
+        return np.sort(np.array_split(order, parts)[number - 1])
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -3,19 +3,25 @@
 import csv
 import dataclasses
 import io
+import itertools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks._sweep.axes import Value
+from benchmarks._sweep.batch import MEMBERS
 from benchmarks._sweep.folder import addresses, read_grid, read_metrics, read_plan
 from benchmarks._sweep.grid import Grid
 from benchmarks._sweep.records import Records
 from benchmarks.atomic import write_bytes
-from benchmarks.errors import InvalidInput
+from benchmarks.errors import InvalidInput, MissingPackage
 from benchmarks.metric import Metric, to_rank_by
+from benchmarks.run import Run
 from benchmarks.table import plain_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_METRIC = "validation_accuracy"
 _ROWS = 20
@@ -145,8 +151,48 @@ class SweepResult:
             lines.append(f"Best ({direction} mean {self.metric}{of}): {_describe(self.settings[s])}")
         return "\n".join(lines)
 
+    def to_pandas(self, *, curves: bool = False) -> "pd.DataFrame":
+        """A data frame with a row per member: its setting, `seed`, metrics, and `failure`, why it failed.
+
+        `failure` is "" if a member did not fail, and "not run" if it was not run; metrics are NaN in both cases. With
+        `curves` there is a row per member and epoch instead: setting, seed, `epoch` and the metrics of that epoch, as
+        far as members have come. So `result.to_pandas().groupby("learning_rate").mean(numeric_only=True)`, or `pivot`.
+
+        Raises ValueError for curves of a sweep that kept nothing (`results=None`), ImportError without pandas.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingPackage("Data frames need the package pandas: pip install 'credax[pandas]'.") from error
+
+        members = pd.DataFrame([setting | {"seed": seed} for setting in self.settings for seed in self.grid.seeds])
+        if curves:
+            found = self.curves()
+            return members.iloc[found.pop("member")].reset_index(drop=True).join(pd.DataFrame(found))
+        reasons = ["not run" if reason is None else reason for reason in self.reasons.ravel()]
+        return members.assign(**{name: values.ravel() for name, values in self.metrics.items()}, failure=reasons)
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """Columns with an entry per member and epoch, in order: `member`, the number of its row in tables, `epoch`,
+        and the metrics of that epoch."""
+        if self.folder is None:
+            raise InvalidInput("curves: this sweep has kept none; give it a folder, results=...")
+        records = Records(addresses(read_plan(self.folder), self.grid), self.folder)
+        rows: dict[tuple[int, int], dict[str, float]] = {}
+        for task in [*records.unfinished, *records.finished]:  # of a member in both, what is finished counts
+            positions = records.positions(task)
+            for row in Run(Path(task.folder), {"seeds": task.seeds}, MEMBERS).rows():
+                columns = {name: values for name, values in row.items() if isinstance(values, list)}
+                for i in np.flatnonzero(positions >= 0):
+                    rows[int(positions[i]), row["epoch"]] = {name: values[i] for name, values in columns.items()}
+        order = sorted(rows)
+        names = list(dict.fromkeys(name for key in order for name in rows[key]))
+        columns = {name: np.array([rows[key].get(name) for key in order], float) for name in names}
+        member, epoch = np.array(order, int).reshape(-1, 2).T
+        return {"member": member, "epoch": epoch, **columns}
+
     def write(self, folder: Path) -> None:
-        """Writes members.csv, summary.csv and, if an axis is numeric, the figure sweep.png."""
+        """Writes members.csv, summary.csv, the figures sweep, if an axis is numeric, and curves, if there are any."""
         members: list[list[Any]] = [[*self.grid.axes, "seed", *self.metrics, "failure"]]
         summary: list[list[Any]] = [
             [*self.grid.axes, "n", "failed", *(f"{name}_{of}" for name in self.metrics for of in ("mean", "std"))]
@@ -164,16 +210,18 @@ class SweepResult:
             csv.writer(text, lineterminator="\n").writerows(rows)
             write_bytes(folder / name, text.getvalue().encode())
         from benchmarks import style  # late: matplotlib takes long to import
-        from benchmarks._sweep.figures import draw
+        from benchmarks._sweep.figures import draw, draw_curves
 
         with style.paper():
-            figure = draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric)
-            if figure is None:
-                return
-            for kind in ("png", "pdf"):
-                image = io.BytesIO()
-                figure.savefig(image, format=kind, dpi=style.DPI)
-                write_bytes(folder / f"sweep.{kind}", image.getvalue())
+            figures = {
+                "sweep": draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric),
+                "curves": draw_curves(self) if self.folder is not None else None,
+            }
+            for name, kind in itertools.product(figures, ("png", "pdf")):
+                if (figure := figures[name]) is not None:
+                    image = io.BytesIO()
+                    figure.savefig(image, format=kind, dpi=style.DPI)
+                    write_bytes(folder / f"{name}.{kind}", image.getvalue())
 
     def _values(self, metric: str) -> list[np.ndarray]:
         check_metric(metric, list(self.metrics))

@@ -125,7 +125,7 @@ def test_what_is_damaged_is_named_and_shows_in_the_status(tmp_path, capsys):
     whole = capsys.readouterr().out
     assert main([*command, "--markdown"], {"known": KNOWN}) == 0
     assert capsys.readouterr().out == (tmp_path / "report.md").read_text(encoding="utf-8")
-    (chunk, *_) = (tmp_path / "line" / "chunks").iterdir()
+    (chunk, *_) = (tmp_path / "line" / "batches").glob("*/outcome.npz")
     chunk.write_bytes(chunk.read_bytes()[:100])
     (write(tmp_path, [0.5], seed=7).directory / "summary.json").write_text('{"test_accuracy": 3}')
     (write(tmp_path, [0.5], seed=8).directory / "config.json").write_text("{")

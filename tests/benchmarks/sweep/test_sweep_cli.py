@@ -59,11 +59,11 @@ def test_a_users_function_is_swept_from_a_file(folder, capsys):
     command += ["--seeds", "2", "--metric", "score", "--results", "out"]
     assert run(*command) == 0
     printed = capsys.readouterr().out
-    assert "Best (highest mean score): width = 1, rate = 3" in printed
+    assert "Best (highest mean score): rate = 3, width = 1" in printed
     assert "Everything is in out" in printed
     with open("out/summary.csv", newline="") as file:
         rows = [(int(r["width"]), float(r["rate"]), float(r["score_mean"]), r["n"]) for r in csv.DictReader(file)]
-    assert rows == [(w, r, pytest.approx(-2 * (r - 3) ** 2 / w), "2") for w in (1, 2) for r in (1.0, 2.0, 3.0, 4.0)]
+    assert rows == [(w, r, pytest.approx(-2 * (r - 3) ** 2 / w), "2") for r in (1.0, 2.0, 3.0, 4.0) for w in (1, 2)]
     assert {path.name for path in (folder / "out").iterdir()} == {
         "batches",
         "members.csv",
