@@ -231,11 +231,13 @@ class Batch:
         """Metrics, networks, results and records of all members, [n] each."""
         found = [self.programs.finish(values, one) for (values, _), one in zip(self._slices, current, strict=True)]
         if len(found) > 1 or self.count < self.programs.size:  # on the host, where nothing is compiled for it
-            found = [jax.tree.map(_joined(self.count), *found)]
+            found = [jax.tree.map(joined(self.count), *found)]
         return {name: np.asarray(x) for name, x in found[0][0].items()}, *found[0][1:]
 
 
-def _joined(count: int) -> Callable[..., Any]:
+def joined(count: int) -> Callable[..., Any]:
+    """Joins the leaves of several trees along the axis of members, up to `count`; other leaves are equal."""
+
     def join(*leaves: Any) -> Any:
         if not eqx.is_array(leaves[0]):
             return leaves[0]

@@ -11,6 +11,7 @@ from benchmarks._execute import execute
 from benchmarks._fit import explain
 from benchmarks._report import examine
 from benchmarks._sweep.cli import sweep_command
+from benchmarks._sweep.target import find_target
 from benchmarks.card import Card, find, precision
 from benchmarks.compiled import kept_programs
 from benchmarks.errors import CredaxError, InvalidInput
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card]
         if command in COMMANDS:
             _tyro({"report": _report_command(experiments), "sweep": sweep_command}[command], command, rest)
             return 0
-        card = find(experiments, command)
+        card = find_target(command).card() if ":" in command else find(experiments, command)
         outcome = _tyro(_flags(card), command, rest)
         return _run(card, outcome.config, outcome.run)
     except CredaxError as error:
