@@ -22,7 +22,8 @@ from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
 from benchmarks._sweep.target import Target, as_target, find_target, source
-from benchmarks._sweep.width import LARGEST, SHARE, measured
+from benchmarks._sweep.width import measured
+from benchmarks._width import LARGEST, SHARE
 from benchmarks.card import Card, check_counts, precision
 from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local

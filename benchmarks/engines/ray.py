@@ -133,6 +133,7 @@ def _connect(ray: Any, address: str | None, cpus: int | float | None, runtime_en
         with warnings.catch_warnings():
             # Ray forks to start its processes, which JAX warns of; they are other programs at once.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # what later versions of Ray will do
             if address is not None:
                 ray.init(address, **quiet)
                 return

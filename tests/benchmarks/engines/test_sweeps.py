@@ -15,7 +15,7 @@ from benchmarks.tasks import Task, run
 from tests.benchmarks.engines import exploding
 from tests.benchmarks.toy import ToyTraining
 
-OVER = {"learning_rate": (0.05, 0.1, 0.2), "epochs": (4, 6)}
+OVER = {"learning_rate": (0.05, 0.1, 0.2), "epochs": (4,)}
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,10 @@ def test_a_sweep_on_workers_has_the_bits_of_one_in_this_process(two, tmp_path, d
         ours, theirs = toy_sweep(tmp_path / "here"), toy_sweep(tmp_path / "there", engine=two)
     assert theirs.missing == 0
     for name, values in ours.metrics.items():
-        assert values.shape == (6, 3)
+        assert values.shape == (3, 3)
         np.testing.assert_array_equal(values, theirs.metrics[name])
     assert files(tmp_path / "here") == files(tmp_path / "there")
-    assert len(files(tmp_path / "here")) == 2 * 5 + 2  # two programs, 9 members each
+    assert len(files(tmp_path / "here")) == 5 + 2  # 9 members, two in a batch
 
 
 def test_a_member_whose_process_aborts_is_listed_and_the_others_finish(two, tmp_path):
@@ -82,7 +82,9 @@ def test_a_worker_with_other_versions_ends_the_sweep_and_keeps_its_folder(two, t
         patch.setattr(_call, "_versions", lambda: {"credax": "0.0.1"})
         with pytest.raises(WrongWorker, match=r"A worker has credax .* instead of 0\.0\.1"):
             toy_sweep(tmp_path, engine=two)
-    assert toy_sweep(tmp_path, engine=two).missing == 0
+    batches = [path.parent for path in (tmp_path / "batches").glob("*/members.json")]
+    assert len(batches) == 5  # laid out, to go on with
+    assert not any((batch / "outcome.npz").exists() for batch in batches)
 
 
 def test_what_no_worker_can_find_is_refused_before_anything_is_run(two):
