@@ -4,6 +4,7 @@ Members are settings of one experiment, with a seed each, that share all that is
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -40,6 +41,8 @@ class Task:
     """Seconds between checkpoints."""
     chosen: bool = True
     """Whether the width is the one for all members with this configuration, and not one that is being tried."""
+    members: int = 0
+    """How many members share its program, with those that have been run: the width is a fair share of them."""
     shard: tuple[int, int] = (1, 1)
     """The part of the sweep that it is of: the number, and of how many."""
 
@@ -48,6 +51,10 @@ class Task:
 
     def addresses(self) -> list[str]:
         """The names of the members, by content: experiment, source, all settings and seed."""
+        return self._addresses
+
+    @functools.cached_property
+    def _addresses(self) -> list[str]:
         settings = [{name: values[i] for name, values in self.traced.items()} for i in range(len(self))]
         return [
             member_address(Path(self.target).name, self.source_hash, self.config | setting, seed)
