@@ -94,11 +94,11 @@ class Cost:
     """Bytes by which this process has grown."""
 
 
-def bare(members: int, width: int) -> Cost:
+def bare(config: Config, members: int, width: int) -> Cost:
     """The compiled program alone, `width` members side by side, one slice after another; without compilation."""
 
     def one(scale, key):
-        return train(Small(Config(scale=scale)), key)[0]
+        return train(Small(dataclasses.replace(config, scale=scale)), key)[0]
 
     program = jax.jit(jax.vmap(one))
     scales, keys = jnp.ones(width), jax.jit(jax.vmap(jax.random.key))
@@ -109,11 +109,11 @@ def bare(members: int, width: int) -> Cost:
     return cost[0]
 
 
-def swept(engine, members: int, folder: Path) -> Cost:
+def swept(engine, config: Config, members: int, folder: Path) -> Cost:
     """A sweep with its folder, and a width that it finds."""
     with _spent() as cost:
         options = {"seeds": members, "metric": "validation_loss", "progress": False}
-        found = sweep(Small, over={"scale": (1.0,)}, results=folder, engine=engine, **options)
+        found = sweep(Small, config, over={"scale": (1.0,)}, results=folder, engine=engine, **options)
         assert found.missing == 0
     return cost[0]
 
@@ -153,8 +153,10 @@ def main(
     Args:
         engines: Where the sweeps are run.
         members: How many networks.
+        samples: How many they learn from: what an epoch costs grows with it.
     """
-    alone = bare(members, WIDTH)
+    config = Config(samples=samples)
+    alone = bare(config, members, WIDTH)
     print(f"bare: {_each(alone.wall, members)}, {_each(alone.processors, members)} of processors", flush=True)
     for name in engines:
         with tempfile.TemporaryDirectory() as place:
@@ -162,7 +164,7 @@ def main(
             with ENGINES[name]() as engine:
                 up = time.perf_counter() - started
                 numbers = members // 50, members // 5, members  # the first is for compiling
-                _report(name, up, alone, {n: swept(engine, n, Path(place) / str(n)) for n in numbers})
+                _report(name, up, alone, {n: swept(engine, config, n, Path(place) / str(n)) for n in numbers})
 
 
 def _report(name: str, up: float, alone: Cost, costs: dict[int, Cost]) -> None:
