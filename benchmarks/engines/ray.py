@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from benchmarks._memory import WORKERS
 from benchmarks.engines._call import Answer, Surroundings, call, pack
 from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied, WrongWorker, last_line
 from benchmarks.errors import CredaxError, InvalidInput, MissingPackage
@@ -73,6 +74,8 @@ class Ray(AbstractEngine):
         options = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory, "max_calls": 0, "max_retries": 0}
         if runtime_env is not None:
             options["runtime_env"] = runtime_env
+        room = max(node["Resources"].get("CPU", 0) for node in ray.nodes())
+        self._sharing = str(max(1, int(room / cpus)) if cpus else 1)
         self._call = ray.remote(**options)(call)
         self._references: dict[Future, Any] = {}
         self._lock = threading.Lock()
@@ -90,7 +93,7 @@ class Ray(AbstractEngine):
         """Has a Ray worker run `function(task)`."""
         future: Future = Future()
         future.set_running_or_notify_cancel()
-        reference = self._call.remote(Surroundings.packed(), pack(function, task))
+        reference = self._call.remote(Surroundings.packed(**{WORKERS: self._sharing}), pack(function, task))
         with self._lock:
             self._references[future] = reference
         reference.future().add_done_callback(lambda answered: self._settle(future, answered))
