@@ -132,7 +132,9 @@ def fit_in_one_piece(function: Any, config: Any, keys: Key[Array, "seeds"]) -> F
 def side_by_side(training: Training, keys: Key[Array, "seeds"]) -> Batch:
     """All seeds of a training at once."""
     member = Member(lambda values: training, {}, keys.dtype)
-    return Batch(Programs(member, -(-len(keys) // jax.local_device_count())), {}, keys)
+    programs = Programs(member, -(-len(keys) // jax.local_device_count()))
+    programs.compile()
+    return Batch(programs, {}, keys)
 
 
 def _judge(batch: Batch, current: Any, rows: Rows) -> Fit:

@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.atomic import write_bytes
 from benchmarks.errors import FileFault, RunIsBusy
 
 fcntl: ModuleType | None
@@ -51,7 +50,7 @@ class RunLock:
         self._stream = stream
         content = {"process": os.getpid(), "host": platform.node()}
         try:
-            write_bytes(self._note, json.dumps(content).encode() + b"\n")
+            self._note.write_text(json.dumps(content) + "\n")
         except OSError:
             stream.close()
             raise

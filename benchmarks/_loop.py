@@ -48,8 +48,9 @@ class Store:
 
     def append(self, rows: Rows) -> None:
         """Writes the metrics of some epochs."""
-        for row in rows if self.run is not None else ():
-            self.run.append(row)
+        if self.run is not None:
+            for row in rows:
+                self.run.append(row)
 
     def save(self, epochs: int, current: list[Current], *, at_once: bool) -> None:
         """Writes a checkpoint if it is time for one."""

@@ -83,7 +83,7 @@ class Member:
 
     - `at`: the training at given values of the traced settings.
     - `traced`: these settings, with their dtypes.
-    - `key`: the dtype of keys.
+    - `key`: the dtype of keys; or that of seeds, from which keys are made.
 
     Raises `ValueError` if the training does not do what a `Training` does, and `TypeError` if a traced setting has to
     be a number: JAX raises that for a shape and for `if`, `int` and NumPy functions of a tracer.
@@ -106,13 +106,13 @@ class Member:
         """The names of all metrics in the end."""
         self.trace_s = time.perf_counter() - started
 
-    def _init(self, values: dict[str, Any], key: PRNGKeyArray) -> PyTree:
+    def _init(self, values: dict[str, Any], key: Any) -> PyTree:
         training = self._at(values)
         self.name = type(training).__name__
         if not isinstance(training, OnePiece):
             check_epochs(training)
         self.epochs, self.steps_per_epoch = int(training.epochs), int(training.steps_per_epoch)
-        return _jaxed(training.init(key))
+        return key if isinstance(training, OnePiece) else _jaxed(training.init(_as_key(key)))
 
     def _epoch(self, values: dict[str, Any], arrays: PyTree, number: Any) -> tuple[PyTree, Metrics]:
         state = eqx.combine(arrays, self.init.rest)
@@ -128,7 +128,8 @@ class Member:
         return eqx.filter(after, eqx.is_array), metrics
 
     def _finish(self, values: dict[str, Any], arrays: PyTree, last: Metrics) -> tuple[Any, ...]:
-        found = conclude(self._at(values), eqx.combine(arrays, self.init.rest), last)
+        state = eqx.combine(arrays, self.init.rest)
+        found = conclude(self._at(values), state if self.epochs else _as_key(state), last)
         self._check(found[0], f"{self.name}.finish" if self.epochs else "the experiment")
         return found
 
@@ -139,6 +140,10 @@ class Member:
                 raise InvalidInput(f"Metric {name!r} of {owner} must be a real scalar, got {found}.")
             if self.epochs and name in RESERVED:
                 raise InvalidInput(f"Metric {name!r} of {owner} must be renamed: every line of the metrics has one.")
+
+
+def _as_key(seed: Any) -> Any:
+    return seed if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) else jax.random.key(seed)
 
 
 def _jaxed(state: PyTree) -> PyTree:

@@ -1,5 +1,6 @@
 """The compiled programs of members that share all that is static: many side by side, on all devices."""
 
+import concurrent.futures
 import functools
 import hashlib
 import time
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, PyTree
 
 from benchmarks._member import Member, Traced
 
@@ -21,6 +22,21 @@ SHARED = 2**16
 """Bytes from which on equal constants of the three programs are kept once."""
 Current = tuple[PyTree, dict[str, Array]]
 """Where members are: their state, and the metrics of the last epoch; [size] each."""
+
+
+class _Program:
+    """A program with the constants that are its first argument; compiled when it is first needed."""
+
+    def __init__(self, constants: list[Any], lowered: jax.stages.Lowered):
+        self._constants = constants
+        self._lowered = lowered
+
+    @functools.cached_property
+    def compiled(self) -> jax.stages.Compiled:
+        return self._lowered.compile()
+
+    def __call__(self, *args: PyTree) -> Any:
+        return self.compiled(self._constants, *args)
 
 
 class Programs:
@@ -42,13 +58,16 @@ class Programs:
         self._shared: dict[Any, Any] = {}
 
     def compile(self) -> None:
-        """Compiles all of them."""
-        _ = self._init, self._finish, self.member.epochs and self._epochs
+        """Compiles all of them, so that nothing later contains compilation."""
+        started = time.perf_counter()
+        programs = [self._epochs, self._finish, self._init] if self.member.epochs else [self._finish]
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # XLA needs no lock of Python's
+            list(pool.map(lambda program: program.compiled, programs))
+        self.compile_s += time.perf_counter() - started
 
     def bytes_per_device(self) -> int:
         """What the dearest program needs."""
-        compiled = self._epochs if self.member.epochs else self._finish
-        analysis = compiled[1].memory_analysis()
+        analysis = (self._epochs if self.member.epochs else self._finish).compiled.memory_analysis()
         if analysis is None:  # a backend that cannot tell: only the width bounds it
             return 0
         return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
@@ -59,41 +78,40 @@ class Programs:
             lambda x: jax.device_put(x, self._over) if isinstance(x, jax.Array | np.ndarray) else x, tree
         )
 
-    def start(self, values: dict[str, Array], keys: Key[Array, " size"]) -> Current:
+    def start(self, values: dict[str, Array], keys: Array) -> Current:
         """Members before their first epoch; the metrics of the last epoch are zeros."""
-        constants, call = self._init
-        zeros = {name: jnp.zeros((self.size,), x.dtype) for name, x in self.member.epoch.shape[1].items()}
-        return eqx.combine(call(constants, values, keys), self.member.init.rest), self.place(zeros)
+        if not self.member.epochs:
+            return keys, {}
+        zeros = {name: np.zeros(self.size, x.dtype) for name, x in self.member.epoch.shape[1].items()}
+        return eqx.combine(self._init(values, keys), self.member.init.rest), self.place(zeros)
 
     def epochs(
         self, values: dict[str, Array], current: Current, first: int, stop: int
     ) -> tuple[Current, dict[str, np.ndarray]]:
         """Runs the epochs `first`, ..., `stop` - 1, `ROWS` at most; their metrics are [epochs, size]."""
-        constants, call = self._epochs
         arrays, rest = eqx.partition(current[0], eqx.is_array)
         bounds = np.array([first, stop], jnp.result_type(int))
-        arrays, last, history = call(constants, values, arrays, current[1], bounds)
+        arrays, last, history = self._epochs(values, arrays, current[1], bounds)
         history = {name: column[: stop - first] for name, column in jax.device_get(history).items()}
         return (eqx.combine(arrays, rest), last), history
 
     def finish(self, values: dict[str, Array], current: Current) -> tuple[Any, Any, Any, Any]:
         """Metrics, networks, results and records."""
-        constants, call = self._finish
-        found = call(constants, values, eqx.filter(current[0], eqx.is_array), current[1])
+        found = self._finish(values, eqx.filter(current[0], eqx.is_array), current[1])
         return eqx.combine(found, self.member.finish.rest)
 
     @functools.cached_property
-    def _init(self) -> tuple[list[Array], Any]:
+    def _init(self) -> _Program:
         one = self.member.init
 
         def init(constants, values, keys):
             return self._side_by_side(one, constants)(values, keys)
 
         key = self._abstract(jax.ShapeDtypeStruct((), self.member.key))
-        return self._compile(one, init, (self._values, key), (False, False), self._split)
+        return self._lowered(one, init, (self._values, key), (False, False), self._split)
 
     @functools.cached_property
-    def _epochs(self) -> tuple[list[Array], Any]:
+    def _epochs(self) -> _Program:
         one, rows = self.member.epoch, min(self.member.epochs, ROWS)
 
         def epochs(constants, values, arrays, last, bounds):
@@ -110,17 +128,17 @@ class Programs:
         state, last = (self._abstract(x) for x in (self.member.init.shape, one.shape[1]))
         bounds = jax.ShapeDtypeStruct((2,), jnp.result_type(int))
         out = (self._split, self._split, PartitionSpec(None, "members"))
-        return self._compile(one, epochs, (self._values, state, last, bounds), (False, False, False, True), out)
+        return self._lowered(one, epochs, (self._values, state, last, bounds), (False, False, False, True), out)
 
     @functools.cached_property
-    def _finish(self) -> tuple[list[Array], Any]:
+    def _finish(self) -> _Program:
         one = self.member.finish
 
         def finish(constants, values, arrays, last):
             return self._side_by_side(one, constants)(values, arrays, last)
 
         state, last = (self._abstract(x) for x in (self.member.init.shape, self.member.epoch.shape[1]))
-        return self._compile(one, finish, (self._values, state, last), (False, False, False), self._split)
+        return self._lowered(one, finish, (self._values, state, last), (False, False, False), self._split)
 
     def _side_by_side(self, one: Callable[..., PyTree], constants: list[Any]) -> Callable[..., PyTree]:
         """`one` for `width` members; a single one is not vmapped, which is faster."""
@@ -132,18 +150,15 @@ class Programs:
 
         return alone
 
-    def _compile(self, one: Traced, function: Any, args: Any, whole: tuple[bool, ...], out: Any) -> Any:
-        """The constants of a program on all devices, and the program; `whole` says which arguments are not split."""
-        started = time.perf_counter()
+    def _lowered(self, one: Traced, function: Any, args: Any, whole: tuple[bool, ...], out: Any) -> "_Program":
+        """A program with its constants on all devices; `whole` says which arguments are not split."""
         if self._mesh.size > 1:
             # Members are independent: nothing to check about how values vary over the mesh, which many scans fail.
             specs = (PartitionSpec(), *(PartitionSpec() if w else self._split for w in whole))
             function = jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=out, check_vma=False)
         everywhere = NamedSharding(self._mesh, PartitionSpec())
         constants = [jax.device_put(self._once(constant), everywhere) for constant in one.constants]
-        compiled = jax.jit(function).lower(constants, *args).compile()
-        self.compile_s += time.perf_counter() - started
-        return constants, compiled
+        return _Program(constants, jax.jit(function).lower(constants, *args))
 
     def _once(self, constant: Any) -> Any:
         """The same array for the same content: each of the three programs was traced with a data set of its own."""
@@ -173,16 +188,24 @@ class Programs:
 
 
 class Batch:
-    """Members `[n]` on their way through the programs, slice by slice of `programs.size`, the last one padded."""
+    """Members `[n]` on their way through the programs, slice by slice of `programs.size`, the last one padded.
 
-    def __init__(self, programs: Programs, values: dict[str, np.ndarray], keys: Key[Array, " n"]):
+    **Arguments:**
+
+    - `programs`: compiled.
+    - `values`: those of the traced settings.
+    - `keys`: keys, or seeds as NumPy's.
+    """
+
+    def __init__(self, programs: Programs, values: dict[str, np.ndarray], keys: Array | np.ndarray):
         self.programs = programs
         self.count = len(keys)
         size = programs.size
-        order = np.arange(-(-self.count // size) * size).clip(max=self.count - 1)
+        order = np.arange(-(-self.count // size) * size).clip(max=self.count - 1).reshape(-1, size)
+        whole = order.shape == (1, self.count)  # then nothing need be gathered, for which JAX would compile a program
         self._slices = [
-            programs.place(({name: x[part] for name, x in values.items()}, keys[part]))
-            for part in order.reshape(-1, size)
+            programs.place(({name: x[part] for name, x in values.items()}, keys if whole else keys[part]))
+            for part in order
         ]
 
     def start(self) -> list[Current]:
@@ -207,10 +230,19 @@ class Batch:
     def finish(self, current: list[Current]) -> tuple[dict[str, np.ndarray], PyTree, Any, PyTree]:
         """Metrics, networks, results and records of all members, [n] each."""
         found = [self.programs.finish(values, one) for (values, _), one in zip(self._slices, current, strict=True)]
-        metrics, *rest = found[0] if len(found) == 1 else jax.tree.map(_joined, *found)
-        cut = jax.tree.map(lambda x: x[: self.count] if eqx.is_array(x) and len(x) > self.count else x, rest)
-        return {name: np.asarray(x)[: self.count] for name, x in metrics.items()}, *cut
+        if len(found) > 1 or self.count < self.programs.size:  # on the host, where nothing is compiled for it
+            found = [jax.tree.map(joined(self.count), *found)]
+        return {name: np.asarray(x) for name, x in found[0][0].items()}, *found[0][1:]
 
 
-def _joined(*leaves: Any) -> Any:
-    return jnp.concatenate(leaves) if eqx.is_array(leaves[0]) else leaves[0]
+def joined(count: int) -> Callable[..., Any]:
+    """Joins the leaves of several trees along the axis of members, up to `count`; other leaves are equal."""
+
+    def join(*leaves: Any) -> Any:
+        if not eqx.is_array(leaves[0]):
+            return leaves[0]
+        if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+            return jnp.concatenate(leaves)[:count]
+        return np.concatenate(jax.device_get(leaves))[:count]
+
+    return join

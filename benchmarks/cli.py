@@ -12,6 +12,7 @@ from benchmarks._fit import explain
 from benchmarks._report import examine
 from benchmarks._search.cli import search_command
 from benchmarks._sweep.cli import sweep_command
+from benchmarks._sweep.target import find_target
 from benchmarks.card import Card, find, precision
 from benchmarks.compiled import kept_programs
 from benchmarks.errors import CredaxError, InvalidInput
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card]
                 rest,
             )
             return 0
-        card = find(experiments, command)
+        card = find_target(command).card() if ":" in command else find(experiments, command)
         outcome = _tyro(_flags(card), command, rest)
         return _run(card, outcome.config, outcome.run)
     except CredaxError as error:

@@ -38,7 +38,8 @@ def usage(experiments: "Mapping[str, Card]") -> str:
     text = [
         "usage: credax COMMAND [OPTIONS]",
         "",
-        "Runs the experiments of Credax. `credax COMMAND --help` shows the settings of one.",
+        "Runs the experiments of Credax, and yours: COMMAND is one of these, or my_file.py:function.",
+        "`credax COMMAND --help` shows the settings of one.",
     ]
     for title, lines in groups:
         text += ["", f"{title}:", *(f"  {name:{width}}  {line}" for name, line in lines.items())]

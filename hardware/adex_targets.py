@@ -47,7 +47,7 @@ def _plain(neuron: Any) -> Any:
 def _targets(neuron: Any, scale: float, zero: float, refractory_time: float) -> dict[str, Any]:
     """Of one population."""
     own = getattr(neuron, "refractory", None)
-    clamped = own if has_end(own) else refractory_time
+    clamped: Any = own if has_end(own) else refractory_time
     left = jnp.exp(-clamped / TAU_RESET)
 
     def potential(v):

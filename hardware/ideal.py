@@ -21,6 +21,7 @@ from hardware.limits import BSS2, Limits
 from hardware.mixed import model_side
 from hardware.observe import MADC_GAIN, cadc_times, madc_times
 from hardware.placement import Placement
+from hardware.weights import signs
 
 
 class Ideal(AbstractDevice):
@@ -110,8 +111,8 @@ class Ideal(AbstractDevice):
         scales = self.weight_scale
         scales = scales if isinstance(scales, list | tuple) else [scales] * len(weights)
         projections = [
-            (p.source, p.target, ep.Dense(weight / scale, p.connection.delay, p.connection.port))
-            for p, weight, scale in zip(network.projections, weights, scales, strict=True)
+            (p.source, p.target, ep.Dense(sign * weight / scale, p.connection.delay, p.connection.port))
+            for p, weight, scale, sign in zip(network.projections, weights, scales, signs(network), strict=True)
         ]
         return ep.Network(network.neurons, projections)
 

@@ -1,13 +1,15 @@
 """Weights of a network as the chip holds them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from eventprop import AbstractConnection, AbstractNetwork
+from eventprop import AbstractConnection, AbstractNetwork, ConductanceSynapses, CurrentSynapses, Noise
+from eventprop.failures import error_if
+from eventprop.neurons.synapses import AbstractSynapses
 from eventprop.parameters import as_float
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement
@@ -28,18 +30,56 @@ def hardware_weights(
 
     weight_scale: LSB per unit of weight, one number or one per projection. Gradients pass straight through, where
     nothing saturates. Connections of any kind become dense, [neurons, sources].
+
+    On the chip the sign of a weight says at which input an event comes, in a model with two receptors its port: the
+    weights of conductances at port 1, positive there, are sent as inhibitory ones (`signs`). An error, when it runs,
+    for currents that inhibit at port 0 of two, or excite at port 1. Raises ValueError for neurons with more receptors.
     """
     projections = network.projections
     scales = weight_scale if isinstance(weight_scale, list | tuple) else [weight_scale] * len(projections)
     if len(scales) != len(projections):
         raise ValueError(f"weight_scale has {len(scales)} numbers, but the network {len(projections)} projections.")
     values, clipped = [], jnp.zeros((), jnp.int32)
-    for p, scale, repetitions in zip(projections, scales, placement.repetitions, strict=True):
-        scaled = dense(p.connection) * as_float("weight_scale", scale)
+    each = zip(projections, scales, placement.repetitions, signs(network), strict=True)
+    for p, scale, repetitions, sign in each:
+        scaled = sign * _at_its_input(p, network) * as_float("weight_scale", scale)
         most = limits.largest_weight * repetitions
         values.append(round_to(scaled, -most, most))
         clipped += saturated(scaled, -most, most)
     return HardwareWeights(tuple(values), clipped)
+
+
+def signs(network: AbstractNetwork) -> tuple[int, ...]:
+    """Of each projection, what its weights are multiplied with on the chip: -1 for inhibitory conductances, else 1."""
+    found = []
+    for p in network.projections:
+        synapses = _synapses(network, p)
+        if synapses is not None and synapses.ports > 2:
+            raise ValueError(
+                f"the neurons of population {p.target} have {synapses.ports} receptors, but circuits of the chip an "
+                "excitatory and an inhibitory one."
+            )
+        inhibits = isinstance(synapses, ConductanceSynapses) and p.connection.port == 1
+        found.append(-1 if inhibits else 1)
+    return tuple(found)
+
+
+def _synapses(network: AbstractNetwork, projection: Any) -> AbstractSynapses | None:
+    neuron = network.neurons[projection.target]
+    return getattr(neuron.neuron if isinstance(neuron, Noise) else neuron, "synapses", None)
+
+
+def _at_its_input(projection: Any, network: AbstractNetwork) -> Array:
+    """The weights. Those of currents must have the sign of their port, where there are two."""
+    weights, synapses = dense(projection.connection), _synapses(network, projection)
+    if not isinstance(synapses, CurrentSynapses) or synapses.ports < 2:
+        return weights
+    port = projection.connection.port
+    wrong = weights < 0 if port == 0 else weights > 0
+    message = (
+        f"weights to port {port} of population {projection.target} must not be {'positive' if port else 'negative'}"
+    )
+    return error_if(weights, wrong, f"{message}: on the chip port 0 is the excitatory input and port 1 the inhibitory.")
 
 
 def dense(connection: AbstractConnection) -> Float[Array, "neurons sources"]:

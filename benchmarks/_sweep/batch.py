@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import PyTree
 
 from benchmarks._loop import Store, go_on, interrupts, leave, run_epochs
 from benchmarks._member import Member, assign
@@ -96,28 +96,21 @@ def member_of(target: Target, config: Any, traced: list[str]) -> Member:
         while len(_members) >= _KEPT:
             del _members[next(iter(_members))]
         dtypes = {name: jnp.result_type(target.kind(name)) for name in traced}
-        _members[key] = Member(lambda values: target.at(assign(config, values)), dtypes, jax.random.key(0).dtype), {}
+        _members[key] = Member(lambda values: target.at(assign(config, values)), dtypes, np.dtype(np.int32)), {}
     return _members[key][0]
 
 
 def programs_of(member: Member, width: int) -> Programs:
-    """The programs of members, `width` side by side, compiled; kept as long as the member is."""
+    """The programs of members, `width` side by side; kept as long as the member is."""
     kept = next((programs for known, programs in _members.values() if known is member), {})
     if width not in kept:
-        programs = Programs(member, width)
-        programs.compile()
-        kept[width] = programs
+        kept[width] = Programs(member, width)
     return kept[width]
 
 
 def forget() -> None:
     """Lets go of all programs, and of the data that they hold."""
     _members.clear()
-
-
-def seed_array(seeds: list[int]) -> Key[Array, " n"]:
-    """The keys of seeds."""
-    return jax.jit(jax.vmap(jax.random.key))(np.array(seeds, np.int32))
 
 
 def owner(task: Task) -> dict[str, str]:
@@ -128,7 +121,7 @@ def owner(task: Task) -> dict[str, str]:
 def batch_of(task: Task, programs: Programs) -> Batch:
     """The members of a task."""
     values = {name: np.array([*map(float, task.traced[name])], dtype) for name, dtype in programs.member.traced.items()}
-    return Batch(programs, values, seed_array(task.seeds))
+    return Batch(programs, values, np.array(task.seeds, np.int32))
 
 
 def run_batch(
@@ -150,6 +143,7 @@ def run_batch(
         try:
             config = configured(target, base, task.config)
             programs = programs_of(member_of(target, config, list(task.traced)), task.width)
+            programs.compile()
         except Exception as error:  # whatever is wrong with this setting, others can still be run
             return _failed(task, error, errors)
         try:

@@ -38,6 +38,7 @@ class Records:
         self.reasons = np.full(len(addresses), None, dtype=object)
         self.shards: set[tuple[int, int]] = set()
         self.folder = folder
+        self.addresses = tuple(addresses)
         self.unfinished: list[Task] = []
         """Batches that have begun, or have been laid out, the smallest first."""
         self.widths: dict[str, int] = {}

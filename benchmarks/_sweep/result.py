@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import PyTree
 
 from benchmarks._sweep.axes import Value
 from benchmarks._sweep.batch import MEMBERS
@@ -58,6 +59,8 @@ class SweepResult:
     """What the experiment declares of its metrics."""
     folder: Path | None = None
     """Where everything is; None if nothing is kept."""
+    addresses: tuple[str, ...] = ()
+    """The names of the members, as they are in the folder."""
 
     @property
     def settings(self) -> list[dict[str, Value]]:
@@ -126,6 +129,25 @@ class SweepResult:
         if not len(ranking):
             raise InvalidInput("\n".join(["No member of this sweep has succeeded.", *self._failure_lines()]))
         return self.settings[ranking[0]]
+
+    def networks(self, setting: dict[str, Value] | None = None, experiment: Any = None) -> PyTree:
+        """The networks of a setting, the best one if None, with a leading axis of its successful seeds on every array.
+
+        The experiment that makes such networks is found by its name or file, unless it is given. Raises ValueError if
+        the sweep has no folder, or no such networks.
+        """
+        from benchmarks._sweep.networks import read_members  # late: it needs the experiments
+
+        if self.folder is None:
+            raise InvalidInput("The networks of this sweep were not kept: give it a folder with results=.")
+        setting = self.best() if setting is None else setting
+        if setting not in self.settings:
+            raise InvalidInput(f"setting: {setting} is none of this sweep's, such as {self.settings[0]}.")
+        s, seeds = self.settings.index(setting), len(self.grid.seeds)
+        good = [self.addresses[s * seeds + k] for k in range(seeds) if self.reasons[s, k] == ""]
+        if not good:
+            raise InvalidInput(f"No seed of {setting} has succeeded: there are no networks.")
+        return read_members(self.folder, good, experiment)
 
     def table(self) -> str:
         """The settings, best first, failures, what is missing, and the best setting, as text."""
@@ -246,8 +268,8 @@ def collect(grid: Grid, records: Records, metric: str, declared: tuple[Metric, .
     good = records.reasons == ""
     columns = records.metrics or {metric: np.full(len(good), np.nan)}  # nothing has been run, or all has raised
     metrics = {name: np.where(good, values, np.nan).reshape(shape) for name, values in columns.items()}
-    shards, folder = frozenset(records.shards), records.folder
-    return SweepResult(grid, metrics, records.reasons.reshape(shape), metric, shards, declared, folder)
+    shards, reasons = frozenset(records.shards), records.reasons.reshape(shape)
+    return SweepResult(grid, metrics, reasons, metric, shards, declared, records.folder, records.addresses)
 
 
 def merge(results: str | Path, metric: str | None = None) -> SweepResult:

@@ -187,6 +187,11 @@ class _Run:
         if self.errors and all(raised):
             raise self.errors[0]
 
+    @property
+    def _workers(self) -> int:
+        """How many tasks run at once, about."""
+        return max(getattr(self.engine, "in_flight", 2) // 2, 1)
+
     def _run_all(self, tasks: Iterable[Task], tell: Callable[[Task, Outcome], None] = lambda task, outcome: None):
         """Runs tasks, and tells what each of them, or each of its halves if it raised, ended with."""
 
@@ -250,7 +255,7 @@ class _Run:
             config={name: value for name, value in complete.items() if name not in self.traced},
             traced={name: [setting[name] for setting in settings] for name in self.traced},
             seeds=[self.grid.seeds[m % len(self.grid.seeds)] for m in members],
-            width=self.chunk or LARGEST,
+            width=self.chunk or min(LARGEST, -(-len(members) // self._workers)),
             versions=self.plan["versions"],
             source=source(self.target.function) if self.engine is not None and ":" in self.target.text else None,
             source_hash=self.plan["source"],
@@ -265,7 +270,8 @@ class _Run:
         group, seconds = (dataclasses.replace(group, width=noted), 0.0) if noted else self._measured(group)
         size = group.width * jax.local_device_count()
         if seconds:
-            size *= int(np.clip(BATCH_S / (seconds * size), 1, max(LARGEST // size, 1)))
+            most = min(LARGEST, -(-len(group) // self._workers))  # no worker shall wait for another one
+            size *= int(np.clip(BATCH_S / (seconds * size), 1, max(most // size, 1)))
         group = dataclasses.replace(group, chosen=True)
         yield from self.records.lay_out([group.part(slice(i, i + size)) for i in range(0, len(group), size)])
 

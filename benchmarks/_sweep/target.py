@@ -15,12 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from jaxtyping import PRNGKeyArray
+
 from benchmarks._member import OnePiece
 from benchmarks._sweep.axes import field_type, parse_value, sweepable_fields
 from benchmarks.card import Card, find
 from benchmarks.errors import InvalidInput
 from benchmarks.metric import Metric, metrics_of
-from benchmarks.training import Training
+from benchmarks.training import Training, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,18 @@ class Target:
         if not isinstance(training, Training):
             raise InvalidInput(f"{self.name} must return a benchmarks.Training, got {training!r}.")
         return training
+
+    def card(self) -> Card:
+        """The card of a user's function or training, so that it can be run from the command line as ours are."""
+
+        def function(config: Any, key: PRNGKeyArray) -> tuple[Any, ...]:
+            return self.function(config, key) if self.training is None else train(self.at(config), key)
+
+        try:
+            training = None if self.training is None else self.at
+            return Card(self.name, self.config, function, training, double=self.double, metrics=self.metrics)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"{self.name} cannot be run from the command line: {error}") from error
 
     def defaults(self, config: dict[str, Any]) -> Any:
         """The default configuration; fields without a default are as in `config`, which is plain."""

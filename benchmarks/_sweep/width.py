@@ -37,6 +37,7 @@ def measured(task: Task, target: Target, base: Any = None) -> tuple[int, float, 
         first = fitting(min(task.width, FIRST))
         if task.chosen or not member.epochs:  # the width is given; or what is run in one piece is timed as it is run
             return first.width, 0.0, first.compile_s
+        first.compile()
         started = time.perf_counter()
         best, least = first, _per_member(first, task)
         trial = (time.perf_counter() - started) / first.width
@@ -45,6 +46,7 @@ def measured(task: Task, target: Target, base: Any = None) -> tuple[int, float, 
             if cost > SHARE * least * (member.epochs * each) or (width == LARGEST and first.width == each):
                 continue
             other = fitting(min(width, task.width))
+            other.compile()
             seconds = _per_member(other, task) if other.width != best.width else least
             if seconds < least:
                 best, least = other, seconds

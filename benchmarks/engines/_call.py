@@ -108,7 +108,7 @@ class Surroundings:
 
 _KEPT = contextlib.ExitStack()
 """The cache of compiled programs, open for as long as this process lives."""
-_ENTERED: set[bytes] = set()
+_entered: list[bytes] = []
 """The surroundings, pickled, that this process has."""
 
 
@@ -126,9 +126,10 @@ def call(surroundings: bytes, packed: bytes, asked: list[int] | None = None) -> 
     try:
         with _stoppable(asked):
             try:
-                if surroundings not in _ENTERED:
+                if _entered != [surroundings]:
+                    _entered.clear()
                     pickle.loads(surroundings).enter()
-                    _ENTERED.add(surroundings)
+                    _entered.append(surroundings)
                 function, task = pickle.loads(packed)
                 return _portable(Answer("returned", function(task)))
             except Exception as error:

@@ -1,8 +1,10 @@
 """Tasks on a Ray cluster, or on a Ray that is started on this machine."""
 
+import math
 import os
 import socket
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -127,21 +129,25 @@ class Ray(AbstractEngine):
 
 def _connect(ray: Any, address: str | None, cpus: int | float | None, runtime_env: dict[str, Any] | None) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime_env}
-    if address is None:
-        count = max(1, round(cpus or os.cpu_count() or 1))
-        ray.init(
-            "local",
-            num_cpus=count,
-            object_store_memory=OBJECT_STORE,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
-        return
     try:
-        ray.init(address, **quiet)
+        with warnings.catch_warnings():
+            # Ray forks to start its processes, which JAX warns of; they are other programs at once.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # what later versions of Ray will do
+            if address is not None:
+                ray.init(address, **quiet)
+                return
+            ray.init(
+                "local",
+                num_cpus=max(1, math.ceil(cpus or os.cpu_count() or 1)),
+                object_store_memory=OBJECT_STORE,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise Unreachable(f"The Ray cluster at {address} cannot be used: {_first_line(error)}") from error
+        where = "that was to be started here" if address is None else f"at {address}"
+        raise Unreachable(f"The Ray cluster {where} cannot be used: {_first_line(error)}.") from error
 
 
 def _knock(address: str) -> None:

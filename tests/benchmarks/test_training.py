@@ -141,7 +141,7 @@ def test_data_are_arguments_of_the_program_not_constants():
     data = (jnp.ones((10**5, 3)), jnp.ones(10**5))
     training = eqx.tree_at(lambda t: (t.x, t.y), ToyTraining(Toy()), data)
     programs = side_by_side(training, seed_keys(0, 1)).programs
-    assert programs._epochs[1].memory_analysis().argument_size_in_bytes > sum(values.nbytes for values in data)
+    assert programs._epochs.compiled.memory_analysis().argument_size_in_bytes > sum(values.nbytes for values in data)
 
 
 def test_the_progress_bar_shows_loss_and_accuracy(capsys):

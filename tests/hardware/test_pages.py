@@ -9,7 +9,7 @@ import pytest
 import hardware as hw
 
 TEXT = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
-CHIP, CALIBRATION, DRIVER, LOOP, TWIN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+CHIP, CALIBRATION, ADEX, DRIVER, LOOP, TWIN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,13 @@ def test_calibration(names):
     exec(CALIBRATION, names)
     assert np.all(names["calibration"].success)
     np.testing.assert_allclose(names["calibrated"].cadc[0][0], 80, atol=6)
+
+
+def test_targets_of_a_model(names):
+    exec(ADEX, names)
+    targets, circuits = names["adex"], names["its_placement"].circuits[0].ravel()
+    np.testing.assert_allclose(targets.sharpness[circuits], 4)
+    np.testing.assert_allclose(targets.adaptation_b[circuits], 0.6)
 
 
 def test_the_frame_of_a_driver(names):

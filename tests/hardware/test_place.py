@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import eventprop as ep
 from eventprop import LI, LIF, Dense, FeedForward, Network, Recurrent
 from hardware import place
 from hardware.limits import BSS2
@@ -163,3 +164,23 @@ def test_weights_are_rounded_and_saturate_in_all_their_rows():
     np.testing.assert_array_equal(row_weights(weights[0], 3)[0, :, 0], [[51, 0, 63], [0, 0, 63], [0, 0, 63]])
     np.testing.assert_array_equal(row_weights(weights[0], 3)[0, :, 1], [[0, 63, 0], [0, 63, 0], [0, 2, 0]])
     assert saturated == 1
+
+
+def two_ports(synapses, weights):
+    neuron = ep.EIF(10.0, synapses, sharpness=1.0, peak=10.0)
+    network = ep.Network(
+        [neuron], [(None, 0, ep.Dense(jnp.asarray([[w]]), port=port)) for port, w in enumerate(weights)]
+    )
+    return hardware_weights(network, place(network), 10.0)
+
+
+def test_ports_are_inputs_of_either_sign():
+    """Conductances are positive at both ports of a model; on the chip those of the second inhibit."""
+    conductances = ep.ConductanceSynapses((5.0, 5.0), (0.0, -80.0))
+    assert [float(x[0, 0]) for x in two_ports(conductances, (2.0, 3.0)).values] == [20, -30]
+    currents = ep.CurrentSynapses((5.0, 8.0))
+    assert [float(x[0, 0]) for x in two_ports(currents, (2.0, -3.0)).values] == [20, -30]
+    with pytest.raises(RuntimeError, match="weights to port 1 of population 0 must not be positive"):
+        two_ports(currents, (2.0, 3.0))
+    with pytest.raises(ValueError, match="have 3 receptors, but circuits of the chip"):
+        two_ports(ep.CurrentSynapses((5.0, 8.0, 2.0)), (2.0,))

@@ -18,6 +18,7 @@ LISTED = (
     Listed("sal-symmnet-rdd", "Deep network, backward weights by rdd (Table 5).", f"{__name__}.symmnet.card"),
     Listed("sal-symmnet-cifar", "Smoke test of the methods on a subset of CIFAR-10.", f"{__name__}.symmnet.card"),
     Listed("sal-dale", "SAL between neurons that only excite or only inhibit.", f"{__name__}.dale.card"),
+    Listed("sal-images", "Hidden units learn bars and stripes, and complete them.", f"{__name__}.images.card"),
     Listed("sal-microcircuit", "A spiking microcircuit learns by SAL, BP and FA.", f"{__name__}.microcircuit.card"),
     Listed("sal-alignment", "SAL in a spiking network with constant forward weights.", f"{__name__}.alignment.card"),
 )

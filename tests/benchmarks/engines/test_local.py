@@ -54,11 +54,12 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(two, tmp_path):
     assert len(list(tmp_path.iterdir())) == 6  # starts: four tasks, and the halves of the one that was killed
 
 
-@pytest.mark.parametrize("double", [False, True])
-def test_workers_have_the_settings_of_jax_and_the_data(two, double, monkeypatch):
+def test_workers_have_the_settings_of_jax_and_the_data(monkeypatch):
     monkeypatch.setenv("CREDAX_DATA", "some/where")
-    with jax.enable_x64(double):
-        assert two.submit(toy_tasks.x64, Numbers([0])).result() == (double, os.path.abspath("some/where"))
+    with Local(workers=1) as one:
+        for double in (False, True, False):
+            with jax.enable_x64(double):
+                assert one.submit(toy_tasks.x64, Numbers([0])).result() == (double, os.path.abspath("some/where"))
 
 
 def test_a_worker_with_other_versions_refuses(two, monkeypatch):

@@ -3,14 +3,17 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 
+from benchmarks import sweep
 from benchmarks.engines import Ray, Stopped
 from benchmarks.engines.ray import Unreachable
 from benchmarks.errors import InvalidInput
 from tests.benchmarks.engines import toy_tasks
 from tests.benchmarks.engines.test_drive import batches, run
 from tests.benchmarks.engines.toy_tasks import Numbers
+from tests.benchmarks.toy import ToyTraining
 
 pytest.importorskip("ray")
 
@@ -33,6 +36,18 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(two, tmp_path):
         assert run(two, toy_tasks.slow_squares, tasks) == {n: n**2 for n in range(8)}
         killer.result()
     assert len(list(tmp_path.iterdir())) == 6  # starts: four tasks, and the halves of the one that was killed
+
+
+def test_a_sweep_has_the_bits_of_one_in_this_process(two, tmp_path):
+    options = {"over": {"learning_rate": (0.05, 0.1)}, "seeds": 4, "metric": "validation_accuracy", "chunk": 2}
+    ours = sweep(ToyTraining, progress=False, results=tmp_path / "here", **options)
+    theirs = sweep(ToyTraining, progress=False, results=tmp_path / "there", engine=two, **options)
+    assert theirs.missing == 0
+    for name, values in ours.metrics.items():
+        np.testing.assert_array_equal(values, theirs.metrics[name])
+    networks = [sorted(folder.rglob("networks.eqx")) for folder in (tmp_path / "here", tmp_path / "there")]
+    assert [path.read_bytes() for path in networks[0]] == [path.read_bytes() for path in networks[1]]
+    assert len(networks[0]) == 4
 
 
 def test_a_member_that_raises_or_aborts_costs_itself_alone(two):

@@ -76,6 +76,7 @@ SMALL = {
         for method in ("bp", "bp-fa", "fa", "scfa", "sal", "kp", "rdd", "cifar")
     },
     "sal-dale": ("indirect", {"points": 3, "duration": 40, "learning": 100, "steps": 5}),
+    "sal-images": ("learning_rate", {"hidden": 2, "epochs": 1, "cycles": 1, "chains": 2, "completion": 10}),
     "sal-microcircuit": (
         "lower_rate",
         {"epochs": 1, "presentation": 100.0, "average": 50.0, "inputs": 1, "sal_inputs": 1},

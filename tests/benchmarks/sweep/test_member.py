@@ -8,7 +8,7 @@ import pytest
 from benchmarks import RESULTS
 from benchmarks._programs import Batch
 from benchmarks._sweep import sweep, width
-from benchmarks._sweep.batch import member_of, programs_of, run_batch, seed_array
+from benchmarks._sweep.batch import member_of, programs_of, run_batch
 from benchmarks._sweep.target import as_target
 from benchmarks.tasks import Task
 from tests.benchmarks.sweep.toy import Toy, toy
@@ -30,7 +30,7 @@ def test_chunks_obey_the_measured_memory(monkeypatch):
     monkeypatch.setattr(width, "memory_budget", lambda devices: budget)
     task = Task("", {}, {"momentum": [0.5] * 64}, list(range(64)), width=64)
     target = as_target(heavy)
-    found, _, _ = width.measured(task, target, Toy())
+    found, *_ = width.measured(task, target, Toy())
     needed = programs_of(member_of(target, Toy(), ["momentum"]), found).bytes_per_device()
     assert 500**2 * 4 * found <= needed <= budget
     # Twice the width would not have fitted: the budget is used.
@@ -56,12 +56,12 @@ def test_data_are_arguments_of_the_program():
 def test_padding_is_cut_off(precision):
     programs = programs_of(traced(toy, Toy(), ["momentum"]), 4)
     assert programs.size == 4
-    batch = Batch(programs, {"momentum": np.full(5, 0.5, precision)}, seed_array([7, 8, 9, 10, 11]))
+    batch = Batch(programs, {"momentum": np.full(5, 0.5, precision)}, np.arange(7, 12, dtype=np.int32))
     metrics, network, *_ = batch.finish(batch.start())
     assert metrics["validation_accuracy"].shape == (5,) and network.shape == (5, 4)
     assert metrics["validation_accuracy"].dtype == precision
     alone = programs_of(traced(toy, Toy(), ["momentum"]), 1)
-    one = Batch(alone, {"momentum": np.full(1, 0.5, precision)}, seed_array([11]))
+    one = Batch(alone, {"momentum": np.full(1, 0.5, precision)}, np.array([11], np.int32))
     np.testing.assert_allclose(one.finish(one.start())[0]["test_accuracy"], metrics["test_accuracy"][4:], rtol=1e-6)
 
 
@@ -70,7 +70,7 @@ def test_the_bits_of_a_member_depend_on_the_width_alone():
     programs = programs_of(traced(TOY, TOY.config(), ["learning_rate"]), 3)
 
     def train(seeds, blocks):
-        batch = Batch(programs, {"learning_rate": np.full(len(seeds), 0.1)}, seed_array(seeds))
+        batch = Batch(programs, {"learning_rate": np.full(len(seeds), 0.1)}, np.array(seeds, np.int32))
         current, histories = batch.start(), []
         for first, stop in blocks:
             current, history = batch.epochs(current, first, stop)

@@ -38,6 +38,9 @@ class Speech(Streaming):
 
     neurons: int = 30
     """Of each of the five populations of a hidden layer; published are 150."""
+    hiss: float = 0.0
+    """Standard deviation of white noise on the features of training samples, in place of the paper's recordings of
+    background noise, which are not at hand."""
     slow: bool = True
     """Whether four of five populations are slow; else all follow at once (tau_m = tau_r), and the network sees no
     further back than the smoothness of its input."""
@@ -62,7 +65,9 @@ class SpeechTraining(StreamTraining):
     def vary(
         self, features: Float[Array, "batch frames bands"], key: PRNGKeyArray
     ) -> Float[Array, "batch frames bands"]:
-        return shifted(features, key, SHIFT)
+        moved = shifted(features, key, SHIFT)
+        noise = jax.random.normal(jax.random.fold_in(key, 0), moved.shape, moved.dtype)
+        return moved + self.config.hiss * noise
 
 
 def build(config: Speech, key: PRNGKeyArray, bands: int) -> gle.Network:

@@ -11,7 +11,7 @@ from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.hardware.calibration.model import CalibrationOfAChip, Found, expected_rate
 
-BEFORE, AFTER = "0.6", "tab:red"
+BEFORE, AFTER = "0.6", style.RED
 PANELS = {
     "leak": "rest (LSB)",
     "reset": "reset, held (LSB)",
@@ -20,7 +20,7 @@ PANELS = {
     "tau_mem": r"$\tau_{\mathrm{mem}}$ (µs)",
     "tau_syn_exc": r"$\tau_{\mathrm{syn}}$, excitatory (µs)",
     "tau_syn_inh": r"$\tau_{\mathrm{syn}}$, inhibitory (µs)",
-    "strength_exc": "excitatory strength (LSB/µs per weight)",
+    "strength_exc": "excitatory strength (LSB/µs)",
 }
 
 
@@ -30,7 +30,7 @@ def draw(config: CalibrationOfAChip, fit: Fit, directory: Path) -> None:
 
 
 def draw_chip(config: CalibrationOfAChip, found: Found) -> Figure:
-    """Histograms of all circuits, with the target as a line."""
+    """Histograms of all circuits, with the target as a line; above them means and spreads, before and after."""
     figure = Figure(figsize=(style.PAGE, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     targets = {name: getattr(config, name) for name in ("leak", "reset", "threshold", "tau_mem")}
@@ -42,7 +42,7 @@ def draw_chip(config: CalibrationOfAChip, found: Found) -> Figure:
         ax.set_xlabel(label)
     for ax in axes[::4]:
         ax.set_ylabel("circuits")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(loc="upper left", fontsize=6, handlelength=1)
     return figure
 
 
@@ -51,9 +51,8 @@ def _draw_histograms(ax: Axes, before: np.ndarray, after: np.ndarray, target: fl
     low, high = np.percentile(both, (0.2, 99.8))
     bins = np.linspace(low, max(high, low + 1e-6), 61).tolist()
     for values, colour, label in ((before, BEFORE, "before"), (after, AFTER, "after")):
-        name = f"{label}: {np.mean(values):.3g} ± {np.std(values):.3g}"
         ax.hist(np.clip(values, low, high), bins, color=colour, alpha=0.75, label=label)
-        ax.text(0.98, 0.95 if label == "before" else 0.87, name, transform=ax.transAxes, ha="right", fontsize=8)
+    ax.set_title("\n".join(f"{np.mean(values):.3g} ± {np.std(values):.3g}" for values in (before, after)), fontsize=7)
     if target is not None:
         ax.axvline(target, color="black", linewidth=0.8, linestyle=":")
     ax.set_yscale("log")
