@@ -96,7 +96,7 @@ def sweep(
         find_target(target.text)  # as the workers will
     try:
         with precision(target.double):
-            traced = _traced_axes(target, config, grid, metric)
+            traced = traced_axes(target, config, grid, metric)
             plan = describe(target, config, grid)
         if folder is not None:
             claim(folder, plan, metric)
@@ -110,7 +110,7 @@ def sweep(
     return result
 
 
-def _traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[str]:
+def traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[str]:
     """The axes that can be vmapped; refuses settings, functions and metrics that cannot work before anything is run."""
     names = [name for name in grid.axes if is_traced(type(config), name)]
     _check_settings(target, config, grid, names)
