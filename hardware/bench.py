@@ -23,7 +23,7 @@ ROWS = 8
 """Of synapses that such an event reaches, so that their own pattern plays a small part."""
 LONG = {"exc": 2.0, "inh": 1.0}
 """Weight of such an event per row, for the strength at long tau_syn: inhibition has to be linear still."""
-LARGEST = {"exc": 8.0, "inh": 4.0}
+LARGEST = {"exc": 36.0, "inh": 4.0}
 """Weight of such an event per row, for the shortest tau_syn: inhibition saturates."""
 HELD = {"refractory_counter": 250.0, "refractory_clock": 0.0}
 """2 µs at the reset potential."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hardware as hw
-from hardware.emulated import converter
+from hardware.configured import converter
 from tests.hardware.test_calibrate import RATES, rates, threshold_for
 
 pytestmark = pytest.mark.slow
