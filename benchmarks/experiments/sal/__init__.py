@@ -4,6 +4,7 @@ from benchmarks.registry import Listed
 
 LISTED = (
     Listed("sal-pair", "Two reciprocal weights align, in simulation and theory.", f"{__name__}.pair.card"),
+    Listed("sal-distribution", "Spiking neurons sample a Boltzmann distribution.", f"{__name__}.distribution.card"),
     Listed("sal-stdd", "Simulated spike-timing differences pass a chi-square test.", f"{__name__}.stdd.card"),
     Listed("sal-psp-shapes", "How far alignment is off, by PSP shape and bias.", f"{__name__}.psp_shapes.card"),
     Listed("sal-synaptic-noise", "Sampling networks with asymmetric initial weights.", f"{__name__}.sampling.card"),

@@ -62,6 +62,7 @@ SMALL = {
     "gle-le-lenet5": ("learning_rate", {**LATENT, "hidden": (8, 4)}),
     "gle-le-cifar": ("learning_rate", {**LATENT, "hidden": (8, 4)}),
     "sal-pair": ("learning_rate", {"duration": 200, "replicas": 2}),
+    "sal-distribution": ("largest", {"duration": 40}),
     "sal-stdd": ("high", {"pairs": 1, "replicas": 4, "duration": 5}),
     "sal-psp-shapes": ("largest_weight", {"steps": 3, "weights": 3, "biases": 2}),
     "sal-synaptic-noise": ("sal_rate", SAMPLING),
