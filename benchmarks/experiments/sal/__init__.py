@@ -21,5 +21,6 @@ LISTED = (
     Listed("sal-dale", "SAL between neurons that only excite or only inhibit.", f"{__name__}.dale.card"),
     Listed("sal-images", "Hidden units learn bars and stripes, and complete them.", f"{__name__}.images.card"),
     Listed("sal-microcircuit", "A spiking microcircuit learns by SAL, BP and FA.", f"{__name__}.microcircuit.card"),
+    Listed("sal-transport", "Seven ways to transport weights, on one network.", f"{__name__}.transport.card"),
     Listed("sal-alignment", "SAL in a spiking network with constant forward weights.", f"{__name__}.alignment.card"),
 )

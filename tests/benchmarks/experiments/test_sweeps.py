@@ -78,6 +78,17 @@ SMALL = {
         "lower_rate",
         {"epochs": 1, "presentation": 100.0, "average": 50.0, "inputs": 1, "sal_inputs": 1},
     ),
+    "sal-transport": (
+        "learning_rate",
+        {
+            "sizes": (4, 3, 2),
+            "epochs": 1,
+            "batches": 1,
+            "pal_presentations": 1,
+            "sal_duration": 20.0,
+            "rdd_duration": 640.0,
+        },
+    ),
     "sal-alignment": ("duration", {"layers": (8, 6, 5, 4), "sal_rates": (0.1,), "epochs": 1, "replicas": 2}),
     "hardware-calibration": ("leak", {"circuits": 16}),
     "hardware-statistics": ("leak", {"circuits": 16}),
