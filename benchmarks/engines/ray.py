@@ -3,6 +3,7 @@
 import math
 import os
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -36,7 +37,8 @@ class Ray(AbstractEngine):
     - `workers`: how many tasks run at once; as many as there are processors (or accelerators) for, if None.
     - `cpus`, `gpus`: processors and accelerators of each task, as Ray counts them; fractions share one.
     - `memory`: bytes that Ray reserves for each task.
-    - `runtime_env`: Ray's description of what the workers need, such as `{"working_dir": "."}`.
+    - `runtime_env`: Ray's description of what the workers need, such as `{"working_dir": "."}`; only if this is what
+        connects to Ray.
 
     **Raises:** `MissingPackage` without Ray, `Unreachable` (a `ConnectionError`) within seconds if nobody answers at
     the address, `InvalidInput` for counts below 0.
@@ -72,8 +74,6 @@ class Ray(AbstractEngine):
             _connect(ray, address, None if workers is None else workers * cpus, runtime_env)
         # max_calls: a worker with a GPU would end after its first task. max_retries: `drive` tries again, by halves.
         options = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory, "max_calls": 0, "max_retries": 0}
-        if runtime_env is not None:
-            options["runtime_env"] = runtime_env
         room = max(node["Resources"].get("CPU", 0) for node in ray.nodes())
         self._sharing = str(max(1, int(room / cpus)) if cpus else 1)
         self._call = ray.remote(**options)(call)
@@ -131,6 +131,9 @@ class Ray(AbstractEngine):
 
 
 def _connect(ray: Any, address: str | None, cpus: int | float | None, runtime_env: dict[str, Any] | None) -> None:
+    if address is None:  # workers on this machine import what this process does
+        path = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+        runtime_env = {**(runtime_env or {}), "env_vars": path | (runtime_env or {}).get("env_vars", {})}
     quiet = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime_env}
     try:
         with warnings.catch_warnings():

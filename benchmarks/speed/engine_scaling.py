@@ -90,7 +90,7 @@ class Cost:
     """Seconds of processor time, of this process and all that it has started."""
     driver: float
     """Seconds of processor time of this process alone."""
-    memory: int
+    memory: float
     """Bytes by which this process has grown."""
 
 
@@ -145,9 +145,10 @@ def _processors() -> float:
     return sum(ticks[number] for number in ours) / os.sysconf("SC_CLK_TCK")
 
 
-def main(
-    engines: tuple[Literal["here", "local", "ray"], ...] = ("here", "local", "ray"), members: int = 10_000
-) -> None:
+Engine = Literal["here", "local", "ray"]
+
+
+def main(engines: tuple[Engine, ...] = ("here", "local", "ray"), members: int = 10_000, samples: int = 128) -> None:
     """Prints what members cost, beyond a fifth of them, on two workers.
 
     Args:
