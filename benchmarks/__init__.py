@@ -5,6 +5,7 @@
 - training: `Training`, `train` (pure), `fit` (progress, checkpoints, resume), `Fit`, `seed_keys`, `seed_number`, `Run`
   (a folder)
 - sweeps: `sweep`, `merge` (the shards of one), `LogRange`, `LinearRange`, `traced`, `SweepResult`
+- searches: `search` (Optuna), `SearchResult`
 - files: `datasets`, `save`, `load`
 - `__version__`, of all five packages
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from benchmarks._fit import seed_keys as seed_keys
     from benchmarks._fit import seed_number as seed_number
     from benchmarks._report import report as report
+    from benchmarks._search import SearchResult as SearchResult
+    from benchmarks._search import search as search
     from benchmarks._sweep import LinearRange as LinearRange
     from benchmarks._sweep import LogRange as LogRange
     from benchmarks._sweep import SweepResult as SweepResult
@@ -47,6 +50,7 @@ _HOME = {
     "_execute": ("execute", "load_best", "load_networks", "load_record"),
     "_fit": ("Fit", "fit", "seed_keys", "seed_number"),
     "_report": ("report",),
+    "_search": ("SearchResult", "search"),
     "_sweep": ("LinearRange", "LogRange", "SweepResult", "merge", "sweep", "traced"),
     "card": ("Card", "Published"),
     "metric": ("Metric",),

@@ -10,6 +10,7 @@ import tyro
 from benchmarks._execute import execute
 from benchmarks._fit import explain
 from benchmarks._report import examine
+from benchmarks._search.cli import search_command
 from benchmarks._sweep.cli import sweep_command
 from benchmarks._sweep.target import find_target
 from benchmarks.card import Card, find, precision
@@ -50,7 +51,11 @@ def main(arguments: Sequence[str] | None = None, experiments: Mapping[str, Card]
     try:
         command, *rest = arguments
         if command in COMMANDS:
-            _tyro({"report": _report_command(experiments), "sweep": sweep_command}[command], command, rest)
+            _tyro(
+                {"report": _report_command(experiments), "search": search_command, "sweep": sweep_command}[command],
+                command,
+                rest,
+            )
             return 0
         card = find_target(command).card() if ":" in command else find(experiments, command)
         outcome = _tyro(_flags(card), command, rest)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "report": "Print published figures beside ours, for all runs.",
+    "search": "Look for the best setting of an experiment.",
     "sweep": "Run an experiment at many settings, with several seeds each.",
 }
 """The commands that are no experiments."""

@@ -113,6 +113,11 @@ def forget() -> None:
     _members.clear()
 
 
+def owner(task: Task) -> dict[str, str]:
+    """Whose checkpoints those of a batch are."""
+    return {"members": " ".join(task.addresses()), "width": str(task.width)}
+
+
 def batch_of(task: Task, programs: Programs) -> Batch:
     """The members of a task."""
     values = {name: np.array([*map(float, task.traced[name])], dtype) for name, dtype in programs.member.traced.items()}
@@ -162,12 +167,11 @@ def _failed(task: Task, error: Exception, errors: list[Exception] | None) -> Out
 
 def _run(task: Task, programs: Programs, watch: Callable[[int, dict[str, np.ndarray]], None]) -> Outcome:
     run = Run(Path(task.folder), {"seeds": task.seeds}, MEMBERS) if task.folder else None
-    owner = {"members": " ".join(task.addresses()), "width": str(task.width)}
     batch = batch_of(task, programs)
     every = task.checkpoint_every if run is None or not starts(run.directory) else 0.0  # it may be ended again
     total = programs.member.epochs
     stop = total if task.epochs is None else min(task.epochs[1], total)
-    with contextlib.closing(Store(run, owner, every)) as store, interrupts(enabled=run is not None) as asked:
+    with contextlib.closing(Store(run, owner(task), every)) as store, interrupts(enabled=run is not None) as asked:
         current, rows = go_on(store, batch, demanded=False)
         if run is not None:
             _note_start(run.directory, len(rows))

@@ -52,7 +52,7 @@ def sweep_command(
     """
     target = find_target(experiment)
     config = configure(target, set)
-    grid = Grid(expand(target.config, dict(_axes(over, set))), check_seeds(seeds, seed))
+    grid = Grid(expand(target.config, dict(axes_of(over, set))), check_seeds(seeds, seed))
     folder = results or default_folder(describe(target, config, grid))
     part = parse_shard(shard) if shard is not None else None
     rest = {"seeds": seeds, "seed": seed, "results": folder, "shard": part, "metric": metric, "chunk": chunk}
@@ -66,7 +66,7 @@ def sweep_command(
     print(f"\nEverything is in {folder}")
 
 
-def _axes(over: list[str], assignments: list[str]) -> list[tuple[str, str]]:
+def axes_of(over: list[str], assignments: list[str]) -> list[tuple[str, str]]:
     """The axes as (field, values) texts; refuses a field that is given twice."""
     fixed = {assignment.partition("=")[0] for assignment in assignments}
     axes = []

@@ -22,7 +22,8 @@ from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
 from benchmarks._sweep.target import Target, as_target, refuse_scripts, source
-from benchmarks._sweep.width import LARGEST, SHARE, measured
+from benchmarks._sweep.width import measured
+from benchmarks._width import LARGEST, SHARE
 from benchmarks.card import Card, check_counts, precision
 from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local
@@ -96,7 +97,7 @@ def sweep(
         raise InvalidInput(f"{target.name}: workers find what stands at the top of a file, and nothing in a notebook.")
     try:
         with precision(target.double):
-            traced = _traced_axes(target, config, grid, metric)
+            traced = traced_axes(target, config, grid, metric)
             plan = describe(target, config, grid)
         if folder is not None:
             claim(folder, plan, metric)
@@ -110,7 +111,7 @@ def sweep(
     return result
 
 
-def _traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[str]:
+def traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[str]:
     """The axes that can be vmapped; refuses settings, functions and metrics that cannot work before anything is run."""
     names = [name for name in grid.axes if is_traced(type(config), name)]
     _check_settings(target, config, grid, names)
