@@ -18,7 +18,7 @@ from benchmarks._sweep.grid import Grid, check_seeds
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, show
 from benchmarks._sweep.runner import traced_axes
-from benchmarks._sweep.target import Target, as_target, find_target, source_hash
+from benchmarks._sweep.target import Target, as_target, find_target, refuse_scripts, source_hash
 from benchmarks.atomic import make_folder
 from benchmarks.card import Card, precision
 from benchmarks.drive import Submits
@@ -129,6 +129,7 @@ def search(
     ValueError for what cannot be searched, and for a folder that holds another search; the experiment's own error if no
     member of a batch can be run.
     """
+    refuse_scripts()
     target = as_target(experiment)
     config = target.config() if config is None else config
     refuse_test_metric(target.metrics, metric)
