@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS, Training, fit, seed_keys, traced
+from benchmarks import RESULTS, Metric, Training, fit, seed_keys, traced
 from benchmarks._sweep import batch, merge, sweep
 from benchmarks._sweep.batch import read_task
 from benchmarks.run import Run
@@ -173,6 +173,7 @@ class Config:
 class Mean(Training):
     """Learns the mean of a data set."""
 
+    metrics = (Metric("mean", higher_is_better=True),)
     rate: float
     data: jax.Array
     epochs: int
@@ -194,6 +195,9 @@ class Mean(Training):
 
 def make(config: Config) -> Training:
     return Mean(config)
+
+
+make.metrics = Mean.metrics
 
 
 @pytest.mark.parametrize("experiment", [make, Mean])
