@@ -41,6 +41,8 @@ class Task:
     """Seconds between checkpoints."""
     chosen: bool = True
     """Whether the width is the one for all members with this configuration, and not one that is being tried."""
+    members: int = 0
+    """How many members share its program, with those that have been run: the width is a fair share of them."""
     shard: tuple[int, int] = (1, 1)
     """The part of the sweep that it is of: the number, and of how many."""
 

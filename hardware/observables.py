@@ -205,8 +205,8 @@ def _response(t: Array, tau_mem: float, tau_syn: Array, saturation: Array | None
     if saturation is None:
         return _psp(t, tau_mem, tau_syn)
     parts = [(-saturation) ** (k - 1) / math.factorial(k) for k in range(1, TERMS + 1)]
-    responses = [part * _psp(t, tau_mem, tau_syn / k) for k, part in enumerate(parts, 1)]
-    return sum(responses[1:], responses[0]) / sum(parts[1:], parts[0])
+    responses = [part[None] * _psp(t, tau_mem, tau_syn / k) for k, part in enumerate(parts, 1)]
+    return sum(responses[1:], responses[0]) / sum(parts[1:], parts[0])[None]
 
 
 def _corrected(change: Array, height: Array) -> Array:

@@ -245,11 +245,13 @@ class _Run:
             todo = np.setdiff1d(todo, self.records.positions(task))
         yield from begun
         static = [name for name in self.grid.axes if name not in self.traced]
-        for _, members in group_by(self.grid, self.records.pending(todo), static):
-            yield from self._group(self._task(members))
+        for _, members in group_by(self.grid, self.grid.shard(self.shard), static):
+            pending = np.intersect1d(members, self.records.pending(todo))
+            if len(pending):
+                yield from self._group(self._task(pending, len(members)))
 
-    def _task(self, members: np.ndarray) -> Task:
-        """All of these members, which share what is static, as one task."""
+    def _task(self, members: np.ndarray, of: int) -> Task:
+        """All of these members, which are left of as many that share what is static, as one task."""
         settings = [plain(self.grid.settings[m // len(self.grid.seeds)]) for m in members]
         complete = self.plan["config"] | settings[0]
         return Task(
@@ -257,7 +259,8 @@ class _Run:
             config={name: value for name, value in complete.items() if name not in self.traced},
             traced={name: [setting[name] for setting in settings] for name in self.traced},
             seeds=[self.grid.seeds[m % len(self.grid.seeds)] for m in members],
-            width=self.chunk or min(LARGEST, -(-len(members) // self._workers)),
+            width=self.chunk or min(LARGEST, -(-of // self._workers)),
+            members=of,
             versions=self.plan["versions"],
             source=source(self.target.function) if self.engine is not None and ":" in self.target.text else None,
             source_hash=self.plan["source"],

@@ -20,10 +20,10 @@ def measured(task: Task, target: Target, base: Any = None) -> tuple[int, float, 
 
     with precision(target.double), unlogged_callbacks():
         member = member_of(target, configured(target, base, task.config), list(task.traced))
-        programs = functools.partial(programs_of, member)
+        programs, members = functools.partial(programs_of, member), max(task.members, len(task))
         if task.chosen or not member.epochs:  # the width is given; or what is run in one piece is timed as it is run
             limit = task.width if task.chosen else min(task.width, FIRST)
-            found, seconds = fitting(programs, len(task), limit), 0.0
+            found, seconds = fitting(programs, members, limit), 0.0
         else:
-            found, seconds = fastest(programs, len(task), task.width, begin)
+            found, seconds = fastest(programs, members, task.width, begin)
     return found.width, seconds, found.compile_s

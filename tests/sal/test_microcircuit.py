@@ -122,6 +122,7 @@ def test_without_a_target_it_is_the_teacher_and_predicts_itself(small, key):
     assert np.all(np.abs(shown.error) < 1e-4)
 
 
+@pytest.mark.slow
 def test_a_target_above_the_output_makes_the_apical_dendrite_the_error(small, key):
     """v_api has the sign of B (u_target - u_out), and phi(<u>) is above or below what the basal dendrite predicts."""
     inputs = jnp.zeros(2)
@@ -132,6 +133,7 @@ def test_a_target_above_the_output_makes_the_apical_dendrite_the_error(small, ke
         assert np.all(sign * shown.error[:, 0] < 0) and np.all(sign * shown.error[:, 1] > 0.02)
 
 
+@pytest.mark.slow
 def test_sal_aligns_backward_weights_while_the_circuit_aligns(small, key):
     circuit = small.aligning()
     assert (circuit.apical, circuit.lateral, circuit.target) == (1.0, 0.0, None)

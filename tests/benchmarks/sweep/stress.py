@@ -1,7 +1,7 @@
 """A sweep that is ended again and again: `python -m tests.benchmarks.sweep.stress FOLDER [KILLS]`.
 
-The process is ended (SIGKILL, SIGINT, SIGTERM in turn) at random moments, and the same sweep is started again, until all
-is there: tables and networks must be those of a sweep that nothing disturbed, bit for bit.
+The process is ended (SIGKILL, SIGINT, SIGTERM in turn) at random moments, and the same sweep is started again, until
+all is there: tables and networks must be those of a sweep that nothing disturbed, bit for bit.
 """
 
 import contextlib
@@ -79,7 +79,7 @@ def main() -> None:
     kills = int(sys.argv[2]) if sys.argv[2:] else 40
     for number in itertools.count():
         place = folder / f"disturbed-{number}"
-        statuses, took = disturbed(place, kills, seconds / 3, seed=number)
+        statuses, took = disturbed(place, kills, seconds / 6, seed=number)
         assert_same(run(place), whole)
         kills -= len(statuses)
         print(f"ended {len(statuses)} times, {statuses}, {took:.1f} s: the same, bit for bit", flush=True)

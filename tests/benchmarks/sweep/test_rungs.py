@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS, Training, fit, seed_keys, traced
+from benchmarks import RESULTS, Metric, Training, fit, seed_keys, traced
 from benchmarks._sweep import batch, merge, sweep
 from benchmarks._sweep.batch import read_task
 from benchmarks.run import Run
@@ -173,6 +173,7 @@ class Config:
 class Mean(Training):
     """Learns the mean of a data set."""
 
+    metrics = (Metric("mean", higher_is_better=True),)
     rate: float
     data: jax.Array
     epochs: int
@@ -186,24 +187,27 @@ class Mean(Training):
         return jnp.zeros(())
 
     def epoch(self, state, number):
-        return state + self.rate * (self.data.mean() - state), {"train_loss": (state - self.data.mean()) ** 2}
+        return state + self.rate * (self.data.mean() - state), {"train_loss": jnp.zeros(())}
 
     def finish(self, state):
-        return {"mean": state}, state, RESULTS.successful
+        return {"train_loss": state}, state, RESULTS.successful
 
 
 def make(config: Config) -> Training:
     return Mean(config)
 
 
+make.metrics = Mean.metrics
+
+
 @pytest.mark.parametrize("experiment", [make, Mean])
 def test_a_users_training_is_swept_and_whole_numbers_can_be_traced(experiment):
     data = (3, 4, 5, 2**31 - 1)
-    result = quiet(experiment, over={"data": data, "rate": (0.5, 1.0)}, seeds=1, metric="mean")
+    result = quiet(experiment, over={"data": data, "rate": (0.5, 1.0)}, seeds=1, metric="train_loss")
     expected = [[c * jax.random.normal(jax.random.key(d), (100,)).mean() for c in (0.75, 1.0)] for d in data]
-    np.testing.assert_allclose(result.metrics["mean"].reshape(4, 2), expected, rtol=1e-5)
+    np.testing.assert_allclose(result.metrics["train_loss"].reshape(4, 2), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="data: a traced whole number has 32 bits"):
-        quiet(experiment, over={"data": (2**31,)}, metric="mean")
+        quiet(experiment, over={"data": (2**31,)}, metric="train_loss")
 
 
 def test_what_makes_no_training_is_refused():
@@ -211,7 +215,7 @@ def test_what_makes_no_training_is_refused():
         return config
 
     with pytest.raises(ValueError, match=r"wrong must return a benchmarks\.Training, got Config"):
-        quiet(wrong, over={"rate": (1.0,)}, metric="mean")
+        quiet(wrong, over={"rate": (1.0,)}, metric="train_loss")
 
 
 def test_the_same_plan_in_two_processes_is_refused(tmp_path, monkeypatch):

@@ -31,5 +31,5 @@ def draw_transports(history: dict[str, np.ndarray]) -> Figure:
         losses.plot(epochs, np.median(history[f"loss_{method}"], axis=0), color=colour)
     angles.set(xlabel="epoch", ylabel="angle between W and B (degrees)", ylim=(-3, 100))
     losses.set(xlabel="epoch", ylabel="loss", yscale="log")
-    angles.legend(ncols=2, fontsize="small")
+    figure.legend(*angles.get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure

@@ -28,7 +28,7 @@ class Transport:
     """
 
     sizes: tuple[int, ...] = (16, 16, 12, 8)
-    epochs: int = 60
+    epochs: int = 20
     batches: int = 100
     """Per epoch."""
     batch_size: int = 32

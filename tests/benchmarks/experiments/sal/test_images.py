@@ -46,6 +46,7 @@ def test_completion_is_the_conditional_distribution(rng, key):
     np.testing.assert_allclose(found, expected, atol=0.08)  # 1000 refractory periods: .02 per pixel
 
 
+@pytest.mark.slow
 def test_an_epoch_and_its_figure(key):
     training = ImagesTraining(TINY)
     state, metrics = eqx.filter_jit(training.epoch)(training.init(key), jnp.int32(0))

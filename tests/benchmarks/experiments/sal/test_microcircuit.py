@@ -38,6 +38,7 @@ def test_students_find_the_teacher_with_sal_and_bp(key):
     assert np.sum(wrong) >= 4 and np.all(losses["fa"][wrong] > 0.2)
 
 
+@pytest.mark.slow
 def test_what_methods_do_to_backward_weights(key):
     """One short epoch: BP copies, FA keeps, SAL learns; all start alike, and figures take what there is."""
     short = dataclasses.replace(FAST, epochs=1, inputs=2, sal_inputs=1)
