@@ -46,7 +46,7 @@ def files(folder):
     }
 
 
-@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("double", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_sweep_on_workers_has_the_bits_of_one_in_this_process(two, tmp_path, double):
     with jax.enable_x64(double):
         ours, theirs = toy_sweep(tmp_path / "here"), toy_sweep(tmp_path / "there", engine=two)
