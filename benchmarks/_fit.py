@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -17,10 +17,11 @@ from tqdm import tqdm
 from benchmarks._loop import EVERY, Rows, Store, go_on, interrupts, run_epochs
 from benchmarks._member import Member, OnePiece
 from benchmarks._programs import Batch, Programs
+from benchmarks._width import SHARE, fastest
 from benchmarks.checkpoint import describe
 from benchmarks.errors import InvalidInput
 from benchmarks.results import NOT_FINITE, RESULTS, enumeration_of, is_successful, reasons
-from benchmarks.run import Run
+from benchmarks.run import Run, read_json, write_json
 from benchmarks.training import Training
 
 HEADLINES = ("train_loss", "validation_accuracy")
@@ -83,6 +84,8 @@ def fit(
 ) -> Fit:
     """Trains one network per key, side by side (`vmap` over `keys`, split over all local devices).
 
+    A long `run` on disk has as many side by side as is fastest, which is timed before it starts.
+
     **Arguments:**
 
     - `training`: the problem.
@@ -111,7 +114,7 @@ def fit(
     with contextlib.closing(Store(run, owner, checkpoint_every)) as store:  # first: it locks the run
         if run is not None and not resume and run.rows():
             raise InvalidInput(f"{run.directory} has been started before: pass resume=True, or create a new run.")
-        batch = side_by_side(training, keys)
+        batch = side_by_side(training, keys, run)
         current, rows = go_on(store, batch, demanded=resume)
         bar = tqdm(total=training.epochs, initial=len(rows), disable=not progress, unit="epoch", dynamic_ncols=True)
         with bar, interrupts(enabled=run is not None) as asked:
@@ -129,12 +132,26 @@ def fit_in_one_piece(function: Any, config: Any, keys: Key[Array, "seeds"]) -> F
     return _judge(batch, batch.start(), [])
 
 
-def side_by_side(training: Training, keys: Key[Array, "seeds"]) -> Batch:
-    """All seeds of a training at once."""
+def side_by_side(training: Training, keys: Key[Array, "seeds"], run: Run | None = None) -> Batch:
+    """The seeds of a training; for a long `run` as many at once as is fastest, else all."""
     member = Member(lambda values: training, {}, keys.dtype)
-    programs = Programs(member, -(-len(keys) // jax.local_device_count()))
-    programs.compile()
-    return Batch(programs, {}, keys)
+    make = functools.cache(lambda width: Programs(member, width))
+    width = -(-len(keys) // jax.local_device_count())
+    if run is not None and len(keys) > 1 and member.epochs * SHARE >= 1:
+        width = _noted(run, lambda: fastest(make, len(keys), width, lambda p: Batch(p, {}, keys[: p.size]))[0].width)
+    make(width).compile()
+    return Batch(make(width), {}, keys)
+
+
+def _noted(run: Run, measure: Callable[[], int]) -> int:
+    """How many seeds of a run are side by side: as in its `width.json`, which is made when it is started."""
+    path = run.directory / "width.json"
+    if not path.exists():
+        write_json(path, {"width": len(run.record["seeds"]) if run.rows() else measure()})
+    width = read_json(path, str(path)).get("width")
+    if not (isinstance(width, int) and width > 0):
+        raise InvalidInput(f"{path} is damaged: it names no width. Delete it if the run had all seeds side by side.")
+    return width
 
 
 def _judge(batch: Batch, current: Any, rows: Rows) -> Fit:

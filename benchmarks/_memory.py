@@ -9,6 +9,8 @@ from typing import Any
 # Shares of what there is; the rest is for the data, for other processes, and for the model being a model.
 _DEVICE_SHARE = 0.7
 _HOST_SHARE = 0.5
+WORKERS = "CREDAX_WORKERS"
+"""The variable of the environment by which an engine tells its workers how many of them share a machine's memory."""
 
 
 def widest(compile_for: Callable[[int], Any], members: int, limit: int, budget: int) -> Any:
@@ -46,7 +48,7 @@ def memory_budget(devices: Sequence[Any]) -> int:
     stats = devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return int(_DEVICE_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
-    return int(_HOST_SHARE * host_memory() / len(devices))
+    return int(_HOST_SHARE * host_memory() / len(devices) / int(os.environ.get(WORKERS, "1")))
 
 
 def host_memory() -> int:

@@ -146,7 +146,12 @@ class Run:
     def discard_if_empty(self) -> bool:
         """Removes the folder if the run has left nothing in it, and says whether."""
         checkpoints = self.directory / "checkpoints"
-        kept = {path.name for path in self.directory.iterdir()} - {"config.json", "running.json", checkpoints.name}
+        kept = {path.name for path in self.directory.iterdir()} - {
+            "config.json",
+            "running.json",
+            "width.json",
+            checkpoints.name,
+        }
         if kept or (checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir())):
             return False
         shutil.rmtree(self.directory)

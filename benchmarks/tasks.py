@@ -4,6 +4,7 @@ Members are settings of one experiment, with a seed each, that share all that is
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -48,6 +49,10 @@ class Task:
 
     def addresses(self) -> list[str]:
         """The names of the members, by content: experiment, source, all settings and seed."""
+        return self._addresses
+
+    @functools.cached_property
+    def _addresses(self) -> list[str]:
         settings = [{name: values[i] for name, values in self.traced.items()} for i in range(len(self))]
         return [
             member_address(Path(self.target).name, self.source_hash, self.config | setting, seed)

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 from gle.activations import pull_back
 from gle.connections import over_batch
-from gle.network import Layer, Network, Rates, Signals
+from gle.network import Layer, Network, Signals
+from gle.neurons import Rates
 from gle.streams import over_a_stream
 
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, PyTree
 
-from gle.network import Layer, Network, Rates, Signals, State
+from gle.network import Layer, Network, Signals, State
+from gle.neurons import Rates
 from gle.steppers import AbstractStepper, Instantaneous
 
 

@@ -18,7 +18,8 @@ from gle.costs import AbstractCost
 from gle.coupling import AbstractCoupling, Decoupled, common_solution
 from gle.feedback import AbstractFeedback, Transpose
 from gle.gates import AbstractGate, Derivative
-from gle.network import AbstractNeurons, Rates, Signals, State, check_signal, per_neuron, smallest
+from gle.network import Signals, State
+from gle.neurons import AbstractNeurons, Rates, check_signal, per_neuron, smallest
 from gle.system import AbstractSystem
 
 

@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gle.activations import as_activation
@@ -21,28 +20,8 @@ from gle.costs import AbstractCost
 from gle.coupling import AbstractCoupling, Decoupled
 from gle.feedback import AbstractFeedback, Transpose
 from gle.gates import AbstractGate, Derivative
-from gle.operators import LeadLag
+from gle.neurons import AbstractNeurons, Rates, check_signal, per_neuron, smallest
 from gle.system import AbstractSystem
-
-Rates = Float[Array, "... _"]
-"""A signal of one layer: [*batch, neurons]."""
-
-
-class AbstractNeurons(eqx.Module):
-    """Neurons with membrane and prospective time constants, tau_m and tau_r, of each."""
-
-    tau_m: eqx.AbstractVar[Float[Array, " neurons"]]
-    tau_r: eqx.AbstractVar[Float[Array, " neurons"]]
-
-    @property
-    def membrane(self) -> LeadLag:
-        """The neurons: the past of their input, then its future."""
-        return LeadLag(self.tau_m, self.tau_r)
-
-    @property
-    def error_neuron(self) -> LeadLag:
-        """The neurons of the errors, which do the reverse."""
-        return LeadLag(self.tau_r, self.tau_m)
 
 
 class Layer(AbstractNeurons):
@@ -373,27 +352,12 @@ class Network(AbstractSystem):
         return total
 
 
-def check_signal(name: str, signal: Array, like: Array, size: int) -> None:
-    """Refuses a signal that is not [*batch, size], the batch being that of `like`."""
-    wanted = (*like.shape[:-1], size)
-    if signal.shape != wanted:
-        raise ValueError(f"{name} must have the shape {wanted} of the state and the network, but has {signal.shape}.")
-
-
 def _parameters(layer: Layer) -> tuple[Any, ...]:
     return layer.connection, layer.tau_m, layer.tau_r, layer.feedback, layer.activation
 
 
 def _batch_mean(x: Array) -> Array:
     return jnp.mean(x.reshape(-1, x.shape[-1]), axis=0)
-
-
-def per_neuron(name: str, value: ArrayLike | Sequence[float | int], neurons: int) -> Array:
-    """[neurons] from one number or one for each of them."""
-    array = jnp.asarray(as_float(name, value), jnp.result_type(float))
-    if array.shape not in ((), (neurons,)):
-        raise ValueError(f"{name} must be a number or [{neurons}], one per neuron, but has shape {array.shape}.")
-    return jnp.broadcast_to(array, (neurons,))
 
 
 _EXAMPLES = {"cost": "MeanSquaredError()", "coupling": "Coupled(0.1)"}
@@ -419,8 +383,3 @@ def _check(layers: tuple[Layer, ...]) -> None:
                 f"tau_r of layer {number} is {tau_r} at least once, but errors pass through this layer: it must be "
                 "positive there. (tau_r = 0 is for layers that do not learn, below all that do.)"
             )
-
-
-def smallest(tau: Array) -> float:
-    """The smallest entry; infinite, thus above every bound, while its value is traced."""
-    return np.inf if isinstance(tau, Tracer) else float(np.min(np.asarray(tau)))

@@ -12,7 +12,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from gle.arrays import as_number, concrete
 from gle.connections import AbstractConnection
 from gle.costs import AbstractCost
-from gle.network import Network, Rates, State
+from gle.network import Network, State
+from gle.neurons import Rates
 from gle.steppers import AbstractStepper
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
 from gle.coupling import Decoupled
-from gle.network import Network, Rates, Signals, State
+from gle.network import Network, Signals, State
+from gle.neurons import Rates
 from gle.system import AbstractSystem
 
 

@@ -11,7 +11,7 @@ from hardware.codes import Codes
 from hardware.device import Measurement
 from hardware.limits import Limits
 from hardware.targets import Targets
-from hardware.units import nominal_code, relative_capacitance
+from hardware.units import LARGEST_INHIBITION, nominal_code, relative_capacitance
 
 NEUTRAL = 10.0
 """µs: tau_mem while synaptic inputs are measured, whatever its target is."""
@@ -23,8 +23,9 @@ ROWS = 8
 """Of synapses that such an event reaches, so that their own pattern plays a small part."""
 LONG = {"exc": 2.0, "inh": 1.0}
 """Weight of such an event per row, for the strength at long tau_syn: inhibition has to be linear still."""
-LARGEST = {"exc": 8.0, "inh": 4.0}
-"""Weight of such an event per row, for the shortest tau_syn: inhibition saturates."""
+LARGEST = {"exc": 36.0, "inh": 12.0}
+"""Weight of such an event per row, for the shortest tau_syn: excitation is known to be linear so far, and saturating
+inhibition to follow a series."""
 HELD = {"refractory_counter": 250.0, "refractory_clock": 0.0}
 """2 µs at the reset potential."""
 BRIEFLY = {"refractory_counter": 1.0, "refractory_clock": 0.0}
@@ -145,6 +146,12 @@ class Bench(NamedTuple):
         shorter = jnp.clip(NEUTRAL / getattr(self.targets, f"tau_syn_{end}"), 1, LARGEST[end] / long)
         weaker = 600.0 / self.targets.synapse_dac_bias * 500.0 / jnp.maximum(code, 30.0 if end == "exc" else 250.0)
         return jnp.clip(jnp.round(long * shorter * weaker), 1, self.limits.largest_weight)
+
+    def saturation(self, end: str, weight: Array) -> Array | None:
+        """Of such an event's current at an inhibitory input, relative to the largest one on average."""
+        if end == "exc":
+            return None
+        return ROWS * weight * self.targets.synapse_dac_bias / 600.0 / LARGEST_INHIBITION
 
 
 def neutral(found: Found) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from eventprop.parameters import check_not_negative
 from hardware.codes import Codes
 from hardware.limits import BSS2, Limits
 from hardware.mismatch import MEASURED, NONE, Mismatch, draw, draw_two
-from hardware.units import CODE_OF_ZERO, CODES_PER_LSB, relative_capacitance
+from hardware.units import CODE_OF_ZERO, CODES_PER_LSB, LARGEST_INHIBITION, relative_capacitance
 
 TAU_MEM = 3000.0
 """µs times code: 10 µs at 300."""
@@ -22,8 +22,6 @@ STRENGTH = 0.09
 """LSB/µs per weight at i_synin_gm 500 and synapse_dac_bias 600: with both tau 10 µs a weight of 50 lifts V by 16.6."""
 SHIFT = 0.2
 """Weights per code: the constant current of an input whose reference is off."""
-LARGEST = 140.0
-"""Weights at synapse_dac_bias 600: the inhibitory current saturates, fitted to measured responses."""
 SHARPNESS, ADAPTATION_A, ADAPTATION_B, TAU_ADAPTATION, OFFSET = 0.01, 5e-4, 4e-3, 6000.0, 0.01
 """Per code: LSB, 1/µs, LSB/µs, (µs times code), LSB/µs."""
 TAU_RESET = 0.5
@@ -185,7 +183,7 @@ class Chip(eqx.Module):
             tau_syn_inh=_tau_syn(f["tau_syn_inh"], codes.tau_syn_inh),
             strength_exc=gain_exc * dac,
             strength_inh=gain_inh * dac,
-            largest_inh=LARGEST / _least(dac, 1e-3),
+            largest_inh=LARGEST_INHIBITION / _least(dac, 1e-3),
             offset=OFFSET * f["offset"] * codes.offset / capacitance + shift_exc - shift_inh,
             tau_reset=TAU_RESET * capacitance * f["tau_reset"],
             refractory=counts * period,

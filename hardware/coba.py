@@ -59,7 +59,8 @@ def _reversing(bench: Bench, goals: dict[str, Wanted], end: str) -> tuple[Stage,
     highest = bench.limits.largest_code if end == "exc" else bench.nominal((reversal + reference) / 2)
 
     def see(measurement, about, sign):
-        return observables.relative_strength(measurement, about, NEUTRAL, EVENT, sign, reversal, reference)
+        how = NEUTRAL, EVENT, sign, reversal, reference, bench.saturation(end, weight)
+        return observables.relative_strength(measurement, about, *how)
 
     def stage(name, rising, leak, most):
         def show(found, code):

@@ -14,10 +14,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 import eventprop as ep
 from eventprop.failures import error_if
 from eventprop.parameters import check_positive, check_type
-from hardware.chip import Chip, Parameters
-from hardware.circuits import Part, at_rest, circuit, features_of
+from hardware.chip import Chip
+from hardware.circuits import at_rest, circuit
 from hardware.codes import Codes
-from hardware.device import AbstractDevice, Features, Measurement, Readings, Record, Stimulus
+from hardware.configured import Configured, converter, noisy
+from hardware.device import AbstractDevice, Measurement, Readings, Record, Stimulus
 from hardware.limits import Limits
 from hardware.observe import (
     Converter,
@@ -31,19 +32,7 @@ from hardware.observe import (
     through_bus,
     through_outputs,
 )
-from hardware.placement import Placement, Route
-from hardware.weights import row_weights
-
-
-class Configured(eqx.Module):
-    """A chip set up for a network. gains: the charge per weight of each projection's synapses."""
-
-    parameters: Parameters
-    converter: Converter
-    gains: tuple[Float[Array, "_ _ 2 _"], ...]
-    placement: Placement = eqx.field(static=True)
-    features: tuple[Features, ...] = eqx.field(static=True)
-    edges: tuple[tuple[int | None, int], ...] = eqx.field(static=True)
+from hardware.placement import Placement
 
 
 class Emulated(AbstractDevice):
@@ -91,13 +80,7 @@ class Emulated(AbstractDevice):
             raise ValueError("an emulated chip needs codes: give Experiment a calibration of it.")
         codes = codes.check(whole=self.quantised).of_size(self.limits)
         placement.check(network)
-        edges = tuple((p.source, p.target) for p in network.projections)
-        gains = tuple(
-            _gains(self.chip, route, placement.circuits[target])
-            for route, (_, target) in zip(placement.routes, edges, strict=True)
-        )
-        features = tuple(features_of(neuron) for neuron in network.neurons)
-        return Configured(self.chip.parameters(codes), converter(self.chip, codes), gains, placement, features, edges)
+        return Configured.of(self.chip, network, placement, codes)
 
     @eqx.filter_jit
     def run(
@@ -115,7 +98,7 @@ class Emulated(AbstractDevice):
         parameters = handle.parameters
         drifted = self.chip.threshold_drift(parameters, for_run)
         parameters = eqx.tree_at(lambda p: p.threshold, parameters, drifted)
-        network = self._network(handle, parameters, weights)
+        network = handle.network(self.chip, parameters, weights)
         batch = spikes.times.shape[:-1]
         flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), x.shape[-1]), spikes)
         keys = jax.random.split(for_trials, flat.times.shape[0])
@@ -180,37 +163,6 @@ class Emulated(AbstractDevice):
             jnp.asarray(times[1], v.dtype) if stimulus.madc else None,
         )
 
-    def _network(
-        self, handle: Configured, parameters: Parameters, weights: tuple[Float[Array, "_ _"], ...]
-    ) -> ep.Network:
-        """The placed network, made of circuits and of the charges that rows of synapses deliver."""
-        circuits = handle.placement.circuits
-        neurons = [circuit(parameters, at, on) for at, on in zip(circuits, handle.features, strict=True)]
-        projections = []
-        for (source, target), route, gain, weight in zip(
-            handle.edges, handle.placement.routes, handle.gains, weights, strict=True
-        ):
-            charge = row_weights(weight, gain.shape[1], self.limits.largest_weight) * gain
-            for slot in range(circuits[target].shape[1]):
-                projections += [(source, target, part) for part in self._parts(charge, route, slot, source is not None)]
-        return ep.Network([self._noisy(neuron) for neuron in neurons], projections)
-
-    def _parts(self, charge: Array, route: Route, slot: int, internal: bool) -> list[Part]:
-        """The synapses on one of the merged circuits, excitatory and inhibitory ones."""
-        here = route.slots == slot
-        columns = np.flatnonzero(np.any(here, axis=1))
-        if not len(columns):
-            return []
-        kept = jnp.asarray(here[columns], charge.dtype)[:, :, None, None]
-        summed = jnp.sum(charge[columns] * kept, axis=1)
-        delay = self.chip.noise.latency if internal and self.chip.noise.latency else None
-        size, columns = route.row_pairs.shape[0], tuple(int(x) for x in columns)
-        return [Part(summed[:, end].T, columns=columns, size=size, delay=delay, port=2 * slot + end) for end in (0, 1)]
-
-    def _noisy(self, neuron: Any) -> Any:
-        scale = self.chip.noise.membrane
-        return ep.Noise(neuron, scale) if scale else neuron
-
     def _stimulated(self, neuron: Any, stimulus: Stimulus) -> ep.Network:
         """Both inputs of all circuits, driven by the first rows of their synapses."""
         size = self.limits.circuits
@@ -220,7 +172,7 @@ class Emulated(AbstractDevice):
             gain = jnp.sum(self.chip.synapse_gain(jnp.asarray(rows), jnp.asarray(circuits), end), axis=0)
             charge = jnp.zeros((size, 2), gain.dtype).at[:, end].set(stimulus.weight * gain)
             projections.append((None, 0, ep.Dense(charge, port=end)))
-        return ep.Network([self._noisy(neuron)], projections)
+        return ep.Network([noisy(neuron, self.chip)], projections)
 
     def _trial(
         self,
@@ -235,7 +187,7 @@ class Emulated(AbstractDevice):
         limits, noise = self.limits, self.chip.noise
         for_input, for_grid, for_stamps, for_cadc, for_madc = jax.random.split(key, 5)
         arriving = in_order(ep.Spikes(jittered(spikes.times, noise.jitter, for_input), spikes.index))
-        arriving, dropped = through_bus(arriving, input_bus(handle, limits), limits.arrays * limits.buses, limits)
+        arriving, dropped = through_bus(arriving, handle.input_bus(limits), limits.arrays * limits.buses, limits)
         arriving = ep.Spikes(arriving.times + noise.latency, arriving.index)
         slow = cadc_times(t1, limits)
         fast = madc_times(t1, limits) if record.madc else np.zeros(0)
@@ -295,29 +247,6 @@ class Emulated(AbstractDevice):
             found[number] = stamped(events, limits) if self.quantised else events
             begin = end
         return tuple(found), lost
-
-
-def converter(chip: Chip, codes: Codes) -> Converter:
-    """The CADC channels of all circuits as these codes make them."""
-    slope = (chip.cadc_slope / jnp.maximum(codes.cadc_slope, 1))[chip.limits.quadrant()]
-    return Converter(chip.factor["cadc_gain"] * slope, chip.cadc_offset + codes.cadc_offset)
-
-
-def input_bus(handle: Configured, limits: Limits) -> np.ndarray:
-    """The bus of each input source: that of its first row pair."""
-    for (source, target), route in zip(handle.edges, handle.placement.routes, strict=True):
-        if source is None:
-            circuits = handle.placement.circuits[target][0, route.slots[:, 0]]
-            return circuits // limits.columns * limits.buses + route.row_pairs[:, 0] % limits.buses
-    raise ValueError("no projection comes from the input: one with the source None is needed.")
-
-
-def _gains(chip: Chip, route: Route, circuits: np.ndarray) -> Float[Array, "sources repetitions 2 neurons"]:
-    """The charge per weight of every synapse of a projection."""
-    at = np.moveaxis(circuits[:, route.slots], 0, -1)
-    rows = np.broadcast_to(route.row_pairs[..., None], at.shape)
-    each = [chip.synapse_gain(jnp.asarray(rows), jnp.asarray(at), end) for end in (0, 1)]
-    return jnp.stack(each, axis=2)
 
 
 def _events(times: tuple[Any, Any], dtype: Any) -> ep.Spikes:

@@ -90,11 +90,10 @@ def _synapse(bench: Bench, end: str) -> Stage:
     def show(found, code):
         return _input(bench, found, end, weight, {name: code, f"i_synin_gm_{end}": strong})
 
-    return Stage(name, False, tau, show, _synaptic_time, tau, SIGN[end])
+    def see(measurement, about, sign):
+        return observables.synaptic_time(measurement, about, NEUTRAL, EVENT, sign, bench.saturation(end, weight))
 
-
-def _synaptic_time(measurement: Measurement, about: Array, sign: Any) -> Array:
-    return observables.synaptic_time(measurement, about, NEUTRAL, EVENT, sign)
+    return Stage(name, False, tau, show, see, tau, SIGN[end])
 
 
 def _spiking(bench: Bench) -> Stage:
@@ -142,11 +141,11 @@ def _strength(bench: Bench, end: str) -> Stage:
         return _input(bench, found, end, weight, {name: code})
 
     goal = ROWS * weight * getattr(bench.targets, name)
-    return Stage(name, True, goal, show, _slope, tau, SIGN[end], in_units=True)
 
+    def see(measurement, about, sign):
+        return observables.strength(measurement, about, NEUTRAL, EVENT, sign, bench.saturation(end, weight))
 
-def _slope(measurement: Measurement, about: Array, sign: Any) -> Array:
-    return observables.strength(measurement, about, NEUTRAL, EVENT, sign)
+    return Stage(name, True, goal, show, see, tau, SIGN[end], in_units=True)
 
 
 def _resting(bench: Bench) -> Stage:

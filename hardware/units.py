@@ -7,6 +7,8 @@ from hardware.limits import Limits
 CODES_PER_LSB = 2.4
 CODE_OF_ZERO = 22.0
 """The code of 0 LSB: codes 70 to 550 are read as 20 to 220 LSB."""
+LARGEST_INHIBITION = 140.0
+"""Weights at synapse_dac_bias 600: the inhibitory current saturates, fitted to measured responses."""
 PARASITIC = 0.08
 """Of the largest membrane capacitance, what is there at code 0."""
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks._sweep.target import find_target
+from benchmarks.cli import main
 
 ROOT = Path(__file__).parents[1]
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
@@ -69,6 +70,16 @@ def test_own_experiment_learns(tmp_path, key):
     metrics, weights, _ = jax.jit(lambda key: target.function(target.config(), key))(key)
     assert metrics["train_loss"] < 0.1  # ms^2, from about 10
     assert weights.shape == (1, 20)
+
+
+def test_own_training_is_run_and_swept(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_training.py").write_text(examples("docs/sweeps.md")[1], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    run = ["my_training.py:Mean", "--seeds", "2", "--learning-rate", "0.3"]
+    assert main(run) == main([*run, "--resume"]) == 0
+    sweep = ["sweep", "my_training.py:Mean", "--over", "learning_rate=0.03,0.3", "--over", "data=0,1", "--seeds", "2"]
+    assert main([*sweep, "--metric", "validation_loss"]) == 0
+    assert "Best (lowest mean validation_loss): learning_rate = 0.3, data = " in capsys.readouterr().out
 
 
 def test_own_training_is_resumed(tmp_path, monkeypatch):

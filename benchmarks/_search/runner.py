@@ -10,7 +10,8 @@ from benchmarks._sweep.axes import Value
 from benchmarks._sweep.batch import RAISED, TRIES, reached, run_batch, starts
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.target import Target, source
-from benchmarks._sweep.width import LARGEST, measured
+from benchmarks._sweep.width import measured
+from benchmarks._width import LARGEST
 from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local
 from benchmarks.run import plain

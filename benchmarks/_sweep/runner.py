@@ -21,8 +21,9 @@ from benchmarks._sweep.folder import addresses, claim, describe
 from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
-from benchmarks._sweep.target import Target, as_target, find_target, source
-from benchmarks._sweep.width import LARGEST, SHARE, measured
+from benchmarks._sweep.target import Target, as_target, refuse_scripts, source
+from benchmarks._sweep.width import measured
+from benchmarks._width import LARGEST, SHARE
 from benchmarks.card import Card, check_counts, precision
 from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local
@@ -81,6 +82,7 @@ def sweep(
     If no member can be run at all, the experiment's own error. With `results`, Ctrl-C and SIGTERM wait for the epoch,
     and for a checkpoint.
     """
+    refuse_scripts()
     target = as_target(experiment)
     config = target.config() if config is None else config
     if not isinstance(config, target.config):
@@ -91,8 +93,8 @@ def sweep(
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))
     folder = Path(results).absolute() if results is not None else None
-    if engine is not None:
-        find_target(target.text)  # as the workers will
+    if engine is not None and not target.text:
+        raise InvalidInput(f"{target.name}: workers find what stands at the top of a file, and nothing in a notebook.")
     try:
         with precision(target.double):
             traced = traced_axes(target, config, grid, metric)

@@ -95,7 +95,7 @@ def find_target(text: str) -> Target:
     """
     path, colon, name = text.rpartition(":")
     if not text:
-        raise InvalidInput("A function inside another one cannot be found by other processes: define it at the top.")
+        raise InvalidInput("Other processes find what stands at the top of a file, and nothing in a notebook.")
     if not colon:
         if text.endswith(".py"):
             raise InvalidInput(f"{text!r} names a file only: add the function, as in {text}:experiment.")
@@ -177,7 +177,10 @@ def _text(function: Any, name: str) -> str:
     module = sys.modules.get(getattr(function, "__module__", ""))
     if module is None or getattr(module, name, None) is not function:
         return ""
-    return f"{module.__file__}:{name}" if module.__name__ == "__main__" else f"{module.__name__}:{name}"
+    if module.__name__ != "__main__":
+        return f"{module.__name__}:{name}"
+    file = getattr(module, "__file__", None)  # a notebook has none
+    return f"{file}:{name}" if file else ""
 
 
 def configure(target: Target, assignments: list[str]) -> Any:
@@ -231,5 +234,22 @@ def _executed(spec: ModuleSpec) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and annotations given as text look their module up here
     assert spec.loader is not None
-    spec.loader.exec_module(module)
+    _executing.append(spec.name)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        _executing.pop()
     return module
+
+
+_executing: list[str] = []
+"""Files of users that are being imported."""
+
+
+def refuse_scripts() -> None:
+    """Raises `ValueError` while a file is imported for its functions, and would start a sweep of its own."""
+    if _executing:
+        raise InvalidInput(
+            "A file whose functions are run by other processes is imported there: what it does as a program, such as "
+            'calling sweep, must stand under if __name__ == "__main__":'
+        )

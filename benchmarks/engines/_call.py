@@ -61,8 +61,8 @@ class Surroundings:
     """Versions of Credax and the libraries."""
 
     @staticmethod
-    def packed() -> bytes:
-        """Those of this process, as `call` takes them."""
+    def packed(**variables: str) -> bytes:
+        """Those of this process, as `call` takes them, with more variables of the environment."""
         environment = {
             name: value for name, value in os.environ.items() if name == "XLA_FLAGS" or name.startswith("JAX_")
         }
@@ -77,7 +77,7 @@ class Surroundings:
             settings = {name: getattr(jax.config, name) for name in SETTINGS}
             folder, cache = jax.config.jax_compilation_cache_dir, cache_folder()  # pyright: ignore[reportAttributeAccessIssue]
             kept = bool(folder and cache and str(folder).startswith(str(cache / "compiled")))
-        return pickle.dumps(Surroundings(environment, settings, kept, _versions()))
+        return pickle.dumps(Surroundings(environment | variables, settings, kept, _versions()))
 
     def enter(self) -> None:
         """Makes this process have them; raises `WrongWorker` if its libraries are others."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from benchmarks._memory import WORKERS
 from benchmarks.engines._call import Answer, Surroundings, pack
 from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied
 from benchmarks.engines._process import Message
@@ -35,7 +36,7 @@ class Local(AbstractEngine):
             raise InvalidInput(f"workers: must be 0 (in this process) or more, got {workers}.")
         self.workers = workers
         self._threads = ThreadPoolExecutor(workers, "worker") if workers else None
-        self._all = [_Worker() for _ in range(workers)]
+        self._all = [_Worker(workers) for _ in range(workers)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         for worker in self._all:
             self._idle.put(worker)
@@ -93,19 +94,21 @@ class Local(AbstractEngine):
 class _Worker:
     """A process that answers calls, one after another; another one if that has died."""
 
-    def __init__(self):
+    def __init__(self, workers: int):
+        self._workers = workers
         self._process: subprocess.Popen | None = None
         self._busy = False
 
     def begin(self) -> None:
         """Has a process; from here to the answer it can be stopped."""
         if self._process is None:
+            path = os.pathsep.join(map(os.path.abspath, sys.path))
             self._process = subprocess.Popen(
                 # -P: what lies in the working directory hides nothing, unless it does so in the driver.
                 [sys.executable, "-P", "-c", "from benchmarks.engines._process import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                env=os.environ | {"PYTHONPATH": path, WORKERS: str(self._workers)},
             )
         self._busy = True
 

@@ -3,12 +3,14 @@
 import math
 import os
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from benchmarks._memory import WORKERS
 from benchmarks.engines._call import Answer, Surroundings, call, pack
 from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied, WrongWorker, last_line
 from benchmarks.errors import CredaxError, InvalidInput, MissingPackage
@@ -35,7 +37,8 @@ class Ray(AbstractEngine):
     - `workers`: how many tasks run at once; as many as there are processors (or accelerators) for, if None.
     - `cpus`, `gpus`: processors and accelerators of each task, as Ray counts them; fractions share one.
     - `memory`: bytes that Ray reserves for each task.
-    - `runtime_env`: Ray's description of what the workers need, such as `{"working_dir": "."}`.
+    - `runtime_env`: Ray's description of what the workers need, such as `{"working_dir": "."}`; only if this is what
+        connects to Ray.
 
     **Raises:** `MissingPackage` without Ray, `Unreachable` (a `ConnectionError`) within seconds if nobody answers at
     the address, `InvalidInput` for counts below 0.
@@ -71,8 +74,8 @@ class Ray(AbstractEngine):
             _connect(ray, address, None if workers is None else workers * cpus, runtime_env)
         # max_calls: a worker with a GPU would end after its first task. max_retries: `drive` tries again, by halves.
         options = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory, "max_calls": 0, "max_retries": 0}
-        if runtime_env is not None:
-            options["runtime_env"] = runtime_env
+        room = max(node["Resources"].get("CPU", 0) for node in ray.nodes())
+        self._sharing = str(max(1, int(room / cpus)) if cpus else 1)
         self._call = ray.remote(**options)(call)
         self._references: dict[Future, Any] = {}
         self._lock = threading.Lock()
@@ -90,7 +93,7 @@ class Ray(AbstractEngine):
         """Has a Ray worker run `function(task)`."""
         future: Future = Future()
         future.set_running_or_notify_cancel()
-        reference = self._call.remote(Surroundings.packed(), pack(function, task))
+        reference = self._call.remote(Surroundings.packed(**{WORKERS: self._sharing}), pack(function, task))
         with self._lock:
             self._references[future] = reference
         reference.future().add_done_callback(lambda answered: self._settle(future, answered))
@@ -128,6 +131,9 @@ class Ray(AbstractEngine):
 
 
 def _connect(ray: Any, address: str | None, cpus: int | float | None, runtime_env: dict[str, Any] | None) -> None:
+    if address is None:  # workers on this machine import what this process does
+        path = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+        runtime_env = {**(runtime_env or {}), "env_vars": path | (runtime_env or {}).get("env_vars", {})}
     quiet = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime_env}
     try:
         with warnings.catch_warnings():

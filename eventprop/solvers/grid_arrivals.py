@@ -37,7 +37,7 @@ class Grating(eqx.Module):
         A position before the point `least` is that point.
         """
         point = jnp.maximum(jnp.floor(lax.stop_gradient(position)), least)
-        rest = jnp.maximum(position - point, 0)
+        rest = jnp.where(position < point, 0, position - point)  # at a point it has the derivative 1
         return point.astype(jnp.int32), 1 - rest, rest
 
 

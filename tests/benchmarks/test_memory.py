@@ -1,10 +1,11 @@
 import dataclasses
 
+import jax
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import _memory
-from benchmarks._memory import chunk_size, even_chunk, host_memory, widest
+from benchmarks._memory import chunk_size, even_chunk, host_memory, memory_budget, widest
 
 
 @given(st.integers(0, 10**9), st.integers(1, 10**7), st.integers(1, 10**10))
@@ -63,6 +64,14 @@ def test_a_wrong_model_is_corrected():
 def test_a_single_member_is_run_whatever_it_needs():
     _, compile_for = fake_compiler(lambda n: 1000 * n)
     assert widest(compile_for, 7, 64, budget=10).width == 1
+
+
+def test_workers_on_one_machine_share_its_memory(monkeypatch):
+    monkeypatch.setattr(_memory, "host_memory", lambda: 8_000)
+    devices = jax.local_devices()[:1]
+    assert memory_budget(devices) == 4_000
+    monkeypatch.setenv(_memory.WORKERS, "4")
+    assert memory_budget(devices) == 1_000
 
 
 def test_host_memory_heeds_control_groups(monkeypatch):

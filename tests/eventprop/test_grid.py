@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import eventprop as ep
+from eventprop.solvers.grid_arrivals import Grating
 from tests.eventprop import golden_network as golden
 
 RUNTIME_ERRORS = (RuntimeError, ValueError)
@@ -306,3 +307,11 @@ def test_implicit_gradients_are_the_golden_ones(x64):
         expected = golden.GRADIENTS["weight gain" if name == "weight" else name][0]
         tolerance = 0.1 if name == "delay" else 0.02
         np.testing.assert_allclose(value, expected, rtol=tolerance, err_msg=name)
+
+
+def test_arrivals_at_points_have_the_derivative_of_their_neighbours():
+    """Shares 1 - x and x of the points around: derivatives -1 and 1 everywhere but before the earliest point."""
+    grating = Grating(20, jnp.asarray(0.1), jnp.asarray(2.0))
+    shares = jax.jacfwd(lambda position: jnp.stack(grating.share(position, 3)[1:]))
+    np.testing.assert_array_equal(jax.vmap(shares)(jnp.array([10.0, 10.25, 3.0])), [[-1, 1]] * 3)
+    np.testing.assert_array_equal(shares(2.5), [0, 0])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hardware as hw
-from hardware.emulated import converter
+from hardware.configured import converter
 
 SMALL = dataclasses.replace(hw.BSS2, circuits=32, columns=16)
 RATES = {"leak": 110.0, "reset": 60.0, "refractory_time": 2.0, "tau_mem": 10.0}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hardware as hw
-from hardware.emulated import converter
+from hardware.configured import converter
 from tests.hardware.test_calibrate import RATES, rates, threshold_for
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def test_strengths_match():
         code = np.where(wafer()[1].success, getattr(wafer()[1].codes, f"i_synin_gm_{end}"), 0)
         assert np.max(code) < 1022  # no quadrant is too weak for its target
     ratio = after["strength_inh"].mean(axis=1) / after["strength_exc"].mean(axis=1)
-    assert np.median(ratio) == pytest.approx(1, abs=0.06)  # inhibition saturates, so that it is made a little stronger
+    assert np.median(ratio) == pytest.approx(1, abs=0.03)
 
 
 def test_channels_agree():
@@ -190,6 +190,20 @@ def slopes(device, codes, end, conductances, key):
     centred = x - x.mean(axis=0)
     slope = np.sum(centred * y, axis=0) / np.sum(centred**2, axis=0)
     return 2.5 * slope, x.mean(axis=0) - y.mean(axis=0) / np.where(slope == 0, np.nan, slope)
+
+
+def test_short_time_constants_of_synapses():
+    """0.5 to 2 µs, as far as the codes go: inhibition, with its saturation, has no bias, and both strengths are one."""
+    limits = dataclasses.replace(hw.BSS2, circuits=64, columns=32)
+    device = hw.Emulated(hw.Chip.fabricate(jax.random.key(1), limits=limits))
+    wanted = np.repeat([0.5, 1.0, 2.0, 10.0], 16)
+    found = hw.calibrate(device, hw.Targets.default(limits, tau_syn=wanted), jax.random.key(2))
+    p = jax.tree.map(np.asarray, device.chip.parameters(found.codes))
+    for end, spreads in (("exc", (0.03, 0.03, 0.02, 0.02)), ("inh", (0.12, 0.04, 0.03, 0.03))):
+        ratio = (getattr(p, f"tau_syn_{end}") / wanted).reshape(4, 16)
+        np.testing.assert_allclose(ratio.mean(axis=1), 1, atol=0.03)
+        assert np.all(ratio.std(axis=1) < spreads)
+    np.testing.assert_allclose(p.strength_inh[16:].mean() / p.strength_exc[16:].mean(), 1, atol=0.04)
 
 
 def test_codes_follow_their_targets(key):

@@ -4,6 +4,7 @@ from benchmarks.registry import Listed
 
 LISTED = (
     Listed("sal-pair", "Two reciprocal weights align, in simulation and theory.", f"{__name__}.pair.card"),
+    Listed("sal-distribution", "Spiking neurons sample a Boltzmann distribution.", f"{__name__}.distribution.card"),
     Listed("sal-stdd", "Simulated spike-timing differences pass a chi-square test.", f"{__name__}.stdd.card"),
     Listed("sal-psp-shapes", "How far alignment is off, by PSP shape and bias.", f"{__name__}.psp_shapes.card"),
     Listed("sal-synaptic-noise", "Sampling networks with asymmetric initial weights.", f"{__name__}.sampling.card"),
@@ -20,5 +21,6 @@ LISTED = (
     Listed("sal-dale", "SAL between neurons that only excite or only inhibit.", f"{__name__}.dale.card"),
     Listed("sal-images", "Hidden units learn bars and stripes, and complete them.", f"{__name__}.images.card"),
     Listed("sal-microcircuit", "A spiking microcircuit learns by SAL, BP and FA.", f"{__name__}.microcircuit.card"),
+    Listed("sal-transport", "Seven ways to transport weights, on one network.", f"{__name__}.transport.card"),
     Listed("sal-alignment", "SAL in a spiking network with constant forward weights.", f"{__name__}.alignment.card"),
 )

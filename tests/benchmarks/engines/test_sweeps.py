@@ -91,7 +91,7 @@ def test_what_no_worker_can_find_is_refused_before_anything_is_run(two):
     def inner(config: exploding.Config, key):
         return exploding.parabola(config, key)
 
-    with pytest.raises(InvalidInput, match="cannot be found by other processes"):
+    with pytest.raises(InvalidInput, match="inner: workers find what stands at the top of a file"):
         sweep(inner, over={"x": (1.0,)}, metric="train_loss", engine=two)
 
 
@@ -117,6 +117,13 @@ def test_a_file_of_the_user_goes_with_the_task(tmp_path, there):
     target, _ = find(task)
     assert inspect.getsource(target.function) == inspect.getsource(exploding.parabola)
     assert target.function.__module__ == f"swept_own_{task.source_hash[:16]}"
+
+
+def test_a_script_that_would_sweep_again_in_its_workers_is_told_so(tmp_path):
+    text = inspect.getsource(exploding)
+    text += "\nfrom benchmarks import sweep\nsweep(parabola, over={'x': (1.0,)}, metric='train_loss')\n"
+    with pytest.raises(InvalidInput, match="must stand under if __name__"):
+        run(own_task(tmp_path, text))
 
 
 def test_another_source_of_an_experiment_is_refused(tmp_path):

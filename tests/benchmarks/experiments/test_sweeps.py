@@ -66,6 +66,7 @@ SMALL = {
     "gle-le-lenet5": ("learning_rate", {**LATENT, "hidden": (8, 4)}),
     "gle-le-cifar": ("learning_rate", {**LATENT, "hidden": (8, 4)}),
     "sal-pair": ("learning_rate", {"duration": 200, "replicas": 2}),
+    "sal-distribution": ("largest", {"duration": 40}),
     "sal-stdd": ("high", {"pairs": 1, "replicas": 4, "duration": 5}),
     "sal-psp-shapes": ("largest_weight", {"steps": 3, "weights": 3, "biases": 2}),
     "sal-synaptic-noise": ("sal_rate", SAMPLING),
@@ -80,6 +81,17 @@ SMALL = {
     "sal-microcircuit": (
         "lower_rate",
         {"epochs": 1, "presentation": 100.0, "average": 50.0, "inputs": 1, "sal_inputs": 1},
+    ),
+    "sal-transport": (
+        "learning_rate",
+        {
+            "sizes": (4, 3, 2),
+            "epochs": 1,
+            "batches": 1,
+            "pal_presentations": 1,
+            "sal_duration": 20.0,
+            "rdd_duration": 640.0,
+        },
     ),
     "sal-alignment": ("duration", {"layers": (8, 6, 5, 4), "sal_rates": (0.1,), "epochs": 1, "replicas": 2}),
     "hardware-calibration": ("leak", {"circuits": 16}),

@@ -1,9 +1,11 @@
 """A sweep that is ended again and again: `python -m tests.benchmarks.sweep.stress FOLDER [KILLS]`.
 
-Members are killed (SIGKILL, SIGINT, SIGTERM in turn) at random moments, and the same sweep is started again, until all
+The process is ended (SIGKILL, SIGINT, SIGTERM in turn) at random moments, and the same sweep is started again, until all
 is there: tables and networks must be those of a sweep that nothing disturbed, bit for bit.
 """
 
+import contextlib
+import itertools
 import random
 import shutil
 import signal
@@ -25,22 +27,25 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 
 def run(folder: Path) -> SweepResult:
     """64 members in batches of eight, with a checkpoint every tenth of a second."""
-    config = Toy(epochs=20_000)
+    config = Toy(epochs=3000)
     return sweep(ToyTraining, config, over=OVER, seeds=4, results=folder, chunk=8, progress=False, checkpoint_every=0.1)
 
 
-def disturbed(folder: Path, kills: int, seed: int = 0) -> tuple[list[int], float]:
-    """Runs the sweep in processes that are ended at random moments; their exit statuses, and the seconds it took."""
+def disturbed(folder: Path, kills: int, longest: float, seed: int = 0) -> tuple[list[int], float]:
+    """Runs the sweep in processes that are ended at random moments, after `longest` seconds of work at most.
+
+    Returns their exit statuses, and the seconds that it took.
+    """
     generator, statuses, started = random.Random(seed), [], time.monotonic()
     command = [sys.executable, "-m", "tests.benchmarks.sweep.stress", str(folder), "run"]
     while True:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()  # it begins
         if len(statuses) < kills:
-            with_luck = generator.uniform(4.0, 14.0)
-            try:
-                process.wait(with_luck)
-            except subprocess.TimeoutExpired:
-                process.send_signal(SIGNALS[len(statuses) % len(SIGNALS)])
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(generator.uniform(0.0, longest))
+            process.send_signal(SIGNALS[len(statuses) % len(SIGNALS)])
         _, said = process.communicate()
         if process.returncode == 0:
             return statuses, time.monotonic() - started
@@ -63,16 +68,23 @@ def assert_same(ours: SweepResult, theirs: SweepResult) -> None:
 def main() -> None:
     folder = Path(sys.argv[1])
     if sys.argv[2:] == ["run"]:
+        print("begun", flush=True)
         run(folder)
         return
     shutil.rmtree(folder, ignore_errors=True)
     started = time.monotonic()
     whole = run(folder / "whole")
-    print(f"undisturbed: {time.monotonic() - started:.1f} s", flush=True)
-    statuses, seconds = disturbed(folder / "disturbed", int(sys.argv[2]) if sys.argv[2:] else 40)
-    print(f"ended {len(statuses)} times, {statuses}: {seconds:.1f} s")
-    assert_same(run(folder / "disturbed"), whole)
-    print("the same, bit for bit")
+    seconds = time.monotonic() - started
+    print(f"undisturbed: {seconds:.1f} s", flush=True)
+    kills = int(sys.argv[2]) if sys.argv[2:] else 40
+    for number in itertools.count():
+        place = folder / f"disturbed-{number}"
+        statuses, took = disturbed(place, kills, seconds / 3, seed=number)
+        assert_same(run(place), whole)
+        kills -= len(statuses)
+        print(f"ended {len(statuses)} times, {statuses}, {took:.1f} s: the same, bit for bit", flush=True)
+        if kills <= 0:
+            break
 
 
 if __name__ == "__main__":

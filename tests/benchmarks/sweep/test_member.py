@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS
+from benchmarks import RESULTS, _width
 from benchmarks._programs import Batch
 from benchmarks._sweep import sweep, width
 from benchmarks._sweep.batch import member_of, programs_of, run_batch
@@ -27,7 +27,7 @@ def heavy(config: Toy, key):
 
 def test_chunks_obey_the_measured_memory(monkeypatch):
     budget = 20_000_000
-    monkeypatch.setattr(width, "memory_budget", lambda devices: budget)
+    monkeypatch.setattr(_width, "memory_budget", lambda devices: budget)
     task = Task("", {}, {"momentum": [0.5] * 64}, list(range(64)), width=64)
     target = as_target(heavy)
     found, *_ = width.measured(task, target, Toy())

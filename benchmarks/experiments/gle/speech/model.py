@@ -38,7 +38,7 @@ class Speech(Streaming):
 
     neurons: int = 30
     """Of each of the five populations of a hidden layer; published are 150."""
-    hiss: float = 0.0
+    hiss: float = 0.6
     """Standard deviation of white noise on the features of training samples, in place of the paper's recordings of
     background noise, which are not at hand."""
     slow: bool = True

@@ -1,6 +1,7 @@
 """Figures of networks that learn images."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +26,8 @@ def draw_images(config: Images, history: dict[str, np.ndarray], parameters: Para
     """`history` holds metrics [seeds, epochs]; the weights of every hidden unit, and completed images."""
     figure = Figure(figsize=(style.PAGE, 2.6), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1, 1.6)))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.6))
+    left, right = halves
     ax = left.subplots()
     for name in METHODS:
         low, middle, high = np.percentile(history[f"kl_{name}"], (25, 50, 75), axis=0)

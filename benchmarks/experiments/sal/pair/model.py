@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import sal
 from benchmarks.training import Metrics
 from sal import RESULTS
-from sal.theory import expected_update, steady_state, two_neurons
+from sal.theory import SpikeTimingDifferences, expected_update, steady_state, two_neurons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +91,13 @@ def expected(config: Pair, learns: Float[Array, "2"]) -> Float[Array, "records 2
         return weights, weights
 
     return jax.lax.scan(record, jnp.array([config.w12, config.w21]), None, length=RECORDS)[1]
+
+
+@eqx.filter_jit
+def differences(config: Pair, weights: tuple[float, float]) -> SpikeTimingDifferences:
+    """How the time between nearest spikes is distributed at the weights (W_12, W_21) (Fig. 2c)."""
+    pair = two_neurons(weights, (config.b1, config.b2), sal.Rectangular(1.0), 1.0)
+    return steady_state(pair, dt=1 / config.steps).differences
 
 
 BOTH, ONE = (1.0, 1.0), (0.0, 1.0)

@@ -10,7 +10,7 @@ from benchmarks.errors import InvalidInput
 from benchmarks.experiments.sal.microcircuit.figures import draw_learning
 from benchmarks.experiments.sal.microcircuit.model import METHODS, MicrocircuitTask, MicrocircuitTraining
 
-FAST = MicrocircuitTask(epochs=40, presentation=1000.0, average=200.0, lower_rate=4.0, upper_rate=0.06, sal_rate=0.02)
+FAST = MicrocircuitTask(epochs=30, presentation=2000.0, average=600.0, lower_rate=3.0, upper_rate=0.045, sal_rate=0.015)
 
 
 def run(config, keys):
@@ -28,15 +28,14 @@ def run(config, keys):
 
 @pytest.mark.slow
 def test_students_find_the_teacher_with_sal_and_bp(key):
-    """Rates twenty times, presentations a twentieth of the paper's; eight seeds."""
+    """Rates fifteen times, presentations a tenth of the paper's, in eight seeds, most of which begin with a wrong B."""
     history, weights = run(FAST, jax.random.split(key, 8))
-    for method in ("sal", "bp"):
-        ends = np.stack([np.mean(history[f"{weight}_{method}"][:, -5:], axis=1) for weight in ("w10", "w21")])
-        assert np.mean(np.all(np.abs(ends - 2) < 0.7, axis=0)) >= 0.75
-    wrong = history["b_fa"][:, 0] < 0
-    assert 0 < np.sum(wrong) < 8
-    assert np.all(history["validation_loss_fa"][wrong, -1] > 10 * np.median(history["validation_loss_bp"][:, -1]))
-    assert weights.shape == (8, 3, 3)
+    losses = {method: history[f"validation_loss_{method}"][:, -1] for method in METHODS}
+    assert np.all(losses["sal"] < 0.15) and np.all(losses["bp"] < 0.15)
+    assert np.median(losses["sal"]) < 0.03 and np.median(losses["bp"]) < 0.03
+    assert np.all(np.abs(weights[:, 0, 2] - weights[:, 0, 1]) < 0.5)
+    wrong = weights[:, METHODS.index("fa"), 2] < -0.55
+    assert np.sum(wrong) >= 4 and np.all(losses["fa"][wrong] > 0.2)
 
 
 def test_what_methods_do_to_backward_weights(key):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.experiments.sal.pair.figures import draw_courses
+from benchmarks.experiments.sal.pair.figures import draw_courses, draw_principles
 from benchmarks.experiments.sal.pair.model import Pair, courses
 
 
@@ -17,3 +17,8 @@ def test_weights_align_as_the_theory_says(key):
     assert jnp.all(found.one[..., 0] == config.w12)
     np.testing.assert_allclose(jnp.sum(found.both, axis=-1), config.w12 + config.w21, atol=1e-4)
     assert len(draw_courses(config, found, theory).axes) == 3
+
+
+@pytest.mark.slow
+def test_the_figure_of_the_principles():
+    assert len(draw_principles(Pair()).axes) == 4
