@@ -5,7 +5,7 @@ from benchmarks.experiments.sal.distribution.figures import draw
 from benchmarks.experiments.sal.distribution.model import Distribution, distribution
 from benchmarks.metric import Metric
 
-METRICS = (Metric("kl*", higher_is_better=False),)
+METRICS = (Metric("kl", higher_is_better=False), Metric("largest_difference", higher_is_better=False))
 
 CARDS = (
     Card(
