@@ -49,5 +49,6 @@ def draw_images(config: Images, history: dict[str, np.ndarray], parameters: Para
         for ax, image in zip(axes, pixels, strict=False):
             ax.imshow(image.reshape(SIDE, SIDE), vmin=limits[0], vmax=limits[1], cmap=colours)
     for axes, title in zip(panels, ("weights of the hidden units", "clamped", "completed"), strict=True):
-        axes[0].set_title(title, loc="left")
+        label = axes[0].text(0, 1.15, title, transform=axes[0].transAxes)
+        label.set_in_layout(False)  # else the first column is as wide as this
     return figure
