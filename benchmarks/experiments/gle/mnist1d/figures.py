@@ -23,8 +23,10 @@ def draw_curves(config: Streaming, fit: Fit, directory: Path) -> None:
     ax = figure.subplots()
     accuracy = fit.history["validation_accuracy"]
     epochs = np.arange(1, len(accuracy) + 1)
+    seeds = accuracy.shape[1]
+    label = f"Credax, mean of {seeds} seeds" if seeds > 1 else "Credax, one seed"
     ax.plot(epochs, accuracy, color=style.GREEN, alpha=0.3, linewidth=0.8)
-    ax.plot(epochs, accuracy.mean(axis=1), color=style.GREEN, label=f"Credax, mean of {accuracy.shape[1]} seeds")
+    ax.plot(epochs, accuracy.mean(axis=1), color=style.GREEN, label=label)
     if isinstance(config, MNIST1D) and not isinstance(config, LagNet):
         ax.plot(list(PUBLISHED), list(PUBLISHED.values()), "o:", color="0.4", ms=4, label="published, 42k parameters")
     ax.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
