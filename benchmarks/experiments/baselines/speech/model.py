@@ -84,7 +84,7 @@ class MLP(Offline):
 
 @dataclasses.dataclass(frozen=True)
 class TCN(MLP):
-    """Speech Commands, reduced: a temporal convolutional network."""
+    """Speech Commands, reduced: temporal convolutions."""
 
     learning_rate: float = 3e-3
 
