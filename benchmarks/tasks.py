@@ -1,4 +1,4 @@
-"""A batch of members as plain data, and the functions that a worker runs it by.
+"""A batch of members as plain data, which can be sent to any worker; `benchmarks._sweep.work.run` runs it there.
 
 Members are settings of one experiment, with a seed each, that share all that is static, and so one program.
 """
@@ -93,35 +93,6 @@ class Outcome:
     """Where curves (`metrics.jsonl`) and networks (`networks.eqx`) are; "" where nothing is kept."""
     seconds: float = 0.0
     """How long its programs ran, without compilation."""
-
-
-def run(task: Task) -> Outcome:
-    """Runs a task to its end; can be imported by a worker, and be given to any `concurrent.futures` executor.
-
-    What a checkpoint in its folder has is not run again, and neither is anything if its outcome is there. An error of a
-    single member, and one of tracing or compiling, is in the outcome, as a reason; what the program of several members
-    raises is raised: halves may do better. What no halving helps against is a `CredaxError`: a full disk, another
-    process at work in the folder, other versions of the libraries.
-    """
-    from benchmarks._sweep.batch import find, run_batch  # late: plain data need no JAX
-
-    return run_batch(task, *find(task))
-
-
-def measure(task: Task) -> tuple[int, float, float]:
-    """The width at which the members of a task are run fastest, if `task.width` bounds it.
-
-    Returns it with the seconds that an epoch, or a function in one piece, takes per member (0 if that was not tried, or
-    raised: so will `run`, which says why) and the seconds of compiling.
-    """
-    from benchmarks._sweep.batch import find
-    from benchmarks._sweep.width import measured
-
-    target, base = find(task)
-    try:
-        return measured(task, target, base)
-    except Exception:
-        return min(task.width, len(task)), 0.0, 0.0
 
 
 def member_address(target: str, source_hash: str, config: dict[str, Any], seed: int) -> str:

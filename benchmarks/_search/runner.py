@@ -11,11 +11,12 @@ from benchmarks._sweep.batch import RAISED, TRIES, reached, run_batch, starts
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.target import Target, source
 from benchmarks._sweep.width import measured
+from benchmarks._sweep.work import measure, run
 from benchmarks._width import LARGEST
 from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local
 from benchmarks.run import plain
-from benchmarks.tasks import Outcome, Task, measure, run
+from benchmarks.tasks import Outcome, Task
 
 
 @dataclasses.dataclass(frozen=True)

@@ -131,7 +131,7 @@ def run_batch(
     watch: Callable[[int, dict[str, np.ndarray]], None] | None = None,
     errors: list[Exception] | None = None,
 ) -> Outcome:
-    """`benchmarks.tasks.run` with the experiment at hand; `errors` are told what became reasons."""
+    """`benchmarks._sweep.work.run` with the experiment at hand; `errors` are told what became reasons."""
     folder = Path(task.folder) if task.folder else None
     if folder is not None:
         if not folder.parent.is_dir():

@@ -23,6 +23,7 @@ from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
 from benchmarks._sweep.target import Target, as_target, refuse_scripts, source
 from benchmarks._sweep.width import measured
+from benchmarks._sweep.work import measure, run
 from benchmarks._width import LARGEST, SHARE
 from benchmarks.card import Card, check_counts, precision
 from benchmarks.drive import Failure, Submits, drive
@@ -30,7 +31,7 @@ from benchmarks.engines import Local
 from benchmarks.errors import InvalidInput
 from benchmarks.metric import refuse_test_metric, to_rank_by
 from benchmarks.run import plain
-from benchmarks.tasks import Outcome, Task, measure, run
+from benchmarks.tasks import Outcome, Task
 
 BATCH_S = 2.0
 """Seconds that a batch should take, per epoch or in one piece, where that is known: what a kill may cost."""
@@ -290,7 +291,7 @@ class _Run:
         return (group, seconds) if seconds or self.chunk is not None else self._one_piece(group, compile_s)
 
     def _measure(self, group: Task) -> tuple[int, float, float]:
-        """`benchmarks.tasks.measure` where the batches will be run."""
+        """`measure` where the batches will be run."""
         if self.engine is None:
             return measured(group, self.target, self.config)
         found: list[Any] = []

@@ -13,7 +13,7 @@ from benchmarks.tasks import Task
 
 
 def measured(task: Task, target: Target, base: Any = None) -> tuple[int, float, float]:
-    """`benchmarks.tasks.measure` with the experiment at hand."""
+    """`benchmarks._sweep.work.measure` with the experiment at hand."""
 
     def begin(programs: Programs) -> Batch:
         return batch_of(task.part(slice(0, programs.size)), programs)

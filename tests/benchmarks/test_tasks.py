@@ -3,7 +3,8 @@ import pickle
 import jax
 import numpy as np
 
-from benchmarks.tasks import Task, run
+from benchmarks._sweep.work import run
+from benchmarks.tasks import Task
 
 FILE = """
 import dataclasses

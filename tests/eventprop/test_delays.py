@@ -76,9 +76,10 @@ def chain(delays, t1=60.0, state=None, spikes=None):
     return ep.simulate(ep.FeedForward(layers), spikes, t1, solver=solver, state=state)
 
 
-@pytest.mark.parametrize(
-    "delays", [(jnp.array([2.0, 0.5]), 5.0), (np.arange(6.0).reshape(3, 2), np.arange(9.0).reshape(3, 3) / 2)]
-)
+PER_SYNAPSE = (np.arange(6.0).reshape(3, 2), np.arange(9.0).reshape(3, 3) / 2)
+
+
+@pytest.mark.parametrize("delays", [(jnp.array([2.0, 0.5]), 5.0), pytest.param(PER_SYNAPSE, marks=pytest.mark.slow)])
 def test_any_cut_gives_the_whole(x64, delays):
     """What is on its way at the cut arrives afterwards; cut at random, at an input, at a spike and at an arrival."""
     whole = chain(delays)

@@ -125,7 +125,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("subtracts", [False, True])
+@pytest.mark.parametrize("subtracts", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_spikes_and_gradients(x64, subtracts):
     """Those of the reference, by both adjoints, and by Replay of the spikes found."""
     rng, cases = np.random.default_rng(2), ("random", "twins", "no delay")

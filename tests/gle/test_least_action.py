@@ -111,6 +111,7 @@ def test_it_is_a_prospective_neuron(x64):
     np.testing.assert_allclose(tau * slope, -U0 + drive + look_ahead(back), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_streams_learn_online(x64):
     """A stream with slopes follows its target at once; what is not convex is told."""
     t = np.arange(400.0)

@@ -8,10 +8,11 @@ import pytest
 
 from benchmarks import sweep
 from benchmarks._sweep.batch import find
+from benchmarks._sweep.work import run
 from benchmarks.cli import main
 from benchmarks.engines import Local, WrongWorker, _call
 from benchmarks.errors import InvalidInput
-from benchmarks.tasks import Task, run
+from benchmarks.tasks import Task
 from tests.benchmarks.engines import exploding
 from tests.benchmarks.toy import ToyTraining
 

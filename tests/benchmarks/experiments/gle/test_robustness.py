@@ -12,7 +12,14 @@ from gle import RESULTS
 from tests.benchmarks.experiments.gle.test_mnist1d import data as data
 
 SMALL = Robustness(
-    (4, 4, 4), 1, epochs=2, batch_size=20, learning_rate=3e-3, averaging=0.5, time_constants=(0.1,), rates=(3.0,)
+    hidden=(4, 4, 4),
+    layers=1,
+    epochs=2,
+    batch_size=20,
+    learning_rate=3e-3,
+    averaging=0.5,
+    time_constants=(0.1,),
+    rates=(3.0,),
 )
 
 

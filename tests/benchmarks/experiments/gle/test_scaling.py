@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 
 from benchmarks._fit import fit
 from benchmarks.experiments.gle.mnist1d.model import build
@@ -17,6 +18,7 @@ def test_networks_have_the_sizes_of_their_names(key):
         assert sizes == [width] * depth + [10]
 
 
+@pytest.mark.slow
 def test_all_sizes_learn(data):
     fitted = fit(ScalingTraining(SMALL, data), jax.random.split(jax.random.key(0), 2), progress=False)
     assert set(fitted.history) == {"8x1_accuracy", "8x2_accuracy", "13x1_accuracy", "13x2_accuracy"}
