@@ -88,11 +88,12 @@ def test_bad_counts_are_refused():
 
 
 DRIVER = """
-import pickle, sys
+import pickle, signal, sys
 from benchmarks.drive import drive
 from benchmarks.engines import Local
 from tests.benchmarks.engines import toy_tasks
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with Ctrl-C ignored
 outcomes = []
 def done(task, outcome):
     outcomes.append(outcome)
