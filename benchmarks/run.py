@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ import numpy as np
 
 from benchmarks.atomic import sync_folder, write_bytes
 from benchmarks.errors import CredaxError, FileFault, InvalidInput
-from benchmarks.version import __version__
-
-LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy")
+from benchmarks.libraries import versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,11 +265,7 @@ def environment() -> dict[str, Any]:
     """Versions of the libraries, device, and host."""
     device = jax.devices()[0]
     return {
-        "versions": {
-            "python": platform.python_version(),
-            "credax": __version__,
-            **{name: _version(name) for name in LIBRARIES},
-        },
+        "versions": {"python": platform.python_version(), **versions()},
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "host": {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count()},
         "x64": bool(jax.config.jax_enable_x64),  # pyright: ignore[reportAttributeAccessIssue]
@@ -310,13 +303,6 @@ def finite(metrics: dict[str, Any]) -> dict[str, list[Any]]:
         name: [value if math.isfinite(value) else None for value in np.asarray(values).tolist()]
         for name, values in metrics.items()
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:  # running from a checkout
-        return None
 
 
 def read_json(path: Path, subject: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Task:
     """Where curves, checkpoints, outcome and networks go, which all workers share; "" keeps nothing."""
     width: int = 1
     """How many members a device runs side by side."""
-    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str | None] = dataclasses.field(default_factory=dict)
     """Versions of the libraries; a worker that has others refuses."""
     source: str | None = None
     """The text of the user's file, for workers that do not have it."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from benchmarks.datasets import DataSet
 from benchmarks.errors import InvalidInput
 from benchmarks.results import RESULTS as RESULTS
 from benchmarks.results import fail_where
@@ -78,6 +79,14 @@ def shuffled_batches(key: PRNGKeyArray, samples: int, batch_size: int) -> Int[Ar
     """Indices of the samples in random order; those that fill no batch sit this epoch out."""
     batches = count_batches(samples, batch_size)
     return jax.random.permutation(key, samples)[: batches * batch_size].reshape(batches, batch_size)
+
+
+def splits_of(data: DataSet) -> tuple[tuple[Array, Array], ...]:
+    """Features, as floats, and labels of the splits for training, validation and test, on the device."""
+    return tuple(
+        (jnp.asarray(split.features, dtype=float), jnp.asarray(split.labels))
+        for split in (data.train, data.validation, data.test)
+    )
 
 
 def select(data: PyTree, batch: Int[Array, "*batch"]) -> PyTree:

@@ -19,7 +19,7 @@ from gle.coupling import AbstractCoupling, Decoupled, common_solution
 from gle.feedback import AbstractFeedback, Transpose
 from gle.gates import AbstractGate, Derivative
 from gle.network import Signals, State
-from gle.neurons import AbstractNeurons, Rates, check_signal, per_neuron, smallest
+from gle.neurons import AbstractNeurons, Rates, batch_mean, check_signal, per_neuron, smallest
 from gle.system import AbstractSystem
 
 
@@ -241,8 +241,8 @@ class Graph(AbstractSystem):
                 lambda x: (x.tau_m, x.tau_r, x.activation),
                 zero,
                 (
-                    _batch_mean(signals.error[number] * signals.du[number]),
-                    _batch_mean(-signals.instant[number] * signals.du[number]),
+                    batch_mean(signals.error[number] * signals.du[number]),
+                    batch_mean(-signals.instant[number] * signals.du[number]),
                     self._activation_gradient(number, signals),
                 ),
             )
@@ -305,10 +305,6 @@ class Graph(AbstractSystem):
 
 def _presynaptic(projection: Projection, signals: Signals) -> Rates:
     return signals.input if projection.source is None else signals.rate[projection.source]
-
-
-def _batch_mean(x: Array) -> Array:
-    return jnp.mean(x.reshape(-1, x.shape[-1]), axis=0)
 
 
 def _check(populations: tuple[Population, ...], projections: tuple[Projection, ...]) -> None:

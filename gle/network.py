@@ -20,7 +20,7 @@ from gle.costs import AbstractCost
 from gle.coupling import AbstractCoupling, Decoupled
 from gle.feedback import AbstractFeedback, Transpose
 from gle.gates import AbstractGate, Derivative
-from gle.neurons import AbstractNeurons, Rates, check_signal, per_neuron, smallest
+from gle.neurons import AbstractNeurons, Rates, batch_mean, check_signal, per_neuron, smallest
 from gle.system import AbstractSystem
 
 
@@ -296,7 +296,7 @@ class Network(AbstractSystem):
             if layer.plastic:
                 du, error, instant = signals.du[number], signals.error[number], signals.instant[number]
                 connection = layer.connection.gradient(error, signals.below[number])
-                tau_m, tau_r = _batch_mean(error * du), _batch_mean(-instant * du)
+                tau_m, tau_r = batch_mean(error * du), batch_mean(-instant * du)
                 activation = self.activation_gradient(number, signals)
                 gradients = (connection, tau_m, tau_r, layer.feedback.gradient(connection), activation)
                 layers[number] = eqx.tree_at(_parameters, layers[number], gradients)
@@ -354,10 +354,6 @@ class Network(AbstractSystem):
 
 def _parameters(layer: Layer) -> tuple[Any, ...]:
     return layer.connection, layer.tau_m, layer.tau_r, layer.feedback, layer.activation
-
-
-def _batch_mean(x: Array) -> Array:
-    return jnp.mean(x.reshape(-1, x.shape[-1]), axis=0)
 
 
 _EXAMPLES = {"cost": "MeanSquaredError()", "coupling": "Coupled(0.1)"}

@@ -32,6 +32,11 @@ class AbstractNeurons(eqx.Module):
         return LeadLag(self.tau_r, self.tau_m)
 
 
+def batch_mean(x: Float[Array, "*batch neurons"]) -> Float[Array, " neurons"]:
+    """The mean over all leading axes."""
+    return jnp.mean(x.reshape(-1, x.shape[-1]), axis=0)
+
+
 def check_signal(name: str, signal: Array, like: Array, size: int) -> None:
     """Refuses a signal that is not [*batch, size], the batch being that of `like`."""
     wanted = (*like.shape[:-1], size)

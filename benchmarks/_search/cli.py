@@ -1,13 +1,12 @@
 """The command `search`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from benchmarks._search.search import search
-from benchmarks._sweep.cli import Repeated, axes_of
+from benchmarks._sweep.cli import Repeated, axes_of, told_of_interrupts
 from benchmarks._sweep.result import DEFAULT_METRIC
 from benchmarks._sweep.target import configure, find_target
 from benchmarks.compiled import kept_programs
@@ -55,11 +54,8 @@ def search_command(
     config = configure(target, set)
     settings = {"trials": trials, "seeds": seeds, "seed": seed, "metric": metric, "batch": batch, "storage": storage}
     settings |= {"reduction": reduction, "results": results, "chunk": chunk}
-    try:
-        with kept_programs(compilation_cache), where.open(results or Path("results/searches")) as engine:
-            found = search(target, config, over=dict(axes_of(over, set)), engine=engine, **settings)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on with what is left.", file=sys.stderr)
-        sys.exit(130)
+    folder = results or Path("results/searches")
+    with told_of_interrupts(), kept_programs(compilation_cache), where.open(folder) as engine:
+        found = search(target, config, over=dict(axes_of(over, set)), engine=engine, **settings)
     print(found.table())
     print(f"\nEverything is in {found.folder}")

@@ -8,8 +8,9 @@ from typing import Any
 from benchmarks._search.rungs import gather
 from benchmarks._sweep.axes import Value
 from benchmarks._sweep.batch import RAISED, TRIES, reached, run_batch, starts
+from benchmarks._sweep.folder import task_of
 from benchmarks._sweep.records import Records
-from benchmarks._sweep.target import Target, source
+from benchmarks._sweep.target import Target
 from benchmarks._sweep.width import measured
 from benchmarks._sweep.work import measure, run
 from benchmarks._width import LARGEST
@@ -63,17 +64,14 @@ class Runner:
             gather(parts, task, self.target, self.config, epochs)
 
     def _task(self, settings: list[dict[str, Value]], seeds: tuple[int, ...]) -> Task:
-        values = [plain(setting) for setting in settings for _ in seeds]
-        complete = self.plan["config"] | values[0]
-        return Task(
-            target=self.target.text,
-            config={name: value for name, value in complete.items() if name not in self.traced},
-            traced={name: [each[name] for each in values] for name in self.traced},
-            seeds=list(seeds) * len(settings),
+        return task_of(
+            self.plan,
+            self.target,
+            self.traced,
+            [setting for setting in settings for _ in seeds],
+            list(seeds) * len(settings),
+            shipped=self.engine is not None,
             width=self.chunk or LARGEST,
-            versions=self.plan["versions"],
-            source=source(self.target.function) if self.engine is not None and ":" in self.target.text else None,
-            source_hash=self.plan["source"],
             chosen=self.chunk is not None,
         )
 

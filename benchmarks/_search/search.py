@@ -13,7 +13,7 @@ from benchmarks._search.rungs import stops
 from benchmarks._search.runner import Runner
 from benchmarks._search.space import corners, distributions, import_optuna
 from benchmarks._sweep.axes import Value
-from benchmarks._sweep.batch import as_json, forget, member_of, versions
+from benchmarks._sweep.batch import as_json, forget, member_of
 from benchmarks._sweep.grid import Grid, check_seeds
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, show
@@ -23,6 +23,7 @@ from benchmarks.atomic import make_folder
 from benchmarks.card import Card, precision
 from benchmarks.drive import Submits
 from benchmarks.errors import InvalidInput, said
+from benchmarks.libraries import versions
 from benchmarks.metric import refuse_test_metric, to_rank_by
 from benchmarks.run import environment, folder_name, read_json, write_json
 from benchmarks.table import plain_table

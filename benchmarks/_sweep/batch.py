@@ -24,8 +24,9 @@ from benchmarks._sweep.target import Target, find_target, load_source, source_ha
 from benchmarks.atomic import make_folder, write_bytes
 from benchmarks.card import precision
 from benchmarks.errors import CredaxError, FileFault, InvalidInput, said, unlogged_callbacks
+from benchmarks.libraries import others
 from benchmarks.results import reasons
-from benchmarks.run import Run, environment, plain, read_json, write_json
+from benchmarks.run import Run, plain, read_json, write_json
 from benchmarks.serialise import load, save
 from benchmarks.tasks import Outcome, Task
 
@@ -39,14 +40,11 @@ _KEPT = 2
 _members: dict[Any, tuple[Member, dict[int, Programs]]] = {}
 
 
-def find(task: Task) -> tuple[Target, Any]:
-    """The experiment of a task and its defaults; raises `ValueError` if this worker is none for it."""
-    ours = versions()
-    other = [f"{name} {ours.get(name)} instead of {v}" for name, v in task.versions.items() if ours.get(name) != v]
-    if other:
-        raise InvalidInput(f"This worker has {', '.join(other)}: install the same versions everywhere.")
-    target = _found(task.target, task.source, task.source_hash)
-    return target, None
+def find(task: Task) -> Target:
+    """The experiment of a task; raises `ValueError` if this worker is none for it."""
+    if other := others(task.versions):
+        raise InvalidInput(f"This worker has {other}: install the same versions everywhere.")
+    return _found(task.target, task.source, task.source_hash)
 
 
 @functools.lru_cache(maxsize=4)
@@ -63,11 +61,6 @@ def _found(text: str, source: str | None, digest: str) -> Target:
         if source_hash(target) == digest:
             return target
     return load_source(source, path, name)
-
-
-def versions() -> dict[str, str]:
-    """The versions of the libraries that numbers depend on."""
-    return {name: version for name, version in environment()["versions"].items() if name != "python"}
 
 
 def configured(target: Target, base: Any, config: dict[str, Any]) -> Any:

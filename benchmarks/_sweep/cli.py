@@ -1,6 +1,8 @@
 """The command `sweep`."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -56,14 +58,20 @@ def sweep_command(
     folder = results or default_folder(describe(target, config, grid))
     part = parse_shard(shard) if shard is not None else None
     rest = {"seeds": seeds, "seed": seed, "results": folder, "shard": part, "metric": metric, "chunk": chunk}
+    with told_of_interrupts(), kept_programs(compilation_cache), where.open(folder) as engine:
+        outcome = sweep(target, config, over=grid.axes, engine=engine, **rest)
+    print(outcome.table())
+    print(f"\nEverything is in {folder}")
+
+
+@contextlib.contextmanager
+def told_of_interrupts() -> Iterator[None]:
+    """Ends the command at Ctrl-C, and says how to go on."""
     try:
-        with kept_programs(compilation_cache), where.open(folder) as engine:
-            outcome = sweep(target, config, over=grid.axes, engine=engine, **rest)
+        yield
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on with what is left.", file=sys.stderr)
         sys.exit(130)
-    print(outcome.table())
-    print(f"\nEverything is in {folder}")
 
 
 def axes_of(over: list[str], assignments: list[str]) -> list[tuple[str, str]]:

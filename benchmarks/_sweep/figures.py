@@ -1,7 +1,7 @@
 """The picture of a sweep: a line over one numeric axis, heat maps over two."""
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +10,6 @@ from matplotlib.figure import Figure
 
 from benchmarks._sweep.axes import Value
 from benchmarks._sweep.grid import Grid
-
-if TYPE_CHECKING:
-    from benchmarks._sweep.result import SweepResult
 
 _CURVES = 6  # more lines than these are not told apart
 _PANELS = 12  # more panels than these are not looked at
@@ -47,29 +44,31 @@ def draw(grid: Grid, mean: np.ndarray, std: np.ndarray, metric: str) -> Figure |
     return _maps(shown, [grid.axes[name] for name in shown], means, titles, metric)
 
 
-def draw_curves(result: "SweepResult") -> Figure | None:
-    """Draws the ranking metric over the epochs: mean and standard deviation over seeds of the best settings.
+def draw_curves(
+    grid: Grid, curves: dict[str, np.ndarray], successful: np.ndarray, ranking: np.ndarray, metric: str
+) -> Figure | None:
+    """Draws a metric over the epochs: mean and standard deviation over seeds of the best settings.
 
-    None where it is not known after every epoch.
+    `curves` as from `SweepResult.curves`; whether members were `successful`, [members]; settings, the best first. None
+    where the metric is not known after every epoch.
     """
-    curves, seeds = result.curves(), len(result.grid.seeds)
-    best = result.ranking()[:_CURVES]
-    if result.metric not in curves or not len(best) or max(curves["epoch"]) < 2:
+    settings, seeds, best = grid.settings, len(grid.seeds), ranking[:_CURVES]
+    if metric not in curves or not len(best) or max(curves["epoch"]) < 2:
         return None
     figure = Figure(figsize=(5.0, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    names = [name for name, values in result.grid.axes.items() if len(values) > 1]
+    names = [name for name, values in grid.axes.items() if len(values) > 1]
     for number in best:
-        mine = (curves["member"] // seeds == number) & (result.reasons.ravel()[curves["member"]] == "")
+        mine = (curves["member"] // seeds == number) & successful[curves["member"]]
         epochs = np.unique(curves["epoch"][mine])
-        columns = [curves[result.metric][mine & (curves["epoch"] == epoch)] for epoch in epochs]
+        columns = [curves[metric][mine & (curves["epoch"] == epoch)] for epoch in epochs]
         mean = np.array([np.mean(column) for column in columns])
         std = np.array([np.std(column, ddof=min(1, len(column) - 1)) for column in columns])
-        label = ", ".join(f"{name} = {_show(result.settings[number][name])}" for name in names)
+        label = ", ".join(f"{name} = {_show(settings[number][name])}" for name in names)
         (line,) = axes.plot(epochs, mean, label=label or None)
         axes.fill_between(epochs, mean - std, mean + std, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set(xlabel="epoch", ylabel=result.metric)
+    axes.set(xlabel="epoch", ylabel=metric)
     axes.grid(alpha=0.3)
     if names:
         axes.legend(fontsize="small")

@@ -3,17 +3,19 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._sweep.batch import as_json, versions
+from benchmarks._sweep.batch import as_json
 from benchmarks._sweep.grid import Grid
-from benchmarks._sweep.target import Target, source_hash
+from benchmarks._sweep.target import Target, source, source_hash
 from benchmarks.atomic import make_folder
 from benchmarks.errors import InvalidInput
+from benchmarks.libraries import versions
 from benchmarks.metric import Metric
 from benchmarks.run import environment, folder_name, plain, read_json, write_json
-from benchmarks.tasks import member_address
+from benchmarks.tasks import Task, member_address
 
 _IDENTITY = ("experiment", "function", "source", "versions", "x64")
 """What may not change while a folder fills."""
@@ -49,6 +51,34 @@ def addresses(plan: dict[str, Any], grid: Grid) -> list[str]:
     return [
         member_address(name, source, config | plain(setting), seed) for setting in grid.settings for seed in grid.seeds
     ]
+
+
+def task_of(
+    plan: dict[str, Any],
+    target: Target,
+    traced: list[str],
+    settings: Sequence[dict[str, Any]],
+    seeds: Sequence[int],
+    *,
+    shipped: bool,
+    **options: Any,
+) -> Task:
+    """Members of a plan, a setting and a seed each, that share what is not traced, as one task.
+
+    shipped: whether the user's file goes with it, for workers that lack it. options: further fields of the task.
+    """
+    values = [plain(setting) for setting in settings]
+    complete = plan["config"] | values[0]
+    return Task(
+        target=target.text,
+        config={name: value for name, value in complete.items() if name not in traced},
+        traced={name: [each[name] for each in values] for name in traced},
+        seeds=list(seeds),
+        versions=plan["versions"],
+        source=source(target.function) if shipped and ":" in target.text else None,
+        source_hash=plan["source"],
+        **options,
+    )
 
 
 def claim(folder: Path, plan: dict[str, Any], metric: str) -> None:

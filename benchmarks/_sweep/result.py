@@ -234,11 +234,12 @@ class SweepResult:
         from benchmarks import style  # late: matplotlib takes long to import
         from benchmarks._sweep.figures import draw, draw_curves
 
+        grid, metric = self.grid, self.metric
         with style.paper():
-            figures = {
-                "sweep": draw(self.grid, self.mean(self.metric), self.std(self.metric), self.metric),
-                "curves": draw_curves(self) if self.folder is not None else None,
-            }
+            figures = {"sweep": draw(grid, self.mean(metric), self.std(metric), metric)}
+            if self.folder is not None:
+                successful = self.reasons.ravel() == ""
+                figures["curves"] = draw_curves(grid, self.curves(), successful, self.ranking(), metric)
             for name, kind in itertools.product(figures, ("png", "pdf")):
                 if (figure := figures[name]) is not None:
                     image = io.BytesIO()

@@ -17,11 +17,11 @@ from benchmarks._loop import EVERY
 from benchmarks._member import assign
 from benchmarks._sweep.axes import Axis, expand, is_traced
 from benchmarks._sweep.batch import RAISED, forget, member_of, reached, run_batch, write_members, write_outcome
-from benchmarks._sweep.folder import addresses, claim, describe
+from benchmarks._sweep.folder import addresses, claim, describe, task_of
 from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, check_metric, collect, show
-from benchmarks._sweep.target import Target, as_target, refuse_scripts, source
+from benchmarks._sweep.target import Target, as_target, refuse_scripts
 from benchmarks._sweep.width import measured
 from benchmarks._sweep.work import measure, run
 from benchmarks._width import LARGEST, SHARE
@@ -30,7 +30,6 @@ from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local
 from benchmarks.errors import InvalidInput
 from benchmarks.metric import refuse_test_metric, to_rank_by
-from benchmarks.run import plain
 from benchmarks.tasks import Outcome, Task
 
 BATCH_S = 2.0
@@ -253,18 +252,16 @@ class _Run:
 
     def _task(self, members: np.ndarray, of: int) -> Task:
         """All of these members, which are left of as many that share what is static, as one task."""
-        settings = [plain(self.grid.settings[m // len(self.grid.seeds)]) for m in members]
-        complete = self.plan["config"] | settings[0]
-        return Task(
-            target=self.target.text,
-            config={name: value for name, value in complete.items() if name not in self.traced},
-            traced={name: [setting[name] for setting in settings] for name in self.traced},
-            seeds=[self.grid.seeds[m % len(self.grid.seeds)] for m in members],
+        count = len(self.grid.seeds)
+        return task_of(
+            self.plan,
+            self.target,
+            self.traced,
+            [self.grid.settings[m // count] for m in members],
+            [self.grid.seeds[m % count] for m in members],
+            shipped=self.engine is not None,
             width=self.chunk or min(LARGEST, -(-of // self._workers)),
             members=of,
-            versions=self.plan["versions"],
-            source=source(self.target.function) if self.engine is not None and ":" in self.target.text else None,
-            source_hash=self.plan["source"],
             checkpoint_every=self.checkpoint_every,
             chosen=self.chunk is not None,
             shard=self.shard,

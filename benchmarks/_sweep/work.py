@@ -13,7 +13,7 @@ def run(task: Task) -> Outcome:
     raises is raised: halves may do better. What no halving helps against is a `CredaxError`: a full disk, another
     process at work in the folder, other versions of the libraries.
     """
-    return run_batch(task, *find(task))
+    return run_batch(task, find(task))
 
 
 def measure(task: Task) -> tuple[int, float, float]:
@@ -22,8 +22,8 @@ def measure(task: Task) -> tuple[int, float, float]:
     Returns it with the seconds that an epoch, or a function in one piece, takes per member (0 if that was not tried, or
     raised: so will `run`, which says why) and the seconds of compiling.
     """
-    target, base = find(task)
+    target = find(task)
     try:
-        return measured(task, target, base)
+        return measured(task, target)
     except Exception:
         return min(task.width, len(task)), 0.0, 0.0

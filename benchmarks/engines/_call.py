@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import pickle
 import signal
@@ -10,14 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from importlib import metadata
 from typing import Any, Literal
 
 from benchmarks.engines._engine import Stopped, WrongWorker
 from benchmarks.errors import said
-from benchmarks.version import __version__
+from benchmarks.libraries import others, versions
 
-LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy")
 SETTINGS = (
     "jax_enable_x64",
     "jax_platforms",
@@ -57,7 +54,7 @@ class Surroundings:
     """Settings of JAX that the driver may have made otherwise; none where it has not imported JAX."""
     kept: bool
     """Whether compiled programs are kept in the user's cache folder (see `benchmarks.compiled.kept_programs`)."""
-    versions: dict[str, str]
+    versions: dict[str, str | None]
     """Versions of Credax and the libraries."""
 
     @staticmethod
@@ -77,19 +74,13 @@ class Surroundings:
             settings = {name: getattr(jax.config, name) for name in SETTINGS}
             folder, cache = jax.config.jax_compilation_cache_dir, cache_folder()  # pyright: ignore[reportAttributeAccessIssue]
             kept = bool(folder and cache and str(folder).startswith(str(cache / "compiled")))
-        return pickle.dumps(Surroundings(environment | variables, settings, kept, _versions()))
+        return pickle.dumps(Surroundings(environment | variables, settings, kept, versions()))
 
     def enter(self) -> None:
         """Makes this process have them; raises `WrongWorker` if its libraries are others."""
-        here = _versions()
-        others = [
-            f"{name} {here.get(name)} instead of {version}"
-            for name, version in self.versions.items()
-            if here.get(name) != version
-        ]
-        if others:
+        if found := others(self.versions):
             raise WrongWorker(
-                f"A worker has {', '.join(others)}: its numbers need not be those of the driver. Install the driver's "
+                f"A worker has {found}: its numbers need not be those of the driver. Install the driver's "
                 f"versions there ({sys.executable})."
             )
         os.environ.update(self.environment)
@@ -182,12 +173,3 @@ def _stoppable(asked: list[int]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    found = {"credax": __version__}
-    for name in LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found

@@ -18,7 +18,31 @@ class DeltaState(eqx.Module):
     v: Float[Array, " neurons"]
 
 
-class DeltaLI(AbstractNeuron):
+class _AbstractDelta(AbstractNeuron):
+    """What both kinds do between their events, and at those of others."""
+
+    tau_mem: eqx.AbstractVar[Any]
+    bias: eqx.AbstractVar[Any]
+
+    def init(self, neurons: int, dtype: Any = None) -> DeltaState:
+        """All potentials zero."""
+        return DeltaState(jnp.zeros(neurons, dtype))
+
+    def vector_field(self, t: Any, y: DeltaState, args: Any) -> DeltaState:
+        """The leak."""
+        return DeltaState((self.bias - y.v) / self.tau_mem)
+
+    def receive(self, y: DeltaState, port: int, charge: Float[Array, " neurons"]) -> DeltaState:
+        """V += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""
+        check_port(port, 1, type(self).__name__)
+        return DeltaState(y.v + charge)
+
+    def voltage(self, y: DeltaState) -> Float[Array, " neurons"]:
+        """V."""
+        return y.v
+
+
+class DeltaLI(_AbstractDelta):
     """Leaky integrators with delta synapses, a readout that does not spike.
 
         tau_mem V' = -V + bias,    a presynaptic spike: V += w.
@@ -33,34 +57,17 @@ class DeltaLI(AbstractNeuron):
         check_positive("tau_mem", self.tau_mem)
         check_same_length(tau_mem=self.tau_mem, bias=self.bias)
 
-    def init(self, neurons: int, dtype: Any = None) -> DeltaState:
-        """All potentials zero."""
-        return DeltaState(jnp.zeros(neurons, dtype))
-
-    def vector_field(self, t: Any, y: DeltaState, args: Any) -> DeltaState:
-        """The leak."""
-        return DeltaState((self.bias - y.v) / self.tau_mem)
-
     @property
     def events(self) -> tuple[Event, ...]:
         """None: an integrator only listens."""
         return ()
-
-    def receive(self, y: DeltaState, port: int, charge: Float[Array, " neurons"]) -> DeltaState:
-        """V += charge (one receptor, port 0)."""
-        check_port(port, 1, "DeltaLI")
-        return DeltaState(y.v + charge)
-
-    def voltage(self, y: DeltaState) -> Float[Array, " neurons"]:
-        """V."""
-        return y.v
 
     def valid(self, y: DeltaState) -> Bool[Array, ""]:
         """Time constants are positive, potentials finite."""
         return all_positive(self.tau_mem) & jnp.all(jnp.isfinite(y.v))
 
 
-class DeltaLIF(AbstractNeuron):
+class DeltaLIF(_AbstractDelta):
     """Leaky integrate-and-fire neurons with delta synapses.
 
         tau_mem V' = -V + bias,    a presynaptic spike: V += w,
@@ -90,14 +97,6 @@ class DeltaLIF(AbstractNeuron):
         else:
             check_positive("threshold", self.threshold, "a reset by subtraction needs a threshold above rest (0)")
 
-    def init(self, neurons: int, dtype: Any = None) -> DeltaState:
-        """All potentials zero."""
-        return DeltaState(jnp.zeros(neurons, dtype))
-
-    def vector_field(self, t: Any, y: DeltaState, args: Any) -> DeltaState:
-        """The leak."""
-        return DeltaState((self.bias - y.v) / self.tau_mem)
-
     @property
     def events(self) -> tuple[Event, ...]:
         """The spike."""
@@ -109,15 +108,6 @@ class DeltaLIF(AbstractNeuron):
 
     def _fire(self, t: Any, y: DeltaState, args: Any) -> DeltaState:
         return DeltaState(self.reset(y.v, jnp.asarray(self.threshold, y.v.dtype)))
-
-    def receive(self, y: DeltaState, port: int, charge: Float[Array, " neurons"]) -> DeltaState:
-        """V += charge. There is one receptor, port 0; the sign of a synapse is that of its weight."""
-        check_port(port, 1, "DeltaLIF")
-        return DeltaState(y.v + charge)
-
-    def voltage(self, y: DeltaState) -> Float[Array, " neurons"]:
-        """V."""
-        return y.v
 
     def valid(self, y: DeltaState) -> Bool[Array, ""]:
         """Time constants are positive, all is finite, and resets lie below the threshold."""

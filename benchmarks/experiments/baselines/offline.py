@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks.datasets import DataSet
 from benchmarks.results import RESULTS
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches
+from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, splits_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +47,7 @@ class OfflineTraining(Training):
 
     def __init__(self, config: Offline, data: DataSet):
         self.config, self.epochs = config, config.epochs
-        self.train_set, self.validation_set, self.test_set = (
-            (jnp.asarray(split.features, dtype=float), jnp.asarray(split.labels))
-            for split in (data.train, data.validation, data.test)
-        )
+        self.train_set, self.validation_set, self.test_set = splits_of(data)
         self.steps_per_epoch = count_batches(len(data.train), config.batch_size)
 
     @abc.abstractmethod

@@ -14,7 +14,16 @@ from optax.contrib import reduce_on_plateau
 import gle
 from benchmarks.datasets import DataSet
 from benchmarks.errors import InvalidInput
-from benchmarks.training import Metrics, Training, averaged, count_batches, outcome, scan_state, shuffled_batches
+from benchmarks.training import (
+    Metrics,
+    Training,
+    averaged,
+    count_batches,
+    outcome,
+    scan_state,
+    shuffled_batches,
+    splits_of,
+)
 from gle import RESULTS
 
 NOISE_TAU = 2.8
@@ -79,10 +88,7 @@ class StreamTraining(Training):
                 "algorithm1 = True has prospective errors: set prospective_errors = True too, or neither."
             )
         self.config, self.epochs, self.noise = config, config.epochs, noise
-        self.train_set, self.validation_set, self.test_set = (
-            (jnp.asarray(split.features, dtype=float), jnp.asarray(split.labels))
-            for split in (data.train, data.validation, data.test)
-        )
+        self.train_set, self.validation_set, self.test_set = splits_of(data)
         self.steps_per_epoch = count_batches(len(data.train), config.batch_size) * steps
 
     @abc.abstractmethod

@@ -3,6 +3,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import time
 import tracemalloc
 from collections import Counter
 
@@ -61,6 +62,22 @@ def run(engine, function, tasks, **options):
     drive(engine, function, tasks, done, **options)
     assert set(told.values()) <= {1}
     return outcomes
+
+
+def kill_one_in_the_middle(engine, folder):
+    """An engine of processes loses nothing when one of its workers is killed."""
+
+    def kill_once():
+        while not (running := list(folder.iterdir())):
+            time.sleep(0.01)
+        os.kill(int(running[0].name.split("-")[1]), signal.SIGKILL)
+
+    tasks = [Numbers([n, n + 1], str(folder)) for n in range(0, 8, 2)]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        killer = pool.submit(kill_once)
+        assert run(engine, toy_tasks.slow_squares, tasks) == {n: n**2 for n in range(8)}
+        killer.result()
+    assert len(list(folder.iterdir())) == 6  # starts: four tasks, and the halves of the one that was killed
 
 
 def test_every_task_is_done_once_and_few_are_in_flight():

@@ -1,4 +1,3 @@
-import concurrent.futures
 import os
 import pickle
 import signal
@@ -13,7 +12,7 @@ from benchmarks.drive import drive
 from benchmarks.engines import Local, WorkerDied, WrongWorker, _call
 from benchmarks.errors import InvalidInput
 from tests.benchmarks.engines import toy_tasks
-from tests.benchmarks.engines.test_drive import batches, run
+from tests.benchmarks.engines.test_drive import batches, kill_one_in_the_middle, run
 from tests.benchmarks.engines.toy_tasks import Numbers
 
 
@@ -41,17 +40,7 @@ def test_a_worker_that_dies_is_replaced_and_costs_its_own_member_alone(two):
 
 
 def test_a_worker_that_is_killed_in_the_middle_loses_nothing(two, tmp_path):
-    def kill_once():
-        while not (running := list(tmp_path.iterdir())):
-            time.sleep(0.01)
-        os.kill(int(running[0].name.split("-")[1]), signal.SIGKILL)
-
-    tasks = [Numbers([n, n + 1], str(tmp_path)) for n in range(0, 8, 2)]
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        killer = pool.submit(kill_once)
-        assert run(two, toy_tasks.slow_squares, tasks) == {n: n**2 for n in range(8)}
-        killer.result()
-    assert len(list(tmp_path.iterdir())) == 6  # starts: four tasks, and the halves of the one that was killed
+    kill_one_in_the_middle(two, tmp_path)
 
 
 def test_workers_have_the_settings_of_jax_and_the_data(monkeypatch):
@@ -63,7 +52,7 @@ def test_workers_have_the_settings_of_jax_and_the_data(monkeypatch):
 
 
 def test_a_worker_with_other_versions_refuses(two, monkeypatch):
-    monkeypatch.setattr(_call, "_versions", lambda: {"credax": "0.0.1", "numpy": "9.9"})
+    monkeypatch.setattr(_call, "versions", lambda: {"credax": "0.0.1", "numpy": "9.9"})
     with pytest.raises(WrongWorker, match=r"credax .* instead of 0\.0\.1, numpy .* instead of 9\.9"):
         drive(two, toy_tasks.squares, batches(2, 2), lambda task, outcome: None)
 

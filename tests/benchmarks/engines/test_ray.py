@@ -1,6 +1,4 @@
-import concurrent.futures
 import os
-import signal
 import time
 
 import numpy as np
@@ -11,7 +9,7 @@ from benchmarks.engines import Ray, Stopped
 from benchmarks.engines.ray import Unreachable
 from benchmarks.errors import InvalidInput
 from tests.benchmarks.engines import toy_tasks
-from tests.benchmarks.engines.test_drive import batches, run
+from tests.benchmarks.engines.test_drive import batches, kill_one_in_the_middle, run
 from tests.benchmarks.engines.toy_tasks import Numbers
 from tests.benchmarks.toy import ToyTraining
 
@@ -25,17 +23,7 @@ def two():
 
 
 def test_a_worker_that_is_killed_in_the_middle_loses_nothing(two, tmp_path):
-    def kill_once():
-        while not (running := list(tmp_path.iterdir())):
-            time.sleep(0.01)
-        os.kill(int(running[0].name.split("-")[1]), signal.SIGKILL)
-
-    tasks = [Numbers([n, n + 1], str(tmp_path)) for n in range(0, 8, 2)]
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        killer = pool.submit(kill_once)
-        assert run(two, toy_tasks.slow_squares, tasks) == {n: n**2 for n in range(8)}
-        killer.result()
-    assert len(list(tmp_path.iterdir())) == 6  # starts: four tasks, and the halves of the one that was killed
+    kill_one_in_the_middle(two, tmp_path)
 
 
 def test_a_sweep_has_the_bits_of_one_in_this_process(two, tmp_path):

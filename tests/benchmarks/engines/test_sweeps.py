@@ -80,7 +80,7 @@ def test_the_width_is_found_on_the_workers(two):
 
 def test_a_worker_with_other_versions_ends_the_sweep_and_keeps_its_folder(two, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(_call, "_versions", lambda: {"credax": "0.0.1"})
+        patch.setattr(_call, "versions", lambda: {"credax": "0.0.1"})
         with pytest.raises(WrongWorker, match=r"A worker has credax .* instead of 0\.0\.1"):
             toy_sweep(tmp_path, engine=two)
     batches = [path.parent for path in (tmp_path / "batches").glob("*/members.json")]
@@ -115,7 +115,7 @@ def test_a_file_of_the_user_goes_with_the_task(tmp_path, there):
     task = own_task(tmp_path, text)
     noise = jax.random.uniform(jax.random.key(0))
     np.testing.assert_allclose(run(task).metrics["train_loss"], [9 + noise], rtol=1e-6)
-    target, _ = find(task)
+    target = find(task)
     assert inspect.getsource(target.function) == inspect.getsource(exploding.parabola)
     assert target.function.__module__ == f"swept_own_{task.source_hash[:16]}"
 

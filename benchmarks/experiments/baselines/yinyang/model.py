@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks.datasets import DataSet, yinyang
 from benchmarks.results import RESULTS
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, splits_of, train
 
 FEATURES, CLASSES = 4, 3
 
@@ -58,10 +58,7 @@ class YinYangBaseline(Training):
     def __init__(self, config: Whole, data: DataSet | None = None):
         data = yinyang.load() if data is None else data
         self.config, self.epochs = config, config.epochs
-        self.splits = tuple(
-            (jnp.asarray(split.features, dtype=float), jnp.asarray(split.labels))
-            for split in (data.train, data.validation, data.test)
-        )
+        self.splits = splits_of(data)
         self.steps_per_epoch = count_batches(len(data.train), config.batch_size)
 
     def init(self, key: PRNGKeyArray) -> State:
