@@ -1,4 +1,4 @@
-"""Fixed steps beside their own matrix products, spyx and norse: `python -m benchmarks.speed.grid_race`.
+"""Fixed steps beside their matrix products, spyx, norse, Brian2, rockpool: `python -m benchmarks.speed.grid_race`.
 
 512 recurrent neurons, 32 trials, 500 steps of 0.2 ms, float32, on equal cores; each program in a process of its own,
 which take turns. A peer that is not installed is left out. Writes results/speed/grid_step.json.

@@ -3,6 +3,7 @@
 It prints one JSON object when it is ready, and then, for each line that it reads, a list of durations in seconds.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -163,6 +164,11 @@ def norse(*, gradient: bool = False) -> Program:
     return run, _count(lambda found: found)
 
 
+def peer(name: str) -> Program:
+    """One of `benchmarks.speed.peers`."""
+    return importlib.import_module(f"benchmarks.speed.peers.with_{name}").build()
+
+
 def _count(raster_of: Callable[[Any], Any]) -> Callable[[Any], float]:
     return lambda found: float(np.asarray(raster_of(found)).sum()) / (NEURONS * BATCH)
 
@@ -179,6 +185,8 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "spyx, LIF, surrogate gradient": lambda: spyx(gradient=True),
     "norse, LIF": norse,
     "norse, LIF, surrogate gradient": lambda: norse(gradient=True),
+    "brian2, AdEx": lambda: peer("brian2"),
+    "rockpool, DynapSim": lambda: peer("rockpool"),
 }
 
 
