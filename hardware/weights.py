@@ -33,7 +33,8 @@ def hardware_weights(
 
     On the chip the sign of a weight says at which input an event comes, in a model with two receptors its port: the
     weights of conductances at port 1, positive there, are sent as inhibitory ones (`signs`). An error, when it runs,
-    for currents that inhibit at port 0 of two, or excite at port 1. Raises ValueError for neurons with more receptors.
+    for currents that inhibit at port 0 of two, or excite at port 1, and for a lone receptor of conductances that
+    inhibits. Raises ValueError for neurons with more receptors.
     """
     projections = network.projections
     scales = weight_scale if isinstance(weight_scale, list | tuple) else [weight_scale] * len(projections)
@@ -64,14 +65,26 @@ def signs(network: AbstractNetwork) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _synapses(network: AbstractNetwork, projection: Any) -> AbstractSynapses | None:
+def _target(network: AbstractNetwork, projection: Any) -> Any:
     neuron = network.neurons[projection.target]
-    return getattr(neuron.neuron if isinstance(neuron, Noise) else neuron, "synapses", None)
+    return neuron.neuron if isinstance(neuron, Noise) else neuron
+
+
+def _synapses(network: AbstractNetwork, projection: Any) -> AbstractSynapses | None:
+    return getattr(_target(network, projection), "synapses", None)
 
 
 def _at_its_input(projection: Any, network: AbstractNetwork) -> Array:
-    """The weights. Those of currents must have the sign of their port, where there are two."""
+    """The weights, checked. Those of currents must have the sign of their port, where there are two."""
     weights, synapses = dense(projection.connection), _synapses(network, projection)
+    if isinstance(synapses, ConductanceSynapses) and synapses.ports == 1:
+        (reversal,), rest = synapses.reversal, _target(network, projection).start()[0]
+        return error_if(
+            weights,
+            jnp.less(reversal, rest),
+            f"the receptor of population {projection.target} inhibits, its reversal potential lies below the leak: on "
+            "the chip port 1 of two is the inhibitory input. Give two time constants, two reversal potentials, port=1.",
+        )
     if not isinstance(synapses, CurrentSynapses) or synapses.ports < 2:
         return weights
     port = projection.connection.port

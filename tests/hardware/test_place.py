@@ -178,6 +178,9 @@ def test_ports_are_inputs_of_either_sign():
     """Conductances are positive at both ports of a model; on the chip those of the second inhibit."""
     conductances = ep.ConductanceSynapses((5.0, 5.0), (0.0, -80.0))
     assert [float(x[0, 0]) for x in two_ports(conductances, (2.0, 3.0)).values] == [20, -30]
+    assert float(two_ports(ep.ConductanceSynapses(5.0, 20.0), (2.0,)).values[0][0, 0]) == 20
+    with pytest.raises(RuntimeError, match="the receptor of population 0 inhibits"):
+        two_ports(ep.ConductanceSynapses(5.0, -80.0), (2.0,))
     currents = ep.CurrentSynapses((5.0, 8.0))
     assert [float(x[0, 0]) for x in two_ports(currents, (2.0, -3.0)).values] == [20, -30]
     with pytest.raises(RuntimeError, match="weights to port 1 of population 0 must not be positive"):
