@@ -5,6 +5,11 @@ from benchmarks.registry import Listed
 LISTED = (
     Listed("gle-chain", "A chain of two neurons learns weights and time constants.", f"{__name__}.chain.card"),
     Listed("gle-small", "Slow and fast paths learn their input weights.", f"{__name__}.small.card"),
+    Listed(
+        "gle-trajectories",
+        "Costs fall along the path by GLE, and after it by adjoints.",
+        f"{__name__}.trajectories.card",
+    ),
     Listed("gle-operators", "Phases and gains of errors and adjoints.", f"{__name__}.operators.card"),
     Listed("gle-mnist1d", "MNIST-1D streams, learned online at every time step.", f"{__name__}.mnist1d.card"),
     Listed("gle-mnist1d-paper", "MNIST-1D streams, learned by the paper's recipe.", f"{__name__}.mnist1d.card"),

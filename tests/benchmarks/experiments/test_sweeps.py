@@ -49,6 +49,7 @@ SMALL = {
     "gle-speech": ("learning_rate", {"epochs": 1, "neurons": 2, "batch_size": 20}),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),
     "gle-small": ("gle_rate", {"duration": 6.0, "spectrum_steps": 500}),
+    "gle-trajectories": ("rate", {"periods": 1}),
     "gle-operators": ("tau_r", {"samples": 50, "periods": 2}),
     "gle-mnist1d": ("learning_rate", MNIST1D),
     "gle-mnist1d-paper": ("decay", MNIST1D),
