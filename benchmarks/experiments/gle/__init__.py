@@ -24,6 +24,7 @@ LISTED = (
     Listed("gle-bars", "Bars of three directions, by the dendritic microcircuit.", f"{__name__}.bars.card"),
     Listed("gle-phaseless", "Feedback weights of a microcircuit align by noise.", f"{__name__}.phaseless.card"),
     Listed("gle-completion", "Synthetic traces, completed by a least-action network.", f"{__name__}.completion.card"),
+    Listed("gle-natural-gradient", "A neuron learns by natural gradients.", f"{__name__}.natural_gradient.card"),
     Listed("gle-le-mnist", "MNIST, dense layers in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
     Listed("gle-le-lenet5", "MNIST, LeNet-5 in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
     Listed("gle-le-cifar", "LeNet-5 on a subset of CIFAR-10.", f"{__name__}.latent_equilibrium.card"),

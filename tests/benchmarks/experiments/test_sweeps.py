@@ -46,6 +46,7 @@ SMALL = {
         "learning_rate",
         {"visible": 4, "free": 1, "hidden": 3, "duration": 50.0, "test_duration": 50.0, "epochs": 1},
     ),
+    "gle-natural-gradient": ("natural_rate", {"inputs": 4, "seconds": 1, "epochs": 1}),
     "gle-speech": ("learning_rate", {"epochs": 1, "neurons": 2, "batch_size": 20}),
     "gle-chain": ("learning_rate", {"duration": 16.0, "batch_size": 2}),
     "gle-small": ("gle_rate", {"duration": 6.0, "spectrum_steps": 500}),
