@@ -10,8 +10,11 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from gle.arrays import as_number, concrete
-from gle.microcircuit import CircuitSignals, Microcircuit
+from gle.connections import AbstractConnection
+from gle.microcircuit import Microcircuit
+from gle.network import Network
 from gle.steppers import AbstractStepper, Step
+from gle.system import AbstractSystem
 
 
 class ExploringState(NamedTuple):
@@ -33,18 +36,19 @@ def _number(name: str, least_excluded: float) -> Any:
 
 
 class Exploring(AbstractStepper):
-    """Any stepper of a `Microcircuit`, with noise in the apical dendrites of all layers below the top.
+    """Any stepper of a `Microcircuit` or `Network`, with noise in all layers below the top.
 
-        tau xi' = -xi + sqrt(tau) std n(t),    n white;    v_api + xi drives the soma
+        tau xi' = -xi + sqrt(tau) std n(t),    n white;    v_api + xi drives the soma, in a `Network` W r + b + xi
         r^ = r - slow,    filter_tau slow' = r - slow
 
     in Euler steps: xi += (-dt xi + sqrt(dt tau) std N)/tau, which starts at 0 and tends to the variance
     std^2 (dt/tau) / (1 - (1 - dt/tau)^2), std^2 / 2 for small dt. r^ are the high-passed rates as they arrive.
-    `signals` hold both as `noise` and `filtered`, and `Microcircuit.synapses` hands them to rules such as `phaseless`.
+    `signals` hold both as `noise` and `filtered`, and `synapses` hands them to rules such as `phaseless`.
 
     `tau` and `filter_tau` must be above half of dt, or noise and filter blow up.
 
-    Raises ValueError for numbers that are not positive.
+    Raises ValueError for numbers that are not positive, for other systems, and for `RTRL` and `RFLO`, whose gradients
+    are not local.
     """
 
     stepper: AbstractStepper
@@ -65,26 +69,69 @@ class Exploring(AbstractStepper):
         self.stepper, self.std, self.tau, self.key = stepper, std, tau, key  # pyright: ignore[reportAttributeAccessIssue]
         self.filter_tau = tau if filter_tau is None else filter_tau  # pyright: ignore[reportAttributeAccessIssue]
 
-    def init(self, system: Microcircuit, state: Any) -> ExploringState:
-        noise = tuple(jnp.zeros_like(u) for u in state.pyramidal[:-1])
-        slow = tuple(system.activation(u) for u in state.sent)
+    def __check_init__(self):
+        if type(self.stepper).gradient is not AbstractStepper.gradient:
+            raise ValueError(
+                f"stepper must learn by local plasticity, unlike {type(self.stepper).__name__}: its sensitivities know "
+                "nothing of the noise. Use Step, Algorithm1 or Instantaneous."
+            )
+
+    def init(self, system: AbstractSystem, state: Any) -> ExploringState:
+        slow = _rates(system, state)
+        noise = tuple(jnp.zeros_like(r) for r in slow[:-1])
         return ExploringState(self.stepper.init(system, state), noise, slow, self.key)
 
-    def step(self, system: Microcircuit, state: ExploringState, input: Array, target: Array | None, dt: ArrayLike):
+    def step(
+        self, system: Microcircuit | Network, state: ExploringState, input: Array, target: Array | None, dt: ArrayLike
+    ):
         key, *keys = jax.random.split(state.key, len(state.noise) + 1)
-        noisy = eqx.tree_at(lambda c: c.noise, system, state.noise, is_leaf=lambda x: x is None)
-        inside, signals = self.stepper.step(noisy, state.inside, input, target, dt)
-        filtered = tuple(r - slow for r, slow in zip(signals.sent, state.slow, strict=True))
+        inside, signals = self.stepper.step(_noisy(system, state.noise), state.inside, input, target, dt)
+        sent = signals.sent if isinstance(system, Microcircuit) else signals.rate
+        filtered = tuple(r - slow for r, slow in zip(sent, state.slow, strict=True))
         kept = jnp.asarray(dt / self.filter_tau, input.dtype)
         slow = tuple(old + kept * r for old, r in zip(state.slow, filtered, strict=True))
         lost, size = (jnp.asarray(x, input.dtype) for x in (dt / self.tau, self.std * jnp.sqrt(dt / self.tau)))
         drawn = (jax.random.normal(k, xi.shape, xi.dtype) for k, xi in zip(keys, state.noise, strict=True))
         noise = tuple((1 - lost) * xi + size * n for xi, n in zip(state.noise, drawn, strict=True))
-        signals: CircuitSignals = signals._replace(noise=state.noise, filtered=filtered)
-        return ExploringState(inside, noise, slow, key), signals
+        return ExploringState(inside, noise, slow, key), signals._replace(noise=state.noise, filtered=filtered)
 
     def limit(self) -> float:
         return self.stepper.limit()
+
+
+class _Offset(AbstractConnection):
+    """A connection to neurons whose potentials have this noise on them."""
+
+    connection: AbstractConnection
+    noise: Array
+
+    def __call__(self, rates: Array) -> Array:
+        return self.connection(rates) + self.noise
+
+    @property
+    def sources(self) -> int:
+        return self.connection.sources
+
+    @property
+    def neurons(self) -> int:
+        return self.connection.neurons
+
+
+def _noisy(system: Microcircuit | Network, noise: tuple[Array, ...]) -> Microcircuit | Network:
+    """The system with noise in all layers below the top."""
+    if isinstance(system, Microcircuit):
+        return eqx.tree_at(lambda c: c.noise, system, noise, is_leaf=lambda x: x is None)
+    layers = [eqx.tree_at(lambda x: x.connection, x, _Offset(x.connection, xi)) for x, xi in zip(system.layers[:-1], noise, strict=True)]
+    return Network([*layers, system.layers[-1]], system.cost, beta=system.beta, coupling=system.coupling)
+
+
+def _rates(system: AbstractSystem, state: Any) -> tuple[Array, ...]:
+    """What each layer sends at rest."""
+    if isinstance(system, Microcircuit):
+        return tuple(system.activation(u) for u in state.sent)
+    if isinstance(system, Network):
+        return tuple(layer.activation(u) for layer, u in zip(system.layers, state.u, strict=True))
+    raise ValueError(f"Exploring runs a Microcircuit or a Network, but this is a {type(system).__name__}.")
 
 
 def phaseless(rate: ArrayLike, decay: ArrayLike) -> optax.GradientTransformationExtraArgs:
@@ -99,6 +146,7 @@ def phaseless(rate: ArrayLike, decay: ArrayLike) -> optax.GradientTransformation
 
     so B aligns with W but for phi', whose mean over inputs scales each neuron. (In Euler steps std^2/4 becomes
     std^2 s^2 a^m / (1 - a^2)^2 with s = dt/tau, a = 1 - s, and m = 2 steps from xi to r^ where dt is the delay.)
+    In a `Network` in latent equilibrium (tau_r = tau_m, m = 0) both ratios of conductances are 1.
 
     `rate` absorbs dt. Stands after the optimiser in `optax.chain`; synapses without noise keep their updates.
 

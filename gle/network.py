@@ -81,7 +81,8 @@ class Signals(NamedTuple):
     - `rate`: r = phi(potential); `potential`: the prospective one, D+ u with tau_r;
     - `du`: u', and `dv`: v';
     - `error`: e (Eq. 19), and `instant`: e_inst (Eqs. 16-18). Zero below the lowest plastic layer;
-    - `input` and `target` are those of the moment.
+    - `input` and `target` are those of the moment;
+    - `noise`, `filtered`: of `Exploring`, the noise of each layer below the top and the high-passed rates of each layer.
     """
 
     input: Rates
@@ -92,6 +93,8 @@ class Signals(NamedTuple):
     error: tuple[Rates, ...]
     instant: tuple[Rates, ...]
     target: Rates | None = None
+    noise: tuple[Rates, ...] | None = None
+    filtered: tuple[Rates, ...] | None = None
 
     @property
     def below(self) -> tuple[Rates, ...]:
@@ -322,19 +325,24 @@ class Network(AbstractSystem):
 
         Trees with the structure of the network's parameters. At a weight [neurons, sources] stand the rates of the
         sources `pre` [*batch, sources], and the rates `post` and errors of the neurons [*batch, neurons]. Backward
-        weights have the shape of the forward weights, and their signals.
+        weights have the shape of the forward weights, and their signals. Under `Exploring` also `noise` and `filtered`
+        at each backward weight: of the layer that it leads to [*batch, sources], and of its own [*batch, neurons].
         """
 
-        def at_weights(values: tuple[Rates, ...]) -> PyTree:
+        def at_weights(values: tuple[Rates | None, ...], kinds: tuple[str, ...] = ("connection", "feedback")) -> PyTree:
             def put(path: Any, _: Any) -> Rates | None:
                 names = [getattr(part, "name", None) for part in path]
-                synaptic = names[0] == "layers" and names[2] in ("connection", "feedback") and names[-1] == "weight"
+                synaptic = names[0] == "layers" and names[2] in kinds and names[-1] == "weight"
                 return values[path[1].idx] if synaptic else None
 
             return jax.tree_util.tree_map_with_path(put, eqx.filter(self, eqx.is_inexact_array))
 
         signals_of = {"pre": signals.below, "post": signals.rate, "error": signals.error}
-        return {name: at_weights(values) for name, values in signals_of.items()}
+        trees = {name: at_weights(values) for name, values in signals_of.items()}
+        if signals.noise is not None and signals.filtered is not None:
+            trees["noise"] = at_weights((None, *signals.noise), ("feedback",))
+            trees["filtered"] = at_weights((None, *signals.filtered[1:]), ("feedback",))
+        return trees
 
     def energy(self, signals: Signals, target: Rates) -> Float[Array, "*batch"]:
         """E = 1/2 sum |D+ u - W r - b|^2 + beta C per sample (Eq. 3), the mismatches taken from u and u'.

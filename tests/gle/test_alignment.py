@@ -70,3 +70,29 @@ def test_increments(key, x64, rng):
         gle.online(gle.start(circuit, optimiser, batch=(5,)), inputs, dt=DT, optimiser=optimiser)
     with pytest.raises(ValueError, match="tau of the noise must be above 0"):
         gle.Exploring(STD, 0.0, key)
+
+
+def test_feedback_of_a_network(key, x64):
+    """In latent equilibrium xi is in the upper rate at once: <r^ xi^T> = std^2 s^2 / (1 - a^2)^2 phi'_above W phi'."""
+    generator, s = np.random.default_rng(1), DT / TAU
+    lower, upper, back = (gle.Dense(generator.normal(size=shape), None) for shape in ((3, 2), (2, 3), (2, 3)))
+    layers = [gle.Layer(lower, 1.0, 1.0, jnp.tanh)]
+    layers.append(gle.Layer(upper, 1.0, 1.0, jax.nn.sigmoid, feedback=gle.FeedbackAlignment(back)))
+    network, replicas = gle.Network(layers, gle.MeanSquaredError()), 1024
+    stepper, inputs = gle.Exploring(STD, TAU, key), jnp.full((400, replicas, 2), 0.3)
+    optimiser = optax.chain(optax.set_to_zero(), gle.phaseless(1.0, 0.0))
+    start = lambda: gle.settle(  # noqa: E731
+        gle.start(network, optimiser, stepper=stepper, batch=(replicas,)), inputs[0], stepper=stepper
+    )
+    settled, _, _ = gle.online(start(), inputs[:100], dt=DT, stepper=stepper)
+    after, _, _ = gle.online(settled, inputs[100:], dt=DT, stepper=stepper, optimiser=optimiser)
+    rest = network.equilibrium(inputs[0, 0])
+    inner, outer = 1 - jnp.tanh(rest.u[0]) ** 2, jax.nn.sigmoid(rest.u[1]) * jax.nn.sigmoid(-rest.u[1])
+    expected = STD**2 * s**2 / (1 - (1 - s) ** 2) ** 2 * outer[:, None] * upper.weight * inner[None]
+    learned = (after.network.layers[1].feedback.connection.weight - back.weight) / 300
+    np.testing.assert_allclose(learned, expected, atol=0.02 * np.abs(expected).max())
+    np.testing.assert_array_equal(after.network.layers[1].connection.weight, upper.weight)
+    with pytest.raises(ValueError, match="Exploring runs a Microcircuit or a Network"):
+        gle.start(gle.LeastAction(jnp.eye(2), jnp.eye(2), jnp.tanh, tau=1.0, beta=[1.0]), stepper=stepper)
+    with pytest.raises(ValueError, match="stepper must learn by local plasticity, unlike RTRL"):
+        gle.Exploring(STD, TAU, key, stepper=gle.RTRL())
