@@ -73,11 +73,6 @@ class ChipMnistTraining(ChipTraining):
     def penalty(self, network: ep.AbstractNetwork) -> Float[Array, ""]:
         return self.config.weight_decay * jnp.mean(jnp.sum(weights(network)[0] ** 2, axis=1))
 
-    def clipped(self, learned: list[Array]) -> list[Array]:
-        """Hidden weights within what the chip holds."""
-        most = hw.BSS2.largest_weight / self.config.weight_scale
-        return [jnp.clip(learned[0], -most, most), learned[1]]
-
     def loss(self, recording: hw.Recording, labels: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """The cross-entropy, and a cost of bursts: the squared spikes of each hidden neuron."""
         loss, accuracy = largest_potential(recording, labels, self.config.readout)
