@@ -62,7 +62,7 @@ class ChipMnistTraining(ChipTraining):
         return hw.place(network)
 
     def gradient(self) -> hw.AbstractGradient:
-        return hw.SuperSpike(50.0)
+        return hw.SuperSpike(50.0, dt=1.7)  # the samples of the chip, as there
 
     def scales(self, network: ep.AbstractNetwork) -> list[Array]:
         """That of the output makes the best of 6 bits, up to the same as in the hidden layer."""
