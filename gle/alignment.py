@@ -10,7 +10,8 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from gle.arrays import as_number, concrete
-from gle.microcircuit import CircuitSignals, Microcircuit
+from gle.circuit import CircuitSignals
+from gle.microcircuit import Microcircuit
 from gle.steppers import AbstractStepper, Step
 
 
