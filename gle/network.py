@@ -82,7 +82,7 @@ class Signals(NamedTuple):
     - `du`: u', and `dv`: v';
     - `error`: e (Eq. 19), and `instant`: e_inst (Eqs. 16-18). Zero below the lowest plastic layer;
     - `input` and `target` are those of the moment;
-    - `noise`, `filtered`: of `Exploring`, the noise of each layer below the top and the high-passed rates of each layer.
+    - `noise`, `filtered`: of `Exploring`, the noise of each layer below the top, and high-passed rates of all layers.
     """
 
     input: Rates

@@ -41,7 +41,7 @@ class Autoencoder:
     hidden: int = 200
     samples: int = 5000
     """Of the training set, the first ones."""
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 32
     presentation: int = 5
     """Steps."""
@@ -78,11 +78,11 @@ class AutoencoderTraining(Training):
         if config.samples > len(data.train):
             raise InvalidInput(f"samples must be at most {len(data.train)}, the training set, but is {config.samples}.")
         self.config, self.epochs = config, config.epochs
-        images = [jnp.asarray(x.features.reshape(len(x), -1) / 255, float) for x in (data.train, data.validation)]
-        images.append(jnp.asarray(data.test.features.reshape(len(data.test), -1) / 255, float))
-        labels = [jnp.asarray(split.labels) for split in (data.train, data.validation, data.test)]
-        self.train_set = images[0][: config.samples], labels[0][: config.samples]
-        self.validation_set, self.test_set = (images[1], labels[1]), (images[2], labels[2])
+        (images, labels), self.validation_set, self.test_set = (
+            (jnp.asarray(split.features.reshape(len(split), -1) / 255, float), jnp.asarray(split.labels))
+            for split in (data.train, data.validation, data.test)
+        )
+        self.train_set = images[: config.samples], labels[: config.samples]
         self.steps_per_epoch = count_batches(config.samples, config.batch_size)
 
     def init(self, key: PRNGKeyArray) -> State:
@@ -231,7 +231,6 @@ def classifier(codes: Float[Array, "samples 2"], labels: Int[Array, " samples"])
     return lambda codes: logits(w, codes)
 
 
-def autoencoder(config: Autoencoder, key: PRNGKeyArray) -> tuple[Metrics, dict[str, gle.Network], RESULTS, Any]:
+def autoencoder(config: Autoencoder, key: PRNGKeyArray) -> tuple[Metrics, dict[str, gle.Network], RESULTS]:
     """Train one network per method."""
-    training = AutoencoderTraining(config)
-    return train(training, key)
+    return train(AutoencoderTraining(config), key)

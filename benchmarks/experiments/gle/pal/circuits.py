@@ -33,14 +33,14 @@ class Rates:
     """How long an image is shown, in ms. Each batch starts at rest: the noise in the rates is a thousandth of what an
     image changes in them, and B would have to average these jumps away."""
     lower_rate: float = 500.0
-    upper_rate: float = 1.0
+    upper_rate: float = 0.5
     to_inter_rate: float = 1.0
     from_inter_rate: float = 5.0
-    kp_decay: float = 1e-2
+    kp_decay: float = 2e-3
     """Of W and B at the top, by Kolen and Pollack, per step and learning rate."""
     pal_steps: float = 1000.0
     """How many steps B remembers: 1 / (rate decay) of phaseless alignment."""
-    pal_decay: float = 3e-6
+    pal_decay: float = 1e-6
     sal_rate: float = 0.3
     sal_duration: float = 1000.0
     """Of the spiking twin, in ms per epoch and replica, of 32."""

@@ -1,6 +1,7 @@
 """Yin-Yang and MNIST by circuits that differ in their feedback weights (Max et al. 2024, Fig. 4c-f), reduced."""
 
 import dataclasses
+import itertools
 from typing import ClassVar
 
 import equinox as eqx
@@ -38,9 +39,13 @@ class Mnist(YinYang):
 
     dataset: ClassVar[str] = "mnist"
     hidden: int = 100
-    samples: int = 2000
     batch_size: int = 50
-    epochs: int = 10
+    epochs: int = 20
+    lower_rate: float = 100.0
+    upper_rate: float = 0.2
+    to_inter_rate: float = 0.5
+    from_inter_rate: float = 2.0
+    kp_decay: float = 2e-2
 
 
 class State(eqx.Module):
@@ -77,7 +82,7 @@ class ClassificationTraining(Training):
         keys, config = jax.random.split(key, 4), self.config
         sizes = (self.train_set[0].shape[1], config.hidden, self.classes)
         drawn = lambda key, shape, bound: jax.random.uniform(key, shape, minval=-bound, maxval=bound)  # noqa: E731
-        shapes = [(n, m) for m, n in zip(sizes, sizes[1:], strict=False)]
+        shapes = [(neurons, sources) for sources, neurons in itertools.pairwise(sizes)]
         *up, back = (drawn(k, n, 1 / np.sqrt(n[1])) for k, n in zip(keys, (*shapes, shapes[1]), strict=False))
         learners = {name: begin(circuit(name, up, [back]), name, config) for name in METHODS}
         return State(learners, keys[3], RESULTS.successful)

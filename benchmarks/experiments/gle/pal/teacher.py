@@ -23,8 +23,13 @@ class Teacher(Rates):
     between 0 and 1, stands for as many moments.
     """
 
+    epochs: int = 60
     batches: int = 100
     """Per epoch."""
+    lower_rate: float = 50.0
+    upper_rate: float = 1.0
+    pal_decay: float = 1.6e-6
+    """With which B tends to 2."""
 
 
 class State(eqx.Module):
