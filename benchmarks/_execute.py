@@ -2,11 +2,12 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from benchmarks._fit import Fit, fit, fit_in_one_piece, seed_keys
 from benchmarks._sweep.result import DEFAULT_METRIC
@@ -15,7 +16,7 @@ from benchmarks.errors import CredaxError, InvalidInput, said, unlogged_callback
 from benchmarks.metric import refuse_test_metric, to_rank_by
 from benchmarks.run import Run, plain
 from benchmarks.serialise import load, save
-from benchmarks.training import Training
+from benchmarks.training import Training, train_recorded
 
 MODEL, RECORD = "network.eqx", "record.eqx"
 
@@ -96,7 +97,7 @@ def _changed(experiment: Card, config: Any) -> str:
 
 def load_networks(experiment: Card, run: Run) -> PyTree:
     """The networks that a finished `run` of `experiment` ended with, with a leading axis of seeds on every array."""
-    return _load(experiment, run, MODEL, 1)
+    return _load(experiment, run, MODEL, lambda config, key: experiment.function(config, key)[1])
 
 
 def load_record(experiment: Card, run: Run) -> PyTree:
@@ -104,7 +105,13 @@ def load_record(experiment: Card, run: Run) -> PyTree:
 
     Raises `FileNotFoundError` if its experiment makes none.
     """
-    return _load(experiment, run, RECORD, 3)
+
+    def record(config: Any, key: PRNGKeyArray) -> PyTree:
+        if experiment.training is None:
+            return experiment.function(config, key)[3]
+        return train_recorded(experiment.training(config), key)[3]
+
+    return _load(experiment, run, RECORD, record)
 
 
 def load_best(experiment: Card, run: Run, metric: str = DEFAULT_METRIC) -> tuple[int, PyTree]:
@@ -128,12 +135,11 @@ def load_best(experiment: Card, run: Run, metric: str = DEFAULT_METRIC) -> tuple
     return best, jax.tree.map(lambda leaf: leaf[position] if eqx.is_array(leaf) else leaf, networks)
 
 
-def _load(experiment: Card, run: Run, name: str, position: int) -> PyTree:
-    """What the experiment's function returns at `position`, as the run saved it."""
+def _load(experiment: Card, run: Run, name: str, function: Callable[[Any, PRNGKeyArray], PyTree]) -> PyTree:
+    """What `function` of a configuration and a key returns, as the run saved it."""
 
     def make(config: dict[str, Any], seed: int, seeds: int) -> PyTree:
-        function = eqx.filter_vmap(lambda key: experiment.function(experiment.config(**config), key)[position])
-        return function(seed_keys(seed, seeds))
+        return eqx.filter_vmap(lambda key: function(experiment.config(**config), key))(seed_keys(seed, seeds))
 
     with precision(experiment.double):
         return load(run.directory / name, make)

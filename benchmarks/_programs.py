@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import hashlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,8 +62,7 @@ class Programs:
         """Compiles all of them, so that nothing later contains compilation."""
         started = time.perf_counter()
         programs = [self._epochs, self._finish, self._init] if self.member.epochs else [self._finish]
-        with concurrent.futures.ThreadPoolExecutor() as pool:  # XLA needs no lock of Python's
-            list(pool.map(lambda program: program.compiled, programs))
+        together([lambda program=program: program.compiled for program in programs])
         self.compile_s += time.perf_counter() - started
 
     def bytes_per_device(self) -> int:
@@ -185,6 +185,26 @@ class Programs:
 
     def _abstract(self, tree: PyTree) -> PyTree:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct((self.size, *x.shape), x.dtype, sharding=self._over), tree)
+
+
+def together(calls: list[Callable[[], Any]]) -> None:
+    """Makes calls side by side, such as compilations: XLA needs no lock of Python's.
+
+    It hears no signal either, so a signal ends the wait for them, and not the calls, which end with the process.
+    """
+    futures = [concurrent.futures.Future() for _ in calls]
+
+    def make(call: Callable[[], Any], future: concurrent.futures.Future) -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    for call, future in zip(calls, futures, strict=True):
+        threading.Thread(target=make, args=(call, future), daemon=True).start()
+    concurrent.futures.wait(futures)
+    for future in futures:
+        future.result()
 
 
 class Batch:

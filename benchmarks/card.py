@@ -50,7 +50,7 @@ class Card:
     counts, from 1, unless the default is less."""
     function: Callable[[Any, PRNGKeyArray], tuple[Any, ...]]
     """`(config, key) -> (metrics, network, result)`, pure. Without a `training` it may return a record besides, any
-    pytree of arrays that the figures need: the run saves it, and a sweep leaves it out."""
+    pytree of arrays that the figures need: the run saves it, and a sweep leaves it out. (With one, `finish` may.)"""
     training: Callable[[Any], Training] | None = None
     """`config -> Training`. If given, runs are made by `fit`, with progress and checkpoints; else `function` runs in
     one piece."""

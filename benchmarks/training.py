@@ -49,9 +49,9 @@ class Training(eqx.Module):
         """
 
     @abc.abstractmethod
-    def finish(self, state: PyTree) -> tuple[Metrics, PyTree, Any]:
+    def finish(self, state: PyTree) -> tuple[Metrics, PyTree, Any] | tuple[Metrics, PyTree, Any, PyTree]:
         """Judges the final state: scalar metrics (those on the test set too), the trained network, and a result, from
-        any package's `RESULTS`."""
+        any package's `RESULTS`. It may return a record besides, any pytree of arrays that the figures need."""
 
 
 def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, Any]:
@@ -62,10 +62,15 @@ def train(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, Any]:
 
     `fit` does the same epoch by epoch, with a progress bar and checkpoints.
     """
+    return train_recorded(training, key)[:3]
+
+
+def train_recorded(training: Training, key: PRNGKeyArray) -> tuple[Metrics, PyTree, Any, PyTree]:
+    """`train` with the record for figures, or None."""
     check_epochs(training)
     state, history = scan_state(partial(run_epoch, training), training.init(key), jnp.arange(training.epochs))
     last = {name: values[-1] for name, values in history.items()}
-    return conclude(training, state, last)[:3]
+    return conclude(training, state, last)
 
 
 def count_batches(samples: int, batch_size: int) -> int:

@@ -68,3 +68,5 @@ from hardware.targets import Targets as Targets
 from hardware.units import from_biology as from_biology
 from hardware.units import from_seconds as from_seconds
 from hardware.units import hxtorch_targets as hxtorch_targets
+from hardware.weights import keep_in_range as keep_in_range
+from hardware.weights import largest_weights as largest_weights

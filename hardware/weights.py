@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int
 
 from eventprop import AbstractConnection, AbstractNetwork, ConductanceSynapses, CurrentSynapses, Noise
@@ -37,9 +39,7 @@ def hardware_weights(
     inhibits. Raises ValueError for neurons with more receptors.
     """
     projections = network.projections
-    scales = weight_scale if isinstance(weight_scale, list | tuple) else [weight_scale] * len(projections)
-    if len(scales) != len(projections):
-        raise ValueError(f"weight_scale has {len(scales)} numbers, but the network {len(projections)} projections.")
+    scales = _each_projection(weight_scale, len(projections))
     values, clipped = [], jnp.zeros((), jnp.int32)
     each = zip(projections, scales, placement.repetitions, signs(network), strict=True)
     for p, scale, repetitions, sign in each:
@@ -48,6 +48,58 @@ def hardware_weights(
         values.append(round_to(scaled, -most, most))
         clipped += saturated(scaled, -most, most)
     return HardwareWeights(tuple(values), clipped)
+
+
+def largest_weights(
+    placement: Placement, weight_scale: float | Array | Sequence, limits: Limits = BSS2
+) -> tuple[Float[Array, ""], ...]:
+    """The largest magnitude of a weight of each projection that does not saturate, in the model's units:
+
+        63 r / weight_scale,
+
+    r row pairs being at a synapse's service. Beyond it the chip and the model in the loop are no longer the same
+    network, and no gradient leads back: keep to it with `keep_in_range`.
+    """
+    scales = _each_projection(weight_scale, len(placement.repetitions))
+    most = [limits.largest_weight * repetitions for repetitions in placement.repetitions]
+    return tuple(each / jnp.asarray(as_float("weight_scale", scale)) for each, scale in zip(most, scales, strict=True))
+
+
+def keep_in_range(
+    placement: Placement, weight_scale: float | Array | Sequence, limits: Limits = BSS2
+) -> optax.GradientTransformation:
+    """Keeps the weights of a network within what the chip holds (`largest_weights`). Stands last in `optax.chain`.
+
+        optimiser = optax.chain(optax.adam(1e-3), hw.keep_in_range(placement, weight_scale))
+        updates, state = optimiser.update(gradients, state, network)         # it needs the parameters
+
+    weight + update becomes the nearest weight that the chip holds. A weight at the end of the range is not stuck: it
+    leaves as soon as its update points inwards. Raises ValueError where `update` is called without parameters.
+    """
+
+    def update(updates: AbstractNetwork, state: Any, params: AbstractNetwork | None = None):
+        if params is None:
+            raise ValueError("keep_in_range needs the parameters: optimiser.update(gradients, state, network).")
+        found = [
+            jnp.clip(old + change, -most, most) - old
+            for change, old, most in zip(
+                _weights(updates), _weights(params), largest_weights(placement, weight_scale, limits), strict=True
+            )
+        ]
+        return eqx.tree_at(_weights, updates, found), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)  # pyright: ignore[reportArgumentType]
+
+
+def _weights(network: Any) -> list[Any]:
+    return [p.connection.weight for p in network.projections]
+
+
+def _each_projection(weight_scale: float | Array | Sequence, projections: int) -> Sequence:
+    scales = weight_scale if isinstance(weight_scale, list | tuple) else [weight_scale] * projections
+    if len(scales) != projections:
+        raise ValueError(f"weight_scale has {len(scales)} numbers, but the network {projections} projections.")
+    return scales
 
 
 def signs(network: AbstractNetwork) -> tuple[int, ...]:

@@ -11,9 +11,10 @@ their mean and over their standard deviation, [samples, frames, bands] = [sample
 
 import hashlib
 import io
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from benchmarks.datasets._types import DataSet, Split
 from benchmarks.datasets.lookup import File, read
@@ -34,16 +35,32 @@ CLIPS = File(
 )
 
 
-def load() -> DataSet:
-    """Reads the clips, an npz file with the arrays x, y, labels and names, and splits them: 3242, 625 and 1023 samples.
+class Clips(NamedTuple):
+    """What the file holds."""
+
+    sound: Int[np.ndarray, "samples time"]
+    """16 bits."""
+    labels: Int[np.ndarray, " samples"]
+    names: tuple[str, ...]
+    """Of the published files."""
+    classes: tuple[str, ...]
+
+
+def clips() -> Clips:
+    """Reads the clips, an npz file with the arrays x, y, labels and names.
 
     **Raises:** `FileNotFoundError`, `ValueError` if it is missing or damaged.
     """
     with np.load(io.BytesIO(read("speech_commands_v2_test", CLIPS)), allow_pickle=False) as arrays:
-        clips, labels, names = arrays["x"], arrays["y"].astype(np.int32), arrays["names"]
         classes = tuple(str(label).strip("_") for label in arrays["labels"])
-    features = normalised(log_mels(clips / 2.0**15))
-    part = np.array([_part(str(name)) for name in names])
+        return Clips(arrays["x"], arrays["y"].astype(np.int32), tuple(map(str, arrays["names"])), classes)
+
+
+def load() -> DataSet:
+    """Features of all `clips`, split: 3242, 625 and 1023 samples."""
+    sound, labels, names, classes = clips()
+    features = normalised(log_mels(sound / 2.0**15))
+    part = np.array([_part(name) for name in names])
 
     def split(chosen: np.ndarray) -> Split:
         return Split(features[chosen], labels[chosen])

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import RESULTS, Card, Run, execute, load_best, load_networks, load_record, seed_number
 from benchmarks.run import all_runs, finite, plain, statistics
-from tests.benchmarks.toy import PIECE, TOY, Toy
+from tests.benchmarks.toy import PIECE, TOY, Toy, ToyTraining
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +142,18 @@ def test_the_record_for_figures_is_saved_and_read_back(squared):
     np.testing.assert_array_equal(fit.record["way"], load_record(SQUARES, run)["way"])
     np.testing.assert_array_equal(fit.record["way"][:3], [[0, 4, 8], [0, 9, 18], [0, 16, 32]])
     np.testing.assert_array_equal(fit.recorded(1)["way"], [0, 9, 18])
+
+
+class Recorded(ToyTraining):
+    def finish(self, state):
+        return *super().finish(state), {"weights": state[0]}
+
+
+def test_a_training_may_record_too(tmp_path):
+    card = dataclasses.replace(TOY, training=Recorded)
+    run, fit = execute(card, Toy(), seeds=2, results=tmp_path, progress=False)
+    np.testing.assert_array_equal(load_record(card, run)["weights"], fit.record["weights"])
+    np.testing.assert_array_equal(fit.record["weights"], load_networks(card, run).weights)
 
 
 def test_an_experiment_without_a_record_leaves_none(tmp_path):

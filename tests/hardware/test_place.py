@@ -1,14 +1,17 @@
 import dataclasses
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import eventprop as ep
 from eventprop import LI, LIF, Dense, FeedForward, Network, Recurrent
 from hardware import place
 from hardware.limits import BSS2
-from hardware.weights import hardware_weights, row_weights
+from hardware.weights import hardware_weights, keep_in_range, largest_weights, row_weights
 
 
 def layers(*sizes, readout=True):
@@ -164,6 +167,29 @@ def test_weights_are_rounded_and_saturate_in_all_their_rows():
     np.testing.assert_array_equal(row_weights(weights[0], 3)[0, :, 0], [[51, 0, 63], [0, 0, 63], [0, 0, 63]])
     np.testing.assert_array_equal(row_weights(weights[0], 3)[0, :, 1], [[0, 63, 0], [0, 63, 0], [0, 2, 0]])
     assert saturated == 1
+
+
+def test_updates_end_where_weights_saturate():
+    """63 LSB times the row pairs over LSB per unit of weight; nothing is stuck there."""
+    key = jax.random.key(0)
+    layers = [(ep.Dense.init(n, m, ep.Normal(0.0, 0.5), key=key), ep.LIF(10.0, 10.0)) for n, m in ((3, 4), (4, 2))]
+    network = ep.FeedForward(layers)
+    placement = place(network, input_repetitions=2)
+    np.testing.assert_allclose(largest_weights(placement, [30.0, 60.0]), [126 / 30, 63 / 60])
+    optimiser = optax.chain(optax.sgd(1.0), keep_in_range(placement, [30.0, 60.0]))
+    pushed = jax.tree.map(lambda x: jnp.sign(jnp.sin(7 * x)) * 9, eqx.filter(network, eqx.is_array))
+    state = optimiser.init(network)
+    for sign, moved in ((-1, True), (1, False)):
+        updates, state = optimiser.update(jax.tree.map(lambda x, s=sign: s * x, pushed), state, network)
+        network = eqx.apply_updates(network, updates)
+        for p, push, most in zip(network.projections, pushed.projections, (4.2, 1.05), strict=True):
+            push = np.asarray(push.connection.weight)
+            np.testing.assert_allclose(p.connection.weight, np.sign(push) * most * (1 if moved else -1), rtol=1e-6)
+        assert int(hardware_weights(network, placement, [30.0, 60.0]).saturated) == 0
+    with pytest.raises(ValueError, match="keep_in_range needs the parameters"):
+        optimiser.update(pushed, state)
+    with pytest.raises(ValueError, match="weight_scale has 3 numbers, but the network 2 projections"):
+        largest_weights(placement, [1.0, 2.0, 3.0])
 
 
 def two_ports(synapses, weights):

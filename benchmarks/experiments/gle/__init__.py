@@ -5,6 +5,11 @@ from benchmarks.registry import Listed
 LISTED = (
     Listed("gle-chain", "A chain of two neurons learns weights and time constants.", f"{__name__}.chain.card"),
     Listed("gle-small", "Slow and fast paths learn their input weights.", f"{__name__}.small.card"),
+    Listed(
+        "gle-trajectories",
+        "Costs fall along the path by GLE, and after it by adjoints.",
+        f"{__name__}.trajectories.card",
+    ),
     Listed("gle-operators", "Phases and gains of errors and adjoints.", f"{__name__}.operators.card"),
     Listed("gle-mnist1d", "MNIST-1D streams, learned online at every time step.", f"{__name__}.mnist1d.card"),
     Listed("gle-mnist1d-paper", "MNIST-1D streams, learned by the paper's recipe.", f"{__name__}.mnist1d.card"),
@@ -23,6 +28,7 @@ LISTED = (
     Listed("gle-pal-mnist", "MNIST by microcircuits, feedback in five ways.", f"{__name__}.pal.card"),
     Listed("gle-autoencoder", "Digits by two latent neurons, feedback in five ways.", f"{__name__}.autoencoder.card"),
     Listed("gle-completion", "Synthetic traces, completed by a least-action network.", f"{__name__}.completion.card"),
+    Listed("gle-natural-gradient", "A neuron learns by natural gradients.", f"{__name__}.natural_gradient.card"),
     Listed("gle-le-mnist", "MNIST, dense layers in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
     Listed("gle-le-lenet5", "MNIST, LeNet-5 in latent equilibrium.", f"{__name__}.latent_equilibrium.card"),
     Listed("gle-le-cifar", "LeNet-5 on a subset of CIFAR-10.", f"{__name__}.latent_equilibrium.card"),

@@ -129,7 +129,7 @@ class ChipTraining(Training):
     def init(self, key: PRNGKeyArray) -> State:
         for_chip, for_targets, for_search, for_network, key = jax.random.split(key, 5)
         chip = hw.Chip.fabricate(for_chip)
-        network = self.network(for_network)
+        network = self.clipped(self.network(for_network))
         calibration = hw.calibrate(hw.Emulated(chip), self._targets(self.placed(network), for_targets), for_search)
         optimiser = self.optimiser().init(self.learned(network))
         return State(network, optimiser, key, chip, calibration, jnp.zeros((), jnp.int32))
@@ -227,17 +227,19 @@ class ChipTraining(Training):
         learned = self.learned(state.network)
         gradient, outcome = jax.grad(loss, has_aux=True)(learned)
         updates, optimiser = self.optimiser().update(gradient, state.optimiser, learned)
-        network = eqx.tree_at(self.learned, state.network, self.clipped(optax.apply_updates(learned, updates)))
-        return dataclasses.replace(state, network=network, optimiser=optimiser), outcome
+        network = eqx.tree_at(self.learned, state.network, optax.apply_updates(learned, updates))
+        return dataclasses.replace(state, network=self.clipped(network), optimiser=optimiser), outcome
 
     def penalty(self, network: ep.AbstractNetwork) -> Float[Array, ""]:
         """What is added to the loss."""
         del network
         return jnp.zeros(())
 
-    def clipped(self, learned: Any) -> Any:
-        """Weights that fit on the chip."""
-        return learned
+    def clipped(self, network: Any) -> Any:
+        """The network with weights that fit on the chip."""
+        largest = hw.largest_weights(self.placement(network), self.scales(network))
+        inside = [jnp.clip(w, -most, most) for w, most in zip(weights(network), largest, strict=True)]
+        return eqx.tree_at(weights, network, inside)
 
     def _judge(self, state: State, data: tuple[ep.Spikes, Array], key: PRNGKeyArray) -> Outcome:
         """Always on the chip."""

@@ -80,29 +80,33 @@ def learn(config: Bars, presentation: float, prospective: bool, key: PRNGKeyArra
     learner = gle.start(circuit(config, prospective, key), optimiser)
     dynamic, static = eqx.partition(learner, eqx.is_array)
 
-    def epoch(dynamic, key):
+    def epoch(carry, key):
+        dynamic, last = carry
         order = jax.random.permutation(key, len(LABELS))
-        streams = (jnp.repeat(x[order], steps, axis=0) for x in (images, targets))
+        shown, wanted = (jnp.repeat(x[order], steps, axis=0) for x in (images, targets))
+        # Hidden potentials take one step to the outputs, and so do the targets: else outputs learn new targets from
+        # the image before.
+        streams = shown, jnp.concatenate([last[None], wanted[:-1]])
         learner = eqx.combine(dynamic, static)
         nothing = lambda network, signals: None  # noqa: E731
         after, _, result = gle.online(
             learner, *streams, dt=config.dt, optimiser=optimiser, observe=nothing, throw=False
         )
-        return eqx.filter(after, eqx.is_array), result
+        return (eqx.filter(after, eqx.is_array), wanted[-1]), result
 
-    def block(dynamic, key):
-        dynamic, results = jax.lax.scan(epoch, dynamic, jax.random.split(key, config.epochs // config.blocks))
+    def block(carry, key):
+        carry, results = jax.lax.scan(epoch, carry, jax.random.split(key, config.epochs // config.blocks))
         _, outputs, _ = gle.online(
-            eqx.combine(dynamic, static), jnp.repeat(images, steps, axis=0), dt=config.dt, throw=False
+            eqx.combine(carry[0], static), jnp.repeat(images, steps, axis=0), dt=config.dt, throw=False
         )
         shown = outputs.reshape(len(LABELS), steps, 3)
         # Neurons that lag have the first half of the presentation to settle.
         mean = jnp.mean(shown[:, 0 if prospective else steps // 2 :], axis=1)
         accuracy = jnp.mean((jnp.argmax(mean, axis=-1) == labels).astype(float))
-        return dynamic, (accuracy, results)
+        return carry, (accuracy, results)
 
     keys = jax.random.split(jax.random.fold_in(key, 1), config.blocks)
-    dynamic, (accuracy, results) = jax.lax.scan(block, dynamic, keys)
+    (dynamic, _), (accuracy, results) = jax.lax.scan(block, (dynamic, targets[0]), keys)
     return eqx.combine(dynamic, static).network, accuracy, outcome(results)
 
 

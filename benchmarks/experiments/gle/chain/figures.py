@@ -1,15 +1,14 @@
-"""Figures of the chain experiment, after Ellenberger et al. 2024, Figs. 5c and 15."""
+"""Figures of the chain experiment, after Ellenberger et al. 2024, Figs. 5b, c, 14b and 15."""
 
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Array
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks import style
 from benchmarks._fit import Fit
-from benchmarks.experiments.gle.chain.model import SHOWN, TEACHER, WINDOWS, Chain, History
+from benchmarks.experiments.gle.chain.model import STAGES, TEACHER, WINDOWS, Chain, History, Traces
 
 COLOURS = (style.SKY, style.PURPLE, style.ORANGE)
 LOOKS = {"gle": ("GLE", style.GREEN), "instantaneous": ("instantaneous errors", style.RED)} | {
@@ -18,10 +17,11 @@ LOOKS = {"gle": ("GLE", style.GREEN), "instantaneous": ("instantaneous errors", 
 
 
 def draw(config: Chain, fit: Fit, directory: Path) -> None:
-    """Writes `learning.png` and `noise.png` into a run's directory, from the record of the run's first seed."""
+    """Writes `learning`, `traces` and `noise` (PNG, PDF) into a run's directory, from its first seed's record."""
     record = fit.recorded()
     style.save(draw_histories(record.histories, config), directory / "learning")
-    style.save(draw_noise(record.histories["noisy"], record.rates, config), directory / "noise")
+    style.save(draw_traces(record.traces, config), directory / "traces")
+    style.save(draw_noise(record.histories["noisy"], record.traces["noisy"], config), directory / "noise")
 
 
 def draw_histories(histories: dict[str, History], config: Chain) -> Figure:
@@ -39,17 +39,46 @@ def draw_histories(histories: dict[str, History], config: Chain) -> Figure:
     return figure
 
 
-def draw_noise(history: History, rates: tuple[Array, Array], config: Chain) -> Figure:
+def draw_traces(traces: dict[str, Traces], config: Chain) -> Figure:
+    """Rates, and the errors by which they learn, of both neurons (the upper one above) at each of `STAGES`."""
+    figure = Figure(figsize=(style.PAGE, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(4, len(STAGES), sharex=True, sharey="row")
+    t = np.arange(traces["gle"].rates.shape[-2]) * config.dt
+    for name, width, line in (("gle", 1.6, "-"), ("instantaneous", 1.0, "--")):
+        (label, colour), found = LOOKS[name], traces[name]
+        for stage in range(len(STAGES)):
+            for row, values in enumerate((found.rates, found.rates, found.errors, found.errors)):
+                neuron = 1 - row % 2
+                shown = np.asarray(values[stage, :, neuron])
+                named = label if stage == row == 0 else None
+                axes[row, stage].plot(t, shown, line, color=colour, linewidth=width, label=named)
+    for row, stage in np.ndindex(2, len(STAGES)):
+        teacher = np.asarray(traces["gle"].taught[stage, :, 1 - row])
+        axes[row, stage].plot(t, teacher, "k:", linewidth=1, label=None if stage or row else "teacher")
+    for ax, title in zip(axes[0], STAGES, strict=True):
+        ax.set_title(title)
+    for row, name in enumerate(("output rate", "lower rate", "output error", "lower error")):
+        axes[row, 0].set_ylabel(name)
+        for ax in axes[row]:
+            ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    for ax in axes[-1]:
+        ax.set_xlabel("time")
+    figure.align_ylabels(axes[:, 0])
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_noise(history: History, traces: Traces, config: Chain) -> Figure:
     """Weights and time constants learned with noisy rates, and the output in the end beside the teacher's."""
     figure = Figure(figsize=(style.PAGE, 2.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 3)
     _parameters(axes[:2], history, config, f"GLE, noise of {config.noise:g}", style.GREEN)
     _teacher(axes[:2])
-    shown = slice(-round(SHOWN / config.dt), None)
-    t = (np.arange(len(rates[0])) * config.dt)[shown]
-    axes[2].plot(t, rates[0][shown], color=style.RED, linewidth=0.5, label="student")
-    axes[2].plot(t, rates[1][shown], "k--", linewidth=1, label="teacher without noise")
+    t = np.arange(len(traces.rates)) * config.dt
+    axes[2].plot(t, traces.rates[:, 1], color=style.RED, linewidth=0.5, label="student")
+    axes[2].plot(t, traces.taught[:, 1], "k--", linewidth=1, label="teacher without noise")
     axes[2].set(title="output rate after learning", xlabel="time")
     axes[2].margins(y=0.2)
     axes[2].legend(loc="upper center", ncols=2)

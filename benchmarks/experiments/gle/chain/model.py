@@ -1,6 +1,7 @@
-"""A chain of two slow neurons learns a teacher's weights and time constants (Ellenberger et al. 2024, Figs. 5, 15)."""
+"""A chain of two slow neurons learns a teacher's weights and time constants (Ellenberger et al. 2024, Figs. 5, 14)."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -183,13 +184,26 @@ def _record(network: gle.Network, outputs: Array, targets: Array) -> History:
     return History(weights, tau_m, jnp.mean(network.cost(outputs, targets, jax.nn.softplus)))
 
 
+class Traces(eqx.Module):
+    """What the two neurons of a chain do while nothing is learned; the lower one is 0."""
+
+    rates: Float[Array, "... time 2"]
+    taught: Float[Array, "... time 2"]
+    """The teacher's rates."""
+    errors: Float[Array, "... time 2"]
+
+
 class Record(eqx.Module):
     """What the figures show."""
 
     histories: dict[str, History]
     """Of each rule."""
-    rates: tuple[Float[Array, " steps"], Float[Array, " steps"]]
-    """Output rates after learning with noise: the student's, and the teacher's without noise."""
+    traces: dict[str, Traces]
+    """Of "gle" and of "instantaneous" errors at all `STAGES`; of "noisy" rates after learning."""
+
+
+STAGES = ("right time constants, wrong weights", "before learning", "after learning")
+"""Columns of Fig. 14b; Fig. 5b has the latter two."""
 
 
 def lessons(config: Chain, key: PRNGKeyArray) -> dict[str, tuple[gle.Network, History, gle.RESULTS]]:
@@ -212,20 +226,41 @@ def gle_chain(config: Chain, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, R
             f"{prefix}tau_m_error": history.distance("tau_m"),
         }
     histories = {name: history for name, (_, history, _) in found.items()}
-    noisy = found["noisy"][0]
-    record = Record(histories, outputs(config, key, noisy, rules(config, key)["noisy"], REST + SHOWN))
+    steppers = rules(config, key)
+    shown = {
+        name: jax.tree.map(
+            lambda *x: jnp.stack(x),
+            *(traces(config, key, network, steppers[name]) for network in stages(config, key, found[name][0])),
+        )
+        for name in ("gle", "instantaneous")
+    }
+    shown["noisy"] = traces(config, key, found["noisy"][0], steppers["noisy"])
     network, _, result = found["gle"]
-    return metrics, network, outcome(result), record
+    return metrics, network, outcome(result), Record(histories, shown)
 
 
-def outputs(
-    config: Chain, key: PRNGKeyArray, network: gle.Network, stepper: gle.AbstractStepper, duration: float
-) -> tuple[Float[Array, " steps"], Float[Array, " steps"]]:
-    """Output rates of a network, and of the teacher under its own stepper without noise, from rest."""
+def stages(config: Chain, key: PRNGKeyArray, learned: gle.Network) -> tuple[gle.Network, ...]:
+    """The students of `STAGES`: with the teacher's time constants, as it starts, and as it ends."""
+    start = Lesson(config, key).student
+    taus = [layer.tau_m for layer in Lesson(config, key).teacher.layers]
+    return eqx.tree_at(lambda x: [layer.tau_m for layer in x.layers], start, taus), start, learned
+
+
+def traces(config: Chain, key: PRNGKeyArray, network: gle.Network, stepper: gle.AbstractStepper) -> Traces:
+    """Rates and errors of a network in the last `SHOWN` units of time of `REST + SHOWN`, beside its teacher's rates.
+
+    Noise of the stepper is the student's alone.
+    """
     lesson = Lesson(dataclasses.replace(config, batch_size=1), key)
-    inputs = lesson.inputs(jnp.arange(round(duration / config.dt)))
-    rates = []
-    for one, how in ((network, stepper), (lesson.teacher, gle.Step())):
-        _, potentials, _ = gle.online(gle.start(one, stepper=how, batch=(1,)), inputs, dt=config.dt, stepper=how)
-        rates.append(jax.nn.softplus(potentials[:, 0, 0]))
-    return rates[0], rates[1]
+    inputs = lesson.inputs(jnp.arange(round((REST + SHOWN) / config.dt)))
+    clean = stepper.stepper if isinstance(stepper, gle.NoisyRates) else stepper
+
+    def observe(network, signals):
+        return [jnp.concatenate(x, axis=-1)[0] for x in (signals.rate, signals.error)]
+
+    run = partial(gle.online, dt=config.dt, observe=observe, throw=False)
+    _, (taught, _), _ = run(gle.start(lesson.teacher, stepper=clean, batch=(1,)), inputs, stepper=clean)
+    student = gle.start(network, stepper=stepper, batch=(1,))
+    _, (rates, errors), _ = run(student, inputs, taught[:, None, 1:], stepper=stepper)
+    shown = slice(-round(SHOWN / config.dt), None)
+    return Traces(rates[shown], taught[shown], errors[shown])

@@ -1,6 +1,7 @@
 """The cards of latent equilibrium."""
 
 from benchmarks.card import Card, Published
+from benchmarks.experiments.gle.latent_equilibrium.figures import draw
 from benchmarks.experiments.gle.latent_equilibrium.model import (
     Dense,
     LatentEquilibriumTraining,
@@ -14,6 +15,7 @@ DENSE = Card(
     config=Dense,
     function=latent_equilibrium,
     training=LatentEquilibriumTraining,
+    figures=draw,
     published=(Published("test_accuracy", 0.9802, 0.0011, source="Haider et al. 2021, 1.98 % error"),),
 )
 LENET = Card(
@@ -21,11 +23,13 @@ LENET = Card(
     config=LeNet5,
     function=latent_equilibrium,
     training=LatentEquilibriumTraining,
+    figures=draw,
 )
 SUBSET = Card(
     name="gle-le-cifar",
     config=Subset,
     function=latent_equilibrium,
     training=LatentEquilibriumTraining,
+    figures=draw,
 )
 CARDS = (DENSE, LENET, SUBSET)

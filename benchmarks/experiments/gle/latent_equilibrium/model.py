@@ -37,6 +37,9 @@ class Dense:
     presentation: int = 2
     learning_rate: float = 1e-3
     """Adam's, at the start, per time step; it falls to zero along a cosine."""
+    backpropagation: bool = False
+    """Whether the same network learns by backpropagation through its equilibrium, as often as it else has time steps.
+    As errors do not act on the membranes here, this is the same up to rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +117,8 @@ class LatentEquilibriumTraining(Training):
     def _batch(self, state: State, samples: Int[Array, " batch"]) -> tuple[State, Float[Array, ""]]:
         images, labels = (x[samples] for x in self.train_set)
         targets = jax.nn.one_hot(labels, CLASSES, dtype=images.dtype)
+        if self.config.backpropagation:
+            return self._backpropagate(state, images, targets)
         stream, target = (jnp.broadcast_to(x, (self.config.presentation, *x.shape)) for x in (images, targets))
         learner, logits, result = gle.online(
             state.learner, stream, target, dt=DT, optimiser=self._optimiser(), throw=False
@@ -121,6 +126,21 @@ class LatentEquilibriumTraining(Training):
         worst = gle.RESULTS.where(state.result == gle.RESULTS.successful, result, state.result)
         cost = jnp.mean(learner.network.cost(logits[0], targets, jax.nn.softmax))
         return State(learner, state.key, worst), cost
+
+    def _backpropagate(self, state: State, images: Array, targets: Array) -> tuple[State, Float[Array, ""]]:
+        """`presentation` steps with the gradients of JAX."""
+
+        def cost(network):
+            return jnp.mean(network.cost(network.equilibrium(images).u[-1], targets, jax.nn.softmax))
+
+        def step(learner, _):
+            network, rest, memory = learner
+            loss, gradient = eqx.filter_value_and_grad(cost)(network)
+            updates, memory = self._optimiser().update(gradient, memory)
+            return gle.Learner(eqx.apply_updates(network, updates), rest, memory), loss
+
+        learner, costs = scan_state(step, state.learner, jnp.arange(self.config.presentation))
+        return State(learner, state.key, state.result), costs[-1]
 
     def _optimiser(self) -> optax.GradientTransformation:
         rate = optax.cosine_decay_schedule(self.config.learning_rate, self.epochs * self.steps_per_epoch)

@@ -1,7 +1,7 @@
 """The card of Mackey-Glass."""
 
 from benchmarks.card import Card, Published
-from benchmarks.experiments.gle.mackey_glass.figures import draw_continuation
+from benchmarks.experiments.gle.mackey_glass.figures import draw
 from benchmarks.experiments.gle.mackey_glass.model import MackeyGlass, MackeyGlassTraining, gle_mackey_glass
 from benchmarks.metric import Metric
 
@@ -13,7 +13,7 @@ CARDS = (
         config=MackeyGlass,
         function=gle_mackey_glass,
         training=MackeyGlassTraining,
-        figures=draw_continuation,
+        figures=draw,
         metrics=METRICS,
         published=(
             Published("smape", 14.25, source="Ellenberger et al. 2024, Fig. 10d, last epoch"),

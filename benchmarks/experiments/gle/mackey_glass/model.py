@@ -18,6 +18,8 @@ from gle import RESULTS
 DT = 0.2
 WARM_UP = 500
 """Steps in which a network follows the true series before it goes on alone; its own memory is 10 steps."""
+EARLY = 0.1
+"""Part of the epochs after which continuations are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +63,27 @@ class MackeyGlass:
     a series has to live with errors of its own."""
 
 
+class Continuations(eqx.Module):
+    """What the figure shows: what networks make of the sequences."""
+
+    early: Float[Array, "... sequences steps"]
+    """After `early_epoch`."""
+    last: Float[Array, "... sequences steps"]
+    truth: Float[Array, "... sequences steps"]
+
+
+def early_epoch(config: MackeyGlass) -> int:
+    """Number, from 1, of the epoch whose continuations are kept, to be shown beside the last ones (Fig. 10b, c)."""
+    return max(1, round(EARLY * config.epochs))
+
+
 class State(eqx.Module):
     """What changes in training, with a leading axis of sequences; `average` is judged, `best`: lowest sMAPE so far."""
 
     learner: gle.Learner
     average: gle.Network
     best: Float[Array, " sequences"]
+    continued: Continuations
     key: PRNGKeyArray
     result: gle.RESULTS
 
@@ -102,19 +119,23 @@ class MackeyGlassTraining(Training):
 
         count = self.learned.shape[0]
         learners = eqx.filter_vmap(one)(jax.random.split(key, count))
-        return State(learners, learners.network, jnp.full(count, jnp.inf), key, gle.RESULTS.successful)
+        nothing = jnp.zeros_like(self.continued)
+        shown = Continuations(nothing, nothing, self.continued)
+        return State(learners, learners.network, jnp.full(count, jnp.inf), shown, key, gle.RESULTS.successful)
 
     def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
         keys = jax.random.split(jax.random.fold_in(state.key, number), len(self.learned))
         members = state.learner, state.average, self.learned, keys
         learner, average, costs, results = eqx.filter_vmap(self._learn)(*members)
-        errors = smape(eqx.filter_vmap(self.predict)(average, self.learned), self.continued)
+        last = eqx.filter_vmap(self.predict)(average, self.learned)
+        early = jnp.where(number == early_epoch(self.config) - 1, last, state.continued.early)
+        errors, shown = smape(last, self.continued), Continuations(early, last, self.continued)
         worst = outcome(state.result, results)
-        state = State(learner, average, jnp.minimum(state.best, errors), state.key, worst)
+        state = State(learner, average, jnp.minimum(state.best, errors), shown, state.key, worst)
         return state, {"train_loss": jnp.mean(costs), "smape": jnp.mean(errors)}
 
-    def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS]:
-        return {"oracle_smape": jnp.mean(state.best)}, state.average, outcome(state.result)
+    def finish(self, state: State) -> tuple[Metrics, gle.Network, RESULTS, Continuations]:
+        return {"oracle_smape": jnp.mean(state.best)}, state.average, outcome(state.result), state.continued
 
     def _learn(self, learner: gle.Learner, average: gle.Network, series: Float[Array, " steps"], key: PRNGKeyArray):
         inputs, targets = self._streams(series)

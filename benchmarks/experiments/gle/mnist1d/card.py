@@ -3,7 +3,7 @@
 import dataclasses
 
 from benchmarks.card import Card, Published
-from benchmarks.experiments.gle.mnist1d.figures import draw_curves
+from benchmarks.experiments.gle.mnist1d.figures import draw
 from benchmarks.experiments.gle.mnist1d.model import (
     MNIST1D,
     Instantaneous,
@@ -19,7 +19,7 @@ MNIST_1D = Card(
     config=MNIST1D,
     function=mnist1d_experiment,
     training=MNIST1DTraining,
-    figures=draw_curves,
+    figures=draw,
     published=(
         Published("test_accuracy", 0.935, 0.009, seeds=10, epochs=150, source="Ellenberger et al. 2024, Table 2"),
     ),

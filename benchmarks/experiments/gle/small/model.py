@@ -20,6 +20,10 @@ BOTTOM = (1.0, 2.0)
 """The teacher's weights onto the instantaneous and the retrospective neuron. The paper tells none of the weights."""
 MIDDLE = ((0.5, 1.0), (1.0, 0.5))
 TOP = (1.0, 1.0)
+SETTLING = 20.0
+"""Units of time before errors and adjoints are compared."""
+LATE = 0.2
+"""Part of the learning after which they are compared again."""
 STEPPER = gle.Algorithm1(fresh_errors=True)
 
 
@@ -36,7 +40,7 @@ class Small:
     adjoint_rate: float = 7e-2
     gamma: float = 1e-3
     spectrum_steps: int = 8000
-    """How long errors and adjoints are compared before learning."""
+    """How long errors and adjoints are compared, before learning and late in it."""
 
 
 def network(bottom: Float[Array, "2"], config: Small, *, beta: float = 1.0) -> gle.Network:
@@ -71,7 +75,7 @@ def learn(config: Small, key: PRNGKeyArray, *, by_adjoints: bool) -> tuple[gle.N
     """One student, that learns at every step by GLE, or after every window by the adjoint method."""
     # The adjoint method knows of no coupling.
     config = dataclasses.replace(config, gamma=0.0) if by_adjoints else config
-    student, teacher = start(key, config), network(jnp.array(BOTTOM), config, beta=0.0)
+    student, teacher = network(start(key), config), network(jnp.array(BOTTOM), config, beta=0.0)
     rate = config.adjoint_rate if by_adjoints else config.gle_rate * config.dt
     optimiser = gle.weights_only(optax.sgd(rate, momentum=0.9))
     steps = round(config.window / config.dt)
@@ -98,9 +102,9 @@ def learn(config: Small, key: PRNGKeyArray, *, by_adjoints: bool) -> tuple[gle.N
     return learner.network, history, outcome(results)
 
 
-def start(key: PRNGKeyArray, config: Small) -> gle.Network:
-    """A student with random bottom weights."""
-    return network(jax.random.uniform(key, (2,), minval=0.1, maxval=0.6), config)
+def start(key: PRNGKeyArray) -> Float[Array, "2"]:
+    """A student's random bottom weights."""
+    return jax.random.uniform(key, (2,), minval=0.1, maxval=0.6)
 
 
 def _adjoint_window(learner: gle.Learner, inputs: Array, targets: Array, config: Small, optimiser: Any):
@@ -111,50 +115,78 @@ def _adjoint_window(learner: gle.Learner, inputs: Array, targets: Array, config:
     return gle.Learner(eqx.apply_updates(student, updates), after.state, memory), outputs, result
 
 
-class Spectra(eqx.Module):
-    """Of the student before learning: spectra of errors and adjoints over the output error's, at `omega`."""
+class Course(eqx.Module):
+    """What passes through a student that does not learn (Fig. 6b); bottom neurons: instantaneous, retrospective."""
 
-    omega: Float[Array, " frequencies"]
-    error: Complex[Array, "frequencies 2"]
-    adjoint: Complex[Array, "frequencies 2"]
+    input: Float[Array, "... time"]
+    output: Float[Array, "... time"]
+    target: Float[Array, "... time"]
+    top: Float[Array, "... time"]
+    """The output error."""
+    error: Float[Array, "... time 2"]
+    """The bottom errors of GLE."""
+    adjoint: Float[Array, "... time 2"]
+    """The bottom adjoint variables."""
 
 
-def spectra(config: Small, key: PRNGKeyArray) -> Spectra:
-    """Fig. 6c, d: bottom errors of the instantaneous and the retrospective neuron, and their adjoints."""
-    student, teacher = start(key, config), network(jnp.array(BOTTOM), config, beta=0.0)
-    settling = round(20 / config.dt)
+def course(config: Small, bottom: Float[Array, "2"]) -> Course:
+    """`spectrum_steps` of a student with these bottom weights, after `SETTLING` units of time."""
+    student, teacher = network(bottom, config), network(jnp.array(BOTTOM), config, beta=0.0)
+    settling = round(SETTLING / config.dt)
     inputs = waves(jnp.arange(settling + config.spectrum_steps) * config.dt)
     _, targets, _ = gle.online(gle.start(teacher), inputs, dt=config.dt, throw=False)
 
-    def errors(network, signals):
-        return signals.error[0], signals.error[-1]
+    def observe(network, signals):
+        return signals.output, signals.error[-1], signals.error[0]
 
-    _, (bottom, top), _ = gle.online(gle.start(student), inputs, targets, dt=config.dt, observe=errors, throw=False)
+    _, seen, _ = gle.online(gle.start(student), inputs, targets, dt=config.dt, observe=observe, throw=False)
+    output, top, error = seen
     adjoints = gle.adjoint_variables(student, inputs, targets, dt=config.dt)[0]
-    taper = jnp.hanning(config.spectrum_steps)[:, None]
+    found = Course(inputs[:, 0], output[:, 0], targets[:, 0], top[:, 0], error, adjoints)
+    return jax.tree.map(lambda x: x[settling:], found)
+
+
+class Spectra(eqx.Module):
+    """Amplitudes, with phases, of what `Course` shows, at the angular frequencies `omega` (Fig. 6c, d)."""
+
+    omega: Float[Array, "... frequencies"]
+    top: Complex[Array, "... frequencies"]
+    error: Complex[Array, "... frequencies 2"]
+    adjoint: Complex[Array, "... frequencies 2"]
+
+
+def spectra(found: Course, dt: float) -> Spectra:
+    """Fourier transforms under a Hann window, whose mean is 1/2: a wave a sin(omega t) has the amplitude a."""
+    steps = len(found.input)
 
     def transform(signal):
-        return jnp.fft.rfft(taper * signal[settling:], axis=0)
+        taper = jnp.hanning(steps).reshape(-1, *[1] * (signal.ndim - 1))
+        return 4 / steps * jnp.fft.rfft(taper * signal, axis=0)
 
-    omega = 2 * jnp.pi * jnp.fft.rfftfreq(config.spectrum_steps, config.dt)
-    return Spectra(omega, transform(bottom) / transform(top), transform(adjoints) / transform(top))
+    omega = 2 * jnp.pi * jnp.fft.rfftfreq(steps, dt)
+    return Spectra(omega, transform(found.top), transform(found.error), transform(found.adjoint))
 
 
 class Record(eqx.Module):
-    """What the figure shows."""
+    """What the figures show."""
 
     histories: dict[str, History]
     """Of "gle" and of the "adjoint" method."""
+    courses: Course
+    """Before learning, and of what GLE has learned after the part `LATE` of it."""
     spectra: Spectra
+    """Of both."""
 
 
 def gle_small(config: Small, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, RESULTS, Record]:
     """Distances from the teacher in the end, and how far errors and adjoints are apart in phase before learning."""
     network, online, result = learn(config, key, by_adjoints=False)
     _, offline, _ = learn(config, key, by_adjoints=True)
-    found = spectra(config, key)
-    nearest = jnp.argmin(jnp.abs(found.omega[:, None] - jnp.array(FREQUENCIES)[None]), axis=0)
-    phase = jnp.abs(jnp.angle(found.error / found.adjoint))[nearest]
+    late = online.weights[round(LATE * len(online.weights)) - 1]
+    courses = jax.vmap(lambda bottom: course(config, bottom))(jnp.stack([start(key), late]))
+    found = jax.vmap(lambda one: spectra(one, config.dt))(courses)
+    nearest = jnp.argmin(jnp.abs(found.omega[0, :, None] - jnp.array(FREQUENCIES)[None]), axis=0)
+    phase = jnp.abs(jnp.angle(found.error[0] / found.adjoint[0]))[nearest]
     metrics = {
         "train_loss": online.loss[-1],
         "weight_error": jnp.max(jnp.abs(online.weights[-1] - jnp.array(BOTTOM))),
@@ -162,4 +194,4 @@ def gle_small(config: Small, key: PRNGKeyArray) -> tuple[Metrics, gle.Network, R
         "adjoint_weight_error": jnp.max(jnp.abs(offline.weights[-1] - jnp.array(BOTTOM))),
         "phase_deviation": jnp.max(phase),
     }
-    return metrics, network, outcome(result), Record({"gle": online, "adjoint": offline}, found)
+    return metrics, network, outcome(result), Record({"gle": online, "adjoint": offline}, courses, found)

@@ -62,7 +62,7 @@ class ChipMnistTraining(ChipTraining):
         return hw.place(network)
 
     def gradient(self) -> hw.AbstractGradient:
-        return hw.SuperSpike(50.0)
+        return hw.SuperSpike(50.0, dt=1.7)  # the samples of the chip, as there
 
     def scales(self, network: ep.AbstractNetwork) -> list[Array]:
         """That of the output makes the best of 6 bits, up to the same as in the hidden layer."""
@@ -72,11 +72,6 @@ class ChipMnistTraining(ChipTraining):
 
     def penalty(self, network: ep.AbstractNetwork) -> Float[Array, ""]:
         return self.config.weight_decay * jnp.mean(jnp.sum(weights(network)[0] ** 2, axis=1))
-
-    def clipped(self, learned: list[Array]) -> list[Array]:
-        """Hidden weights within what the chip holds."""
-        most = hw.BSS2.largest_weight / self.config.weight_scale
-        return [jnp.clip(learned[0], -most, most), learned[1]]
 
     def loss(self, recording: hw.Recording, labels: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """The cross-entropy, and a cost of bursts: the squared spikes of each hidden neuron."""

@@ -160,6 +160,10 @@ class ChipYinYangDelaysTraining(ChipYinYangFirstTraining):
         second = super().answer(run, network.layers[1], later(hidden, network.delays[1]), other)
         return dataclasses.replace(second, spikes=(hidden, *second.spikes), drops=first.drops + second.drops)
 
+    def clipped(self, network: Delayed) -> Delayed:
+        clip = super().clipped
+        return eqx.tree_at(lambda n: n.layers, network, (clip(network.layers[0]), clip(network.layers[1])))
+
     def learned(self, network: Delayed) -> list[Array]:
         return [*weights(network), *network.delays]
 

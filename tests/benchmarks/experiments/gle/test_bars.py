@@ -1,6 +1,7 @@
 import equinox as eqx
 import jax
 import numpy as np
+import pytest
 
 import gle
 from benchmarks.experiments.gle.bars.model import LABELS, Bars, circuit, learn, patterns
@@ -28,3 +29,12 @@ def test_prospective_circuits_learn_from_short_presentations(key):
     for one, other in zip(*(jax.tree.leaves(c.feedback) for c in (trained, before)), strict=True):
         np.testing.assert_array_equal(one, other)
     assert max(np.abs(x).max() for x in jax.tree.leaves(trained.up[0])) <= 4
+
+
+@pytest.mark.slow
+def test_what_has_been_learned_is_kept(key):
+    """Outputs that learn new targets from the image before forget after half of a thousand epochs."""
+    run = eqx.filter_jit(lambda: learn(Bars(blocks=20), 2.0, True, key))
+    _, accuracy, result = run()
+    assert result == gle.RESULTS.successful
+    np.testing.assert_array_equal(accuracy[-12:], 1)

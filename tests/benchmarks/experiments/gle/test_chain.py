@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 import gle
-from benchmarks.experiments.gle.chain.figures import draw_histories, draw_noise
+from benchmarks.experiments.gle.chain.figures import draw_histories, draw_noise, draw_traces
 from benchmarks.experiments.gle.chain.model import (
     TEACHER,
     Chain,
+    Lesson,
     learn,
     learn_by_bptt,
     lessons,
-    outputs,
     rules,
     square_wave,
+    stages,
+    traces,
     without_gamma,
 )
 from tests.benchmarks.made_up import made_up
@@ -50,7 +52,8 @@ def test_what_is_learned_with_noise_on_all_rates_follows_the_teacher_without():
     key, config = jax.random.key(0), without_gamma(dataclasses.replace(SHORT, duration=800.0))
     network, history, result = eqx.filter_jit(learn)(config, key, rules(config, key)["noisy"])
     assert result == gle.RESULTS.successful
-    ours, target = (x[-800:] for x in outputs(config, key, network, gle.Step(), 24.0))
+    found = traces(config, key, network, gle.Step())
+    ours, target = found.rates[:, 1], found.taught[:, 1]
     assert jnp.sqrt(jnp.mean((ours - target) ** 2)) < 0.05 * jnp.std(target)
     np.testing.assert_allclose(history.weights[-1], TEACHER["weights"], rtol=0.1)
     np.testing.assert_allclose(history.tau_m[-1], TEACHER["tau_m"], rtol=0.1)
@@ -78,8 +81,31 @@ def test_the_figures_show_what_they_are_given(rng, key):
     figure = draw_histories(histories, config)
     assert [len(ax.lines) for ax in figure.axes] == [12, 12, 5]
     network, noise = found["noisy"][0], rules(config, key)["noisy"]
-    rates = made_up(eqx.filter_eval_shape(outputs, config, key, network, noise, 4.0), rng)
-    assert len(draw_noise(histories["noisy"], rates, config).axes[2].lines[0].get_xdata()) == 400
+    shown = made_up(eqx.filter_eval_shape(traces, config, key, network, noise), rng)
+    assert len(draw_noise(histories["noisy"], shown, config).axes[2].lines[0].get_xdata()) == 800
+    three = jax.tree.map(lambda x: jnp.stack([x, 2 * x, 3 * x]), shown)
+    rows = np.reshape(draw_traces({"gle": three, "instantaneous": three}, config).axes, (4, 3))
+    for row, values in enumerate((three.rates[2, :, 1], three.rates[2, :, 0], three.errors[2, :, 1])):
+        np.testing.assert_array_equal(rows[row, 2].lines[0].get_ydata(), values)  # GLE's first, after learning
+
+
+def test_gle_s_errors_have_the_shape_of_presynaptic_rates_and_instantaneous_ones_that_of_the_output_error():
+    """Fig. 14b: with the teacher's time constants and weights too small, errors look ahead as far as rates lag."""
+    config, key = Chain(), jax.random.key(0)
+    lesson = Lesson(dataclasses.replace(config, batch_size=1), key)
+    network, _, _ = stages(config, key, lesson.student)
+    found = {name: traces(config, key, network, rules(config, key)[name]) for name in ("gle", "instantaneous")}
+    input = lesson.inputs(jnp.arange(1600, 2400))[:, 0]
+    likeness = {
+        name: [np.corrcoef(x[:, 0], y)[0, 1] for x, y in ((input, one.errors[:, 0]), (one.rates, one.errors[:, 1]))]
+        for name, one in found.items()
+    }
+    assert likeness["gle"][0] > 0.9 and likeness["gle"][1] > 0.99
+    assert max(likeness["instantaneous"]) < 0.5
+    instant = found["instantaneous"]
+    slope = 1 - np.exp(-instant.rates[:, 0])  # of softplus, from its value
+    expected = slope * network.layers[1].connection.weight[0, 0] * instant.errors[:, 1]
+    np.testing.assert_allclose(instant.errors[:, 0], expected, rtol=1e-5)
 
 
 def test_the_input_is_a_smoothed_square_wave():

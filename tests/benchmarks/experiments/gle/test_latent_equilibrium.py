@@ -1,10 +1,12 @@
 import dataclasses
 
 import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
 from benchmarks.datasets import DataSet, Split
+from benchmarks.experiments.gle.latent_equilibrium.figures import draw_curves, draw_samples
 from benchmarks.experiments.gle.latent_equilibrium.model import Dense, LatentEquilibriumTraining, LeNet5, Subset
 from benchmarks.training import train
 
@@ -53,6 +55,24 @@ def test_lenet_has_a_program(config, data, key):
     training = LatentEquilibriumTraining(dataclasses.replace(config, epochs=5, batch_size=10), data)
     metrics, _, _ = eqx.filter_eval_shape(train, training, key)
     assert metrics["test_accuracy"].shape == ()
+
+
+def test_latent_equilibrium_is_backpropagation(data, key):
+    """tau_m = tau_r and gamma = 0: rates and errors follow at once, so what is learned differs by rounding alone."""
+    networks = []
+    for backpropagation in (False, True):
+        config = Dense(hidden=(20, 10), epochs=1, batch_size=10, learning_rate=1e-2, backpropagation=backpropagation)
+        _, network, _ = eqx.filter_jit(train)(LatentEquilibriumTraining(config, data), key)
+        networks.append(jax.tree.leaves([layer.connection for layer in network.layers]))
+    for latent, back in zip(*networks, strict=True):
+        np.testing.assert_allclose(latent, back, atol=1e-4)
+
+
+def test_the_figures_show_what_they_are_given(data, rng):
+    curves = draw_curves(Dense(), rng.uniform(size=(5, 2)))
+    assert len(curves.axes[0].lines) == 3
+    (dark, bright) = draw_samples(data).axes
+    assert np.max(dark.images[0].get_array()[:14]) < 80 <= np.max(bright.images[0].get_array()[:14])
 
 
 def test_presentation_has_to_last(data):

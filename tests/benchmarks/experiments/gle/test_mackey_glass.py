@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import gle
-from benchmarks.experiments.gle.mackey_glass.model import MackeyGlass, MackeyGlassTraining, smape
-from benchmarks.training import train
+from benchmarks.experiments.gle.mackey_glass.figures import draw_continuations
+from benchmarks.experiments.gle.mackey_glass.model import Continuations, MackeyGlass, MackeyGlassTraining, smape
+from benchmarks.training import train_recorded
 from gle import RESULTS
 
 SMALL = MackeyGlass(
@@ -20,11 +21,24 @@ def test_a_tiny_network_learns_a_sine():
     """Two periods of 20 time units to learn from, and two to continue; a constant would leave half the variance."""
     wave = 1 + 0.3 * np.sin(np.arange(400) * 2 * np.pi / 100)
     training = MackeyGlassTraining(dataclasses.replace(SMALL, epochs=40), np.stack([wave, wave[::-1]]))
-    metrics, network, result = eqx.filter_jit(train)(training, jax.random.key(0))
+    metrics, network, result, found = eqx.filter_jit(train_recorded)(training, jax.random.key(0))
     assert result == RESULTS.successful
     assert metrics["train_loss"] < 0.05 * np.var(wave) / 2
     assert metrics["oracle_smape"] <= metrics["smape"] < smape(jnp.ones((2, 200)), training.continued).mean()
     assert network.layers[0].connection.weight.shape == (2, 10, 4)
+    np.testing.assert_array_equal(found.truth, training.continued)
+    early, last = (smape(x, found.truth).mean() for x in (found.early, found.last))
+    assert early > last == pytest.approx(metrics["smape"])
+
+
+def test_the_figure_shows_early_and_last_continuations_of_the_best_and_the_worst_sequence(rng):
+    truth = jnp.ones((5, 50))
+    off = jnp.array([0.3, 0.1, 0.0, 0.4, 0.2])[:, None]
+    found = Continuations(truth + 2 * off, truth + off, truth)
+    axes = draw_continuations(SMALL, found, rng.uniform(size=(2, 1))).axes
+    shown = [ax.lines[0].get_ydata()[0] for ax in axes[:6]]
+    np.testing.assert_allclose(shown, [1, 1.4, 1.8, 1, 1.2, 1.4])
+    assert axes[2].get_title() == "worst of 5, epoch 1: sMAPE 57.1 %"  # 200 * 0.8 / 2.8
 
 
 def test_targets_lie_ahead_of_inputs_in_two_streams():

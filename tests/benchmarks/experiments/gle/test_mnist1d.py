@@ -7,7 +7,7 @@ import pytest
 import gle
 from benchmarks._fit import Fit
 from benchmarks.datasets import DataSet, Split
-from benchmarks.experiments.gle.mnist1d.figures import draw_curves
+from benchmarks.experiments.gle.mnist1d.figures import draw_curves, draw_fields, draw_samples
 from benchmarks.experiments.gle.mnist1d.model import (
     DT,
     MNIST1D,
@@ -121,7 +121,16 @@ def test_contradicting_rules_are_refused(data):
         MNIST1DTraining(MNIST1DPaper(prospective_errors=False), data)
 
 
-def test_the_figure_is_drawn(rng, tmp_path):
+def test_the_figures_show_what_they_are_given(rng, tmp_path, data, key):
     history = {"validation_accuracy": rng.uniform(size=(5, 2))}
     draw_curves(MNIST1D(), Fit({}, None, RESULTS.successful, history, 0.0, None), tmp_path)
     assert (tmp_path / "curves.png").stat().st_size > 5000
+    for ax, sample in zip(draw_samples(data).axes, (-1, 1), strict=True):
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), sample, atol=0.5)
+    figure = draw_fields(build(dataclasses.replace(SMALL, layers=2), key))
+    image = np.asarray(figure.axes[0].images[0].get_array())
+    assert image.shape == (12, 45)
+    # In the first, linear layer there are three fields, of peaks 1: those of the fast population end first.
+    np.testing.assert_allclose(image[:4, 10], 0, atol=1e-5)
+    np.testing.assert_allclose(image.max(axis=1), 1, rtol=1e-5)
+    assert np.all(image[4:, 10] > 0.01)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.datasets import DataSet, Split
+from benchmarks.datasets.speech_commands import Clips
+from benchmarks.experiments.gle.speech.figures import WORDS, draw_fields, draw_samples
 from benchmarks.experiments.gle.speech.model import Speech, SpeechTraining, build, interpolated, shifted
 from benchmarks.training import train
 from gle import RESULTS
@@ -59,3 +61,17 @@ def test_a_tiny_network_learns_online(key):
     metrics, _, result = eqx.filter_jit(train)(SpeechTraining(config, data), key)
     assert metrics["test_accuracy"] == 1.0
     assert result == RESULTS.successful
+
+
+def test_the_figures_show_what_they_are_given(rng, key):
+    sound = rng.integers(-20, 20, (4, 16_000)).astype(np.int16)
+    clips = Clips(sound, np.arange(4, dtype=np.int32), ("a", "b", "c", "d"), WORDS[::-1])
+    axes = draw_samples(clips).axes
+    np.testing.assert_allclose(axes[0].lines[0].get_ydata(), sound[3] / np.abs(sound[3]).max())
+    assert np.shape(axes[4].images[0].get_array()) == (32, 41)
+    config = Speech(neurons=2)
+    image = np.asarray(draw_fields(config, build(config, key, 32)).axes[0].images[0].get_array())
+    # A linear neuron that follows at once sees its weights, for two frames.
+    profile = image[:, 10]
+    np.testing.assert_allclose(image[:, 5] / profile, 0.5, rtol=1e-4)
+    np.testing.assert_allclose(image[:, 20:], 0, atol=1e-5)

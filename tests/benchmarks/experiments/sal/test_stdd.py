@@ -7,7 +7,7 @@ import pytest
 
 import sal
 from benchmarks.experiments.sal.stdd.figures import draw_comparisons
-from benchmarks.experiments.sal.stdd.model import LAGS, STDD, compare, comparisons, count_pairs
+from benchmarks.experiments.sal.stdd.model import LAGS, STDD, compare, comparisons, count_pairs, filled, sal_stdd
 from tests.sal import reference
 
 SMALL = STDD(pairs=1, replicas=1000, duration=40)
@@ -30,6 +30,21 @@ def test_the_pairs_that_are_counted_are_the_nearest(order, rng):
             *times, window, window, pairing="nearest", coincidence="swept" if swept else "dropped", pre_first=True
         )
         np.testing.assert_array_equal(counted[::-1, lag], sums)
+
+
+def test_bins_that_are_never_hit_have_the_error_of_rare_events(x64):
+    """Where 0.04 events were to be expected in 100 units of time, none is off by 0.2 standard errors, not by 1 / 0."""
+    error = filled(jnp.array([0.3, 0.0, 0.0]), jnp.array([1.0, 4e-4, 0.0]), 100)
+    np.testing.assert_allclose(error, [0.3, 2e-3, 0.0])
+
+
+@pytest.mark.slow
+def test_short_runs_have_finite_deviations(key, x64):
+    """Most bins are empty."""
+    metrics, _, result, _ = eqx.filter_jit(sal_stdd)(STDD(pairs=2, replicas=20, duration=20), key)
+    assert result == sal.RESULTS.successful
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert metrics["largest_deviation_in_errors"] < 10
 
 
 @pytest.mark.slow

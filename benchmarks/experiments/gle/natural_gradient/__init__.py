@@ -1,0 +1,1 @@
+"""Neurons that learn by natural gradients, beside Euclidean ones."""
