@@ -40,7 +40,7 @@ class Mnist(YinYang):
     dataset: ClassVar[str] = "mnist"
     hidden: int = 100
     batch_size: int = 50
-    epochs: int = 20
+    epochs: int = 10
     lower_rate: float = 100.0
     upper_rate: float = 0.2
     to_inter_rate: float = 0.5

@@ -4,9 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import gle
-from benchmarks.experiments.gle.pal import circuits
+from benchmarks.datasets import DataSet, Split
+from benchmarks.errors import InvalidInput
+from benchmarks.experiments.gle.pal import circuits, teacher
+from benchmarks.experiments.gle.pal.classification import ClassificationTraining, YinYang
+from benchmarks.training import scan_state
 
 CONFIG = circuits.Rates(batch_size=200, pal_steps=50.0)
 
@@ -42,11 +47,11 @@ def test_w_takes_one_step_per_batch(key, rng, x64):
     for number, rate in enumerate((config.lower_rate, config.upper_rate)):
         before, mean = learner.network.up[number].weight, jnp.mean(found.up[number].weight, axis=0)
         decay = config.kp_decay * before if number else 0.0
-        np.testing.assert_allclose(after.network.up[number].weight, before - rate * (mean + decay), rtol=1e-9)
+        np.testing.assert_allclose(after.network.up[number].weight, before - rate * (mean + decay), rtol=1e-5)
     change = after.network.up[1].weight - learner.network.up[1].weight
     w, b = learner.network.up[1].weight, learner.network.feedback[0].connection.weight
     moved = after.network.feedback[0].connection.weight - b
-    np.testing.assert_allclose(moved - change, config.upper_rate * config.kp_decay * (w - b), rtol=1e-6)
+    np.testing.assert_allclose(moved - change, config.upper_rate * config.kp_decay * (w - b), rtol=1e-4)
 
 
 def test_b_turns_towards_w_by_noise(key, rng):
