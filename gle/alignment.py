@@ -121,10 +121,8 @@ def _noisy(system: Microcircuit | Network, noise: tuple[Array, ...]) -> Microcir
     """The system with noise in all layers below the top."""
     if isinstance(system, Microcircuit):
         return eqx.tree_at(lambda c: c.noise, system, noise, is_leaf=lambda x: x is None)
-    layers = [
-        eqx.tree_at(lambda x: x.connection, x, _Offset(x.connection, xi))
-        for x, xi in zip(system.layers[:-1], noise, strict=True)
-    ]
+    below = zip(system.layers[:-1], noise, strict=True)
+    layers = [eqx.tree_at(lambda x: x.connection, layer, _Offset(layer.connection, xi)) for layer, xi in below]
     return Network([*layers, system.layers[-1]], system.cost, beta=system.beta, coupling=system.coupling)
 
 

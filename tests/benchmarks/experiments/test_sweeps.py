@@ -30,6 +30,7 @@ YINYANG = {"epochs": 1, "hidden": 10, "batch_size": 10, "max_spikes": 4, "max_ev
 MNIST = {"epochs": 1, "hidden": 5, "batch_size": 10, "max_spikes": 4, "max_events": 20}
 MATCH = {"epochs": 1, "steps": 1, "hidden": 5, "inputs": 3, "silence": 10.0, "response": 4.0, "batch_size": 8}
 CHIP = {"epochs": 1, "hidden": 4, "batch_size": 50, "duration": 10.0, "t_max": 8.0}
+PAL = {"epochs": 1, "hidden": 4, "batch_size": 2, "sal_duration": 20.0}
 LATENT = {"epochs": 1, "batch_size": 10}
 SMALL = {
     "eventprop-yinyang": ("learning_rate", YINYANG),
@@ -42,6 +43,10 @@ SMALL = {
     "eventprop-gradient-check": ("chain_weight", {"inputs": 5, "duration": 10.0, "max_spikes": 4}),
     "gle-bars": ("lower_rate", {"presentations": (1.0,), "epochs": 2, "blocks": 1, "hidden": 4}),
     "gle-phaseless": ("noise", {"sizes": (3, 4, 2), "presentations": 2, "replicas": 4}),
+    "gle-pal-teacher": ("lower_rate", {"epochs": 1, "batches": 1, "batch_size": 2, "sal_duration": 20.0}),
+    "gle-pal-yinyang": ("lower_rate", {**PAL, "samples": 4}),
+    "gle-pal-mnist": ("pal_decay", {**PAL, "samples": 4}),
+    "gle-autoencoder": ("learning_rate", {**PAL, "samples": 4, "presentation": 2}),
     "gle-completion": (
         "learning_rate",
         {"visible": 4, "free": 1, "hidden": 3, "duration": 50.0, "test_duration": 50.0, "epochs": 1},
@@ -117,6 +122,8 @@ VARIANTS = (
     "sal-symmnet-",
     "gle-mnist1d-",
     "gle-le-",
+    "gle-pal-",
+    "gle-autoencoder",
     "mnist1d-",
     "sal-plasticity",
     "sal-weight",

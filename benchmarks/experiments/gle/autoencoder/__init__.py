@@ -1,0 +1,1 @@
+"""Digits through two latent neurons, with feedback weights in five ways."""

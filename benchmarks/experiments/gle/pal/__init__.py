@@ -1,0 +1,1 @@
+"""Dendritic microcircuits whose feedback weights learn in five ways."""

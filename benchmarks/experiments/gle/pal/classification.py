@@ -1,0 +1,135 @@
+"""Yin-Yang and MNIST by circuits that differ in their feedback weights (Max et al. 2024, Fig. 4c-f), reduced."""
+
+import dataclasses
+import itertools
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+import gle
+from benchmarks import datasets
+from benchmarks.datasets import DataSet, Split
+from benchmarks.errors import InvalidInput
+from benchmarks.experiments.gle.pal.circuits import METHODS, Rates, angle, begin, circuit, dream, rules, teach
+from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from gle import RESULTS
+
+
+@dataclasses.dataclass(frozen=True)
+class YinYang(Rates):
+    """Yin-Yang by microcircuits, feedback in five ways.
+
+    All circuits start from the same W, and but for bp from the same B, drawn uniformly within 1 / sqrt(sources), and
+    see the same noise.
+    """
+
+    dataset: ClassVar[str] = "yinyang"
+    hidden: int = 30
+    samples: int = 2000
+    """Of the training set, the first ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mnist(YinYang):
+    """MNIST by microcircuits, feedback in five ways."""
+
+    dataset: ClassVar[str] = "mnist"
+    hidden: int = 100
+    batch_size: int = 50
+    epochs: int = 10
+    lower_rate: float = 100.0
+    upper_rate: float = 0.2
+    to_inter_rate: float = 0.5
+    from_inter_rate: float = 2.0
+    kp_decay: float = 2e-2
+
+
+class State(eqx.Module):
+    """What changes."""
+
+    learners: dict[str, gle.Learner]
+    key: PRNGKeyArray
+    result: RESULTS
+
+
+class ClassificationTraining(Training):
+    """The problem of a configuration."""
+
+    epochs: int
+    steps_per_epoch: int
+    config: YinYang
+    classes: int
+    train_set: tuple[Float[Array, "samples sources"], Int[Array, " samples"]]
+    validation_set: tuple[Float[Array, "samples sources"], Int[Array, " samples"]]
+    test_set: tuple[Float[Array, "samples sources"], Int[Array, " samples"]]
+
+    def __init__(self, config: YinYang, data: DataSet | None = None):
+        data = datasets.load(config.dataset) if data is None else data
+        if config.samples > len(data.train):
+            raise InvalidInput(f"samples must be at most {len(data.train)}, the training set, but is {config.samples}.")
+        self.config, self.epochs, self.classes = config, config.epochs, len(data.classes)
+        chosen = Split(data.train.features[: config.samples], data.train.labels[: config.samples])
+        self.train_set, self.validation_set, self.test_set = (
+            _flat(split) for split in (chosen, data.validation, data.test)
+        )
+        self.steps_per_epoch = count_batches(config.samples, config.batch_size)
+
+    def init(self, key: PRNGKeyArray) -> State:
+        keys, config = jax.random.split(key, 4), self.config
+        sizes = (self.train_set[0].shape[1], config.hidden, self.classes)
+        drawn = lambda key, shape, bound: jax.random.uniform(key, shape, minval=-bound, maxval=bound)  # noqa: E731
+        shapes = [(neurons, sources) for sources, neurons in itertools.pairwise(sizes)]
+        *up, back = (drawn(k, n, 1 / np.sqrt(n[1])) for k, n in zip(keys, (*shapes, shapes[1]), strict=False))
+        learners = {name: begin(circuit(name, up, [back]), name, config) for name in METHODS}
+        return State(learners, keys[3], RESULTS.successful)
+
+    def epoch(self, state: State, number: Int[Array, ""]) -> tuple[State, Metrics]:
+        del number
+        key, order, noise, twin = jax.random.split(state.key, 4)
+        batches = shuffled_batches(order, self.config.samples, self.config.batch_size)
+        keys = jax.random.split(noise, len(batches))
+        learners, metrics, worst = {}, {}, state.result
+        for name, learner in state.learners.items():
+            if name == "sal":
+                learner = dream(learner, self.config, twin)
+            rule = rules(name, self.config)
+
+            def batch(carry, chosen, rule=rule):
+                learner, worst = carry
+                samples, key = chosen
+                inputs, labels = (x[samples] for x in self.train_set)
+                targets = jnp.where(jax.nn.one_hot(labels, self.classes) > 0, 1.0, 0.1)
+                learner, result = teach(learner, rule, self.config, inputs, targets, key)
+                return (learner, RESULTS.where(worst == RESULTS.successful, result, worst)), None
+
+            (learners[name], worst), _ = scan_state(batch, (learner, worst), (batches, keys))
+            network = learners[name].network
+            metrics[f"validation_accuracy_{name}"] = accuracy(network, *self.validation_set)
+            metrics[f"angle_{name}"] = angle(network)
+        return State(learners, key, worst), metrics
+
+    def finish(self, state: State) -> tuple[Metrics, dict[str, gle.Microcircuit], RESULTS]:
+        circuits = {name: learner.network for name, learner in state.learners.items()}
+        metrics = {f"test_accuracy_{name}": accuracy(x, *self.test_set) for name, x in circuits.items()}
+        return metrics, circuits, state.result
+
+
+def _flat(split: Split) -> tuple[Array, Array]:
+    """Features as vectors, bytes between 0 and 1, and labels."""
+    scale = 255 if split.features.dtype == np.uint8 else 1
+    return jnp.asarray(split.features.reshape(len(split), -1) / scale, float), jnp.asarray(split.labels)
+
+
+def accuracy(network: gle.Microcircuit, inputs: Array, labels: Array) -> Float[Array, ""]:
+    """At rest, without a target."""
+    outputs = network.equilibrium(inputs, throw=False).pyramidal[-1]
+    return jnp.mean(jnp.argmax(outputs, axis=-1) == labels)
+
+
+def classification(config: YinYang, key: PRNGKeyArray) -> tuple[Metrics, dict[str, gle.Microcircuit], RESULTS]:
+    """Train one circuit per method."""
+    return train(ClassificationTraining(config), key)
