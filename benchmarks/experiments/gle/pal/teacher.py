@@ -1,6 +1,7 @@
 """One cell per layer mimics a teacher (Max et al. 2024, Fig. 4a, b), reduced."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -87,7 +88,7 @@ class TeacherTraining(Training):
 def measured(name: str, network: gle.Microcircuit) -> Metrics:
     """The weights of a student, and how far those of the ways up are from the teacher's."""
     lower, upper = (connection.weight[0, 0] for connection in network.up)
-    back = network.feedback[0]
+    back: Any = network.feedback[0]
     b = upper if isinstance(back, gle.Transpose) else back.connection.weight[0, 0]
     error = jnp.maximum(jnp.abs(lower - TEACHER), jnp.abs(upper - TEACHER))
     return {f"lower_{name}": lower, f"upper_{name}": upper, f"back_{name}": b, f"error_{name}": error}
