@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.pal.circuits import METHODS
-from benchmarks.experiments.gle.pal.classification import YinYang
+from benchmarks.experiments.gle.pal.model import YinYang
 from benchmarks.experiments.gle.pal.teacher import TEACHER, Teacher
 
 

@@ -18,7 +18,7 @@ TEACHER = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Teacher(Rates):
-    """A microcircuit of one cell per layer mimics a teacher.
+    """One cell per layer mimics a teacher, five feedbacks.
 
     The teacher's weights are 2, all initial W and B are drawn uniformly between -1 and 0. A batch of inputs, uniform
     between 0 and 1, stands for as many moments.

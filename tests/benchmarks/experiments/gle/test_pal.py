@@ -10,7 +10,7 @@ import gle
 from benchmarks.datasets import DataSet, Split
 from benchmarks.errors import InvalidInput
 from benchmarks.experiments.gle.pal import circuits, teacher
-from benchmarks.experiments.gle.pal.classification import ClassificationTraining, YinYang
+from benchmarks.experiments.gle.pal.model import ClassificationTraining, YinYang
 from benchmarks.training import scan_state
 
 CONFIG = circuits.Rates(batch_size=200, pal_steps=50.0)
