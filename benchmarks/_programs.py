@@ -37,7 +37,8 @@ class _Program:
         return self._lowered.compile()
 
     def __call__(self, *args: PyTree) -> Any:
-        return self.compiled(self._constants, *args)
+        # Of an output for which memory was short, np.asarray waits forever (jaxlib 0.10.2 on CPU); this raises.
+        return jax.block_until_ready(self.compiled(self._constants, *args))
 
 
 class Programs:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -101,10 +102,11 @@ def check_counts(config: Any) -> None:
 
 
 def find(experiments: Mapping[str, Card], name: str) -> Card:
-    """The experiment called `name`; raises `ValueError` that lists the known ones if there is none."""
+    """The experiment called `name`; raises `ValueError` with the names that are most alike if there is none."""
     if name not in experiments:
-        known = ", ".join(sorted(experiments)) or "none are registered"
-        raise InvalidInput(f"There is no experiment {name!r}; known are: {known}.")
+        alike = difflib.get_close_matches(name, [*experiments], n=3)
+        asked = f": did you mean {' or '.join(alike)}?" if alike else "."
+        raise InvalidInput(f"There is no experiment {name!r}{asked} `credax --help` lists all.")
     return experiments[name]
 
 

@@ -15,7 +15,7 @@ from benchmarks.engines import Stopped, WorkerDied
 from benchmarks.errors import CredaxError, said
 
 STARTS = 2
-"""How often a task of one member is started without progress."""
+"""How often a task is started without progress; once, if it has several members and nothing is kept of it yet."""
 
 
 @runtime_checkable
@@ -59,7 +59,8 @@ def drive(
     A task whose worker died, or that raised, is halved and tried again, so that its other members are kept. Where a
     single member is left, `done` is told of a `Failure`: once it has raised, or once two workers have died of it. A
     worker that has died or was stopped after some progress only gave up its place (to another user's job, or to a limit
-    on time): the task goes on whole.
+    on time): the task goes on whole. Halves begin anew, so a task that has come some way is halved only after a second
+    worker has died without progress.
 
     Memory does not grow with the number of tasks: they are taken from the iterable as workers become free.
 
@@ -141,7 +142,8 @@ class _Drive(Generic[T]):
             raise
         except (WorkerDied, Stopped) as error:
             starts = attempt.starts + 1 if self._progress(task) == attempt.before else 0
-            if starts == STARTS or (starts and len(task) > 1 and isinstance(error, WorkerDied)):
+            cheap = len(task) > 1 and not attempt.before  # to halve, since nothing is lost
+            if starts == STARTS or (starts and cheap and isinstance(error, WorkerDied)):
                 self._divide(task, Failure(str(error)))
             else:
                 self._again.append((task, starts))

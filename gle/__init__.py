@@ -13,6 +13,9 @@ from gle.alignment import phaseless as phaseless
 # Prediction
 from gle.autoregression import autoregress as autoregress
 from gle.autoregression import delayed as delayed
+from gle.circuit import CircuitSignals as CircuitSignals
+from gle.circuit import CircuitState as CircuitState
+from gle.circuit import Conductances as Conductances
 from gle.connections import AbstractConnection as AbstractConnection
 from gle.connections import Conv2d as Conv2d
 from gle.connections import Dense as Dense
@@ -36,9 +39,8 @@ from gle.gates import AbstractGate as AbstractGate
 from gle.gates import Derivative as Derivative
 from gle.gates import Threshold as Threshold
 from gle.graph import Graph as Graph
-from gle.graph import Population as Population
-from gle.graph import Projection as Projection
 from gle.inference import infer as infer
+from gle.layers import Layer as Layer
 
 # Learning
 from gle.learning import Learner as Learner
@@ -50,17 +52,11 @@ from gle.learning import start as start
 from gle.least_action import LeastAction as LeastAction
 from gle.least_action import LeastActionSignals as LeastActionSignals
 from gle.least_action import with_slopes as with_slopes
-from gle.microcircuit import CircuitSignals as CircuitSignals
-from gle.microcircuit import CircuitState as CircuitState
-from gle.microcircuit import Conductances as Conductances
 from gle.microcircuit import Microcircuit as Microcircuit
 from gle.microcircuit import circuit_labels as circuit_labels
 from gle.natural import fisher_moments as fisher_moments
 from gle.natural import natural_gradient as natural_gradient
-from gle.network import Layer as Layer
 from gle.network import Network as Network
-from gle.network import Signals as Signals
-from gle.network import State as State
 from gle.noise import NoisyRates as NoisyRates
 
 # Operators
@@ -83,8 +79,12 @@ from gle.parameters import at_least as at_least
 from gle.parameters import labels as labels
 from gle.parameters import only as only
 from gle.parameters import weights_only as weights_only
+from gle.populations import Population as Population
+from gle.populations import Projection as Projection
 from gle.results import RESULTS as RESULTS
 from gle.rk4 import RK4 as RK4
+from gle.signals import Signals as Signals
+from gle.signals import State as State
 from gle.steppers import AbstractStepper as AbstractStepper
 from gle.steppers import Algorithm1 as Algorithm1
 from gle.steppers import Instantaneous as Instantaneous

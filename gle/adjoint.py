@@ -17,8 +17,10 @@ from jaxtyping import Array, Float
 
 from gle.activations import pull_back
 from gle.connections import over_batch
-from gle.network import Layer, Network, Signals
+from gle.layers import Layer
+from gle.network import Network
 from gle.neurons import Rates
+from gle.signals import Signals
 from gle.streams import over_a_stream
 
 

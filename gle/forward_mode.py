@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, PyTree
 
-from gle.network import Layer, Network, Signals, State
+from gle.layers import Layer
+from gle.network import Network
 from gle.neurons import Rates
+from gle.signals import Signals, State
 from gle.steppers import AbstractStepper, Instantaneous
 
 

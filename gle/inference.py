@@ -4,7 +4,8 @@ from typing import Any
 
 from jaxtyping import Array, Float, PyTree
 
-from gle.network import Network, State
+from gle.network import Network
+from gle.signals import State
 from gle.streams import over_a_stream
 from gle.system import AbstractSystem
 

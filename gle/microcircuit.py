@@ -2,91 +2,22 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optimistix
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from gle.activations import as_activation
-from gle.arrays import as_float, as_number, concrete
+from gle.arrays import as_float
+from gle.circuit import CircuitSignals, CircuitState, Conductances, Rates, check_circuit, positive
 from gle.connections import Dense
 from gle.feedback import AbstractFeedback, FeedbackAlignment
 from gle.operators import LeadLag
 from gle.results import raise_if
 from gle.system import AbstractSystem
-
-Rates = Float[Array, "... _"]
-
-
-def _positive(name: str) -> Callable[[ArrayLike], Any]:
-    def convert(value: ArrayLike) -> Any:
-        if concrete(value) and not np.all(np.asarray(value) > 0):
-            raise ValueError(f"{name} must be positive, but is {value}.")
-        return as_number(name, value)
-
-    return convert
-
-
-class Conductances(eqx.Module):
-    """Of the leak, and from the compartments to the soma, per unit of time; capacitances are 1.
-
-    `basal` and `apical` of pyramidal cells, `dendritic` of interneurons, `somatic`: of the nudging of interneurons by
-    the layer above, and of the outputs by their target.
-    """
-
-    leak: float | Array = eqx.field(default=0.03, converter=_positive("leak"))
-    basal: float | Array = eqx.field(default=0.1, converter=_positive("basal"))
-    apical: float | Array = eqx.field(default=0.06, converter=_positive("apical"))
-    dendritic: float | Array = eqx.field(default=0.1, converter=_positive("dendritic"))
-    somatic: float | Array = eqx.field(default=0.06, converter=_positive("somatic"))
-
-
-class CircuitState(NamedTuple):
-    """Somatic potentials u of the pyramidal cells of each layer and of the interneurons below the top, and the
-    prospective potentials of both as they have arrived at the neighbours.
-    """
-
-    pyramidal: tuple[Rates, ...]
-    inter: tuple[Rates, ...]
-    sent: tuple[Rates, ...]
-    sent_inter: tuple[Rates, ...]
-
-
-class CircuitSignals(NamedTuple):
-    """Of a moment: what arrives at the layers, prospective potentials, compartments, and mismatches of each synapse.
-
-    - `below`, `sent`, `sent_inter`: presynaptic rates: of the layer below, of each layer, and of its interneurons;
-    - `potential`, `inter`: prospective potentials, `rate`, `inter_rate`: their phi;
-    - `basal`, `apical`, `dendritic`: potentials of the compartments;
-    - `error`, `inter_error`: phi(u~) - phi(what the dendrite predicts) of pyramidal cells and interneurons;
-    - `noise`, `filtered`: of `Exploring`, the noise of the apical compartments and the high-passed rates of each layer.
-    """
-
-    derivative: CircuitState
-    below: tuple[Rates, ...]
-    sent: tuple[Rates, ...]
-    sent_inter: tuple[Rates, ...]
-    potential: tuple[Rates, ...]
-    inter: tuple[Rates, ...]
-    rate: tuple[Rates, ...]
-    inter_rate: tuple[Rates, ...]
-    basal: tuple[Rates, ...]
-    apical: tuple[Rates, ...]
-    dendritic: tuple[Rates, ...]
-    error: tuple[Rates, ...]
-    inter_error: tuple[Rates, ...]
-    target: Rates | None = None
-    noise: tuple[Rates, ...] | None = None
-    filtered: tuple[Rates, ...] | None = None
-
-    @property
-    def output(self) -> Rates:
-        """The prospective potentials of the output neurons."""
-        return self.potential[-1]
 
 
 class Microcircuit(AbstractSystem):
@@ -137,8 +68,8 @@ class Microcircuit(AbstractSystem):
     ):
         self.up, self.to_inter, self.from_inter = tuple(up), tuple(to_inter), tuple(from_inter)
         self.feedback, self.conductances = tuple(feedback), conductances
-        self.delay, self.prospective, self.noise = _positive("delay")(delay), prospective, None
-        _check(self)
+        self.delay, self.prospective, self.noise = positive("delay")(delay), prospective, None
+        check_circuit(self.up, self.to_inter, self.from_inter, self.feedback)
         self.activation = as_activation(activation, self.outputs)
 
     @classmethod
@@ -367,25 +298,3 @@ def _synapses(circuit: Microcircuit) -> tuple[Any, ...]:
 
 def _gradients(connections: Sequence[Dense], errors: Sequence[Rates], rates: Sequence[Rates]) -> tuple[Any, ...]:
     return tuple(c.gradient(error, r) for c, error, r in zip(connections, errors, rates, strict=True))
-
-
-def _check(circuit: Microcircuit) -> None:
-    up = circuit.up
-    if not up or not all(isinstance(connection, Dense) for connection in up):
-        raise ValueError(f"up must be gle.Dense connections, at least one, but is {up}.")
-    for number, (lower, upper) in enumerate(itertools.pairwise(up)):
-        if lower.neurons != upper.sources:
-            raise ValueError(f"up[{number}] has {lower.neurons} neurons, but up[{number + 1}] {upper.sources} sources.")
-    for name in ("to_inter", "from_inter", "feedback"):
-        if len(getattr(circuit, name)) != len(up) - 1:
-            raise ValueError(f"{name} needs {len(up) - 1} entries, one between any two layers.")
-    for number, upper in enumerate(up[1:]):
-        circuit.feedback[number].check(upper)
-        wanted = (upper.neurons, upper.sources)
-        to, back = circuit.to_inter[number], circuit.from_inter[number]
-        for name, found in (("to_inter", (to.neurons, to.sources)), ("from_inter", (back.sources, back.neurons))):
-            if found != wanted:
-                raise ValueError(
-                    f"{name}[{number}] must connect {upper.sources} pyramidal cells with {upper.neurons} interneurons, "
-                    f"one for each cell of the layer above, but {name}[{number}] connects {found[1]} with {found[0]}."
-                )

@@ -3,9 +3,8 @@
 All arrays have the neurons as their last axis; any leading axes are a batch, over which gradients are averaged.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,103 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from gle.activations import as_activation
 from gle.arrays import as_float, as_number
-from gle.connections import AbstractConnection, over_batch
+from gle.connections import over_batch
 from gle.costs import AbstractCost
 from gle.coupling import AbstractCoupling, Decoupled
-from gle.feedback import AbstractFeedback, Transpose
-from gle.gates import AbstractGate, Derivative
-from gle.neurons import AbstractNeurons, Rates, batch_mean, check_signal, per_neuron, smallest
+from gle.layers import Layer, check_layers
+from gle.neurons import Rates, batch_mean, check_signal
+from gle.signals import Signals, State
 from gle.system import AbstractSystem
-
-
-class Layer(AbstractNeurons):
-    """Neurons and the synapses onto them.
-
-    tau_m, tau_r: membrane and prospective time constants of each neuron, from one number or an array [neurons].
-    activation: the rate function phi, a function or a module; `jax.nn.softmax` in an output layer with a
-        `CrossEntropy`. The arrays of a module are parameters that learn, like weights. phi may mix the neurons.
-    feedback: how errors reach the layer below.
-    gate: how the potentials of this layer gate the errors that arrive from above, by default phi'.
-    plastic: whether the layer learns. Errors pass no further down than to the lowest plastic layer.
-    """
-
-    connection: AbstractConnection
-    tau_m: Float[Array, " neurons"]
-    tau_r: Float[Array, " neurons"]
-    feedback: AbstractFeedback
-    activation: Callable[[Array], Array]
-    gate: AbstractGate
-    plastic: bool = eqx.field(static=True)
-
-    def __init__(
-        self,
-        connection: AbstractConnection,
-        tau_m: ArrayLike | Sequence[float | int],
-        tau_r: ArrayLike | Sequence[float | int],
-        activation: Callable[[Array], Array],
-        *,
-        feedback: AbstractFeedback | None = None,
-        gate: AbstractGate = Derivative(),
-        plastic: bool = True,
-    ):
-        if not isinstance(connection, AbstractConnection) or connection.neurons < 1:
-            raise ValueError(
-                f"connection must lead to at least one neuron, such as gle.Dense.init(3, 2), but is {connection}."
-            )
-        self.connection = connection
-        self.tau_m = per_neuron("tau_m", tau_m, connection.neurons)
-        self.tau_r = per_neuron("tau_r", tau_r, connection.neurons)
-        self.activation = as_activation(activation, connection.neurons)
-        self.feedback = Transpose() if feedback is None else feedback
-        self.feedback.check(connection)
-        self.gate = gate
-        self.plastic = plastic
-
-
-class State(NamedTuple):
-    """Of each layer, from the bottom: membrane potentials u and potentials v of the error neurons."""
-
-    u: tuple[Rates, ...]
-    v: tuple[Rates, ...]
-
-
-class Signals(NamedTuple):
-    """What follows from a state, an input and a target, of each layer.
-
-    - `rate`: r = phi(potential); `potential`: the prospective one, D+ u with tau_r;
-    - `du`: u', and `dv`: v';
-    - `error`: e (Eq. 19), and `instant`: e_inst (Eqs. 16-18). Zero below the lowest plastic layer;
-    - `input` and `target` are those of the moment;
-    - `noise`, `filtered`: of `Exploring`, the noise of each layer below the top, and high-passed rates of all layers.
-    """
-
-    input: Rates
-    potential: tuple[Rates, ...]
-    rate: tuple[Rates, ...]
-    du: tuple[Rates, ...]
-    dv: tuple[Rates, ...]
-    error: tuple[Rates, ...]
-    instant: tuple[Rates, ...]
-    target: Rates | None = None
-    noise: tuple[Rates, ...] | None = None
-    filtered: tuple[Rates, ...] | None = None
-
-    @property
-    def below(self) -> tuple[Rates, ...]:
-        """The presynaptic rates of each layer."""
-        return (self.input, *self.rate[:-1])
-
-    @property
-    def derivative(self) -> State:
-        """Of the state."""
-        return State(self.du, self.dv)
-
-    @property
-    def output(self) -> Rates:
-        """The prospective potentials of the output neurons: with softmax outputs the logits."""
-        return self.potential[-1]
 
 
 class Network(AbstractSystem):
@@ -144,7 +54,7 @@ class Network(AbstractSystem):
             if not isinstance(value, kind):
                 raise ValueError(f"{name} must be an object such as gle.{_EXAMPLES[name]}, but is {value!r}.")
         self.cost, self.beta, self.coupling = cost, as_number("beta", beta), coupling
-        _check(self.layers)
+        check_layers(self.layers)
         cost.check(self.layers[-1].activation)
 
     @property
@@ -365,25 +275,3 @@ def _parameters(layer: Layer) -> tuple[Any, ...]:
 
 
 _EXAMPLES = {"cost": "MeanSquaredError()", "coupling": "Coupled(0.1)"}
-
-
-def _check(layers: tuple[Layer, ...]) -> None:
-    if not layers or not all(isinstance(layer, Layer) for layer in layers):
-        raise ValueError(f"layers must be at least one gle.Layer, but are {layers}.")
-    for number, (lower, upper) in enumerate(itertools.pairwise(layers)):
-        if lower.connection.neurons != upper.connection.sources:
-            raise ValueError(
-                f"layer {number} has {lower.connection.neurons} neurons, but layer {number + 1} has "
-                f"{upper.connection.sources} sources."
-            )
-    passed = False
-    for number, layer in enumerate(layers):
-        passed = passed or layer.plastic
-        tau_m, tau_r = (smallest(tau) for tau in (layer.tau_m, layer.tau_r))
-        if not tau_m > 0:
-            raise ValueError(f"tau_m of layer {number} must be positive, but is {tau_m} at least once.")
-        if not (tau_r > 0 or (tau_r == 0 and not passed)):
-            raise ValueError(
-                f"tau_r of layer {number} is {tau_r} at least once, but errors pass through this layer: it must be "
-                "positive there. (tau_r = 0 is for layers that do not learn, below all that do.)"
-            )

@@ -12,8 +12,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from gle.arrays import as_number, concrete
 from gle.connections import AbstractConnection
 from gle.costs import AbstractCost
-from gle.network import Network, State
+from gle.network import Network
 from gle.neurons import Rates
+from gle.signals import State
 from gle.steppers import AbstractStepper
 
 

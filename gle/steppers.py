@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
 from gle.coupling import Decoupled
-from gle.network import Network, Signals, State
+from gle.network import Network
 from gle.neurons import Rates
+from gle.signals import Signals, State
 from gle.system import AbstractSystem
 
 

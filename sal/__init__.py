@@ -26,12 +26,7 @@ from sal.escape import ExponentialEscape as ExponentialEscape
 from sal.escape import LogisticEscape as LogisticEscape
 
 # Deep networks with backward weights of their own
-from sal.feedback import AbstractTransport as AbstractTransport
 from sal.feedback import Connection as Connection
-from sal.feedback import Fixed as Fixed
-from sal.feedback import KolenPollack as KolenPollack
-from sal.feedback import SignConcordant as SignConcordant
-from sal.feedback import Transpose as Transpose
 from sal.feedback import affine_layers as affine_layers
 from sal.feedback import angle as angle
 from sal.feedback import dense_layers as dense_layers
@@ -113,6 +108,13 @@ from sal.theory import SteadyState as SteadyState
 from sal.theory import expected_update as expected_update
 from sal.theory import steady_state as steady_state
 from sal.theory import two_neurons as two_neurons
+
+# Ways for errors to get back
+from sal.transports import AbstractTransport as AbstractTransport
+from sal.transports import Fixed as Fixed
+from sal.transports import KolenPollack as KolenPollack
+from sal.transports import SignConcordant as SignConcordant
+from sal.transports import Transpose as Transpose
 
 # Two neurons under SAL
 from sal.two_weights import Deviation as Deviation

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 from sal._mesh import vary_alike
 from sal._numbers import as_arrays, as_count, as_parameter, as_static
 from sal.connectivity import Layered
-from sal.feedback import Connection, Fixed, dense_layers, replace_layers
+from sal.feedback import Connection, dense_layers, replace_layers
 from sal.kernels import Exponential
 from sal.network import Network
 from sal.pairing import Swept
@@ -27,6 +27,7 @@ from sal.simulation import simulate
 from sal.spikes import Raster
 from sal.state import State, count_steps
 from sal.stdp import STDP
+from sal.transports import Fixed
 
 Chain = Sequence[Float[Array, "_neurons _sources"]]
 """Weights of successive dense layers, from the bottom; each has as many sources as the one before has neurons."""

@@ -11,7 +11,7 @@ from benchmarks._lock import RunLock
 from benchmarks._search.halving import Halving
 from benchmarks._search.rungs import stops
 from benchmarks._search.runner import Runner
-from benchmarks._search.space import corners, distributions, import_optuna
+from benchmarks._search.space import distributions, edges, import_optuna
 from benchmarks._sweep.axes import Value
 from benchmarks._sweep.batch import as_json, forget, member_of
 from benchmarks._sweep.grid import Grid, check_seeds
@@ -140,17 +140,18 @@ def search(
     if engine is not None:
         find_target(target.text)  # as the workers will
     space, numbers = distributions(target.config, over), check_seeds(seeds, seed)
-    grid = Grid(corners(space), numbers[:1])
+    grids = [Grid(axes, numbers[:1]) for axes in edges(space)]
     try:
         with precision(target.double):
-            traced = traced_axes(target, config, grid, metric)
-            member = member_of(target, dataclasses.replace(config, **grid.settings[0]), traced)
+            found = [traced_axes(target, config, grid, metric) for grid in grids]
+            traced = [name for name in space if all(name in names for names in found)]
+            member = member_of(target, dataclasses.replace(config, **grids[0].settings[0]), traced)
         plan = _plan(target, config, space, metric, numbers, batch, reduction)
         folder = (Path(results) if results is not None else default_folder(plan)).absolute()
         _claim(folder, plan)
         lock = RunLock(folder / PLAN)
         try:
-            study = _study(folder, storage, bool(to_rank_by(target.metrics, metric).higher_is_better), seed)
+            study = _study(folder, plan, storage, bool(to_rank_by(target.metrics, metric).higher_is_better), seed)
             pruned = reduction > 1 and metric in member.epoch.shape[1] and "epochs" not in over
             rungs = stops(member.epochs, batch, reduction if pruned else 1)
             runner = Runner(target, config, traced, plan, folder, Records([], folder), engine, chunk)
@@ -182,8 +183,11 @@ def _plan(
 
 
 def default_folder(plan: dict[str, Any]) -> Path:
-    digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:8]
-    return Path("results") / "searches" / f"{folder_name(plan['experiment'])}-{digest}"
+    return Path("results") / "searches" / f"{folder_name(plan['experiment'])}-{_digest(plan)}"
+
+
+def _digest(plan: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _claim(folder: Path, plan: dict[str, Any]) -> None:
@@ -201,7 +205,7 @@ def _claim(folder: Path, plan: dict[str, Any]) -> None:
         write_json(path, plan)
 
 
-def _study(folder: Path, storage: Any, maximise: bool, seed: int) -> "Study":
+def _study(folder: Path, plan: dict[str, Any], storage: Any, maximise: bool, seed: int) -> "Study":
     optuna = import_optuna()
     if storage is None:
         from optuna.storages.journal import JournalFileBackend
@@ -217,6 +221,11 @@ def _study(folder: Path, storage: Any, maximise: bool, seed: int) -> "Study":
         )
     except Exception as error:  # whatever a database, or the lack of its driver, makes SQLAlchemy raise
         raise InvalidInput(f"storage: {storage} cannot be opened: {type(error).__name__}: {said(error)}") from error
+    if study.user_attrs.setdefault("plan", _digest(plan)) != _digest(plan):
+        raise InvalidInput(
+            f"storage: {storage} has a study {folder.name} of another search: give a folder of another name."
+        )
+    study.set_user_attr("plan", _digest(plan))
     study.sampler = optuna.samplers.TPESampler(
         seed=seed + len(study.trials), constant_liar=True
     )  # a resumed search draws other numbers

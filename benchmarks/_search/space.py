@@ -1,5 +1,6 @@
 """What a search looks through: a distribution for every field."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,13 @@ def distributions(config: type, over: Mapping[str, Any]) -> "dict[str, BaseDistr
 
 def _distribution(kinds: Any, config: type, name: str, space: Any) -> Any:
     kind = field_type(config, name)
+    made = kinds.IntDistribution if kind is int else kinds.FloatDistribution
+    if isinstance(space, kinds.CategoricalDistribution):
+        space = space.choices
     if isinstance(space, kinds.BaseDistribution):
+        if not isinstance(space, made) or kind not in (int, float):
+            raise InvalidInput(f"{name}: {space} does not fit a field of type {kind.__name__}.")
+        expand(config, {name: {space.low, space.high}})
         return space
     if not (isinstance(space, str) and ":" in space and kind is not str):
         return kinds.CategoricalDistribution(expand(config, {name: space})[name])
@@ -47,10 +54,17 @@ def _distribution(kinds: Any, config: type, name: str, space: Any) -> Any:
     assert isinstance(low, int | float) and isinstance(high, int | float)
     if low >= high or (low <= 0 and match["kind"] == "log"):
         raise InvalidInput(f"{name}: {space!r} is empty: low must be below high, and above 0 in a logarithmic range.")
-    made = kinds.IntDistribution if kind is int else kinds.FloatDistribution
+    if not math.isfinite(high - low):
+        raise InvalidInput(f"{name}: the ends of the range {space!r} must be finite.")
+    expand(config, {name: (low, high)})  # says what is wrong with its ends, if anything
     return made(low, high, log=match["kind"] == "log")
 
 
-def corners(space: "Mapping[str, BaseDistribution]") -> dict[str, tuple[Value, ...]]:
-    """The ends of ranges, and all values of lists, to try whether the experiment takes them."""
-    return {name: getattr(d, "choices", None) or (d.low, d.high) for name, d in space.items()}  # pyright: ignore[reportAttributeAccessIssue]
+def edges(space: "Mapping[str, BaseDistribution]") -> list[dict[str, tuple[Value, ...]]]:
+    """The ends of ranges, and all values of lists, to try whether the experiment takes them.
+
+    One field at a time, with the first values of the others: of their combinations there may be billions.
+    """
+    ends = {name: tuple(getattr(d, "choices", None) or {d.low: 0, d.high: 0}) for name, d in space.items()}  # pyright: ignore[reportAttributeAccessIssue]
+    first = {name: values[:1] for name, values in ends.items()}
+    return [first | {name: values} for name, values in ends.items()]

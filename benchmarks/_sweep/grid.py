@@ -1,6 +1,7 @@
 """The members of a sweep, all settings times all seeds, in a fixed order."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from typing import Any
@@ -21,7 +22,7 @@ class Grid:
     axes: dict[str, tuple[Value, ...]]
     seeds: tuple[int, ...]
 
-    @property
+    @functools.cached_property
     def settings(self) -> list[dict[str, Value]]:
         """The values of every axis, one dictionary per setting."""
         return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]

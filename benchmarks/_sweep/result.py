@@ -199,7 +199,7 @@ class SweepResult:
         and the metrics of that epoch."""
         if self.folder is None:
             raise InvalidInput("curves: this sweep has kept none; give it a folder, results=...")
-        records = Records(addresses(read_plan(self.folder), self.grid), self.folder)
+        records = Records(self.addresses, self.folder)
         rows: dict[tuple[int, int], dict[str, float]] = {}
         for task in [*records.unfinished, *records.finished]:  # of a member in both, what is finished counts
             positions = records.positions(task)
@@ -306,7 +306,8 @@ def _describe(setting: dict[str, Value]) -> str:
 
 
 def _spread(mean: Any, std: Any) -> str:
-    return f"{mean:.5g}" + (f" ± {std:.2g}" if np.isfinite(std) else "")
+    """Mean and standard deviation; the latter unless it is what float32 rounds off."""
+    return f"{mean:.5g}" + (f" ± {std:.2g}" if std > np.finfo(np.float32).eps * abs(mean) else "")
 
 
 def _number(value: float) -> str:

@@ -106,6 +106,8 @@ def sweep(
     finally:
         forget()
     result = collect(grid, records, metric, target.metrics)
+    if folder is not None and result.missing:  # other parts may have finished meanwhile
+        result = collect(grid, Records(records.addresses, folder), metric, target.metrics)
     if folder is not None and result.missing == 0:
         result.write(folder)
     return result
@@ -115,14 +117,9 @@ def traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[st
     """The axes that can be vmapped; refuses settings, functions and metrics that cannot work before anything is run."""
     names = [name for name in grid.axes if is_traced(type(config), name)]
     _check_settings(target, config, grid, names)
-    base = dataclasses.replace(config, **grid.settings[0])
-    try:
-        metrics = member_of(target, base, names).metrics
-    except TypeError:
-        concrete = [name for name in names if not _takes_traced(target, base, name)]
-        names = [name for name in names if name not in concrete]
-        # A mistake of another kind is raised here.
-        metrics = member_of(target, base, names).metrics
+    metrics, concrete = _traced(target, config, grid, names)
+    names = [name for name in names if name not in concrete]
+    if concrete:
         warnings.warn(
             f"{', '.join(concrete)}: compiled once per value, since the experiment needs a Python number there "
             "(for a shape or an `if`, say).",
@@ -132,7 +129,27 @@ def traced_axes(target: Target, config: Any, grid: Grid, metric: str) -> list[st
         raise InvalidInput("Metrics must be a dictionary from name to scalar, with one at least to rank settings by.")
     check_metric(metric, metrics)
     to_rank_by(target.metrics, metric)
+    columns = [*grid.axes, "seed", *metrics, "failure"]
+    if repeated := next((name for name in columns if columns.count(name) > 1), None):
+        raise InvalidInput(f"{repeated!r} would name two columns of the tables: rename the field, or the metric.")
     return names
+
+
+def _traced(target: Target, config: Any, grid: Grid, names: list[str]) -> tuple[list[str], list[str]]:
+    """The metrics, and which of the fields `names` the experiment needs as numbers, at the first setting that works."""
+    errors: list[Exception] = []
+    for _, members in group_by(grid, np.arange(grid.members), [name for name in grid.axes if name not in names]):
+        base = dataclasses.replace(config, **grid.settings[members[0] // len(grid.seeds)])
+        try:
+            try:
+                return member_of(target, base, names).metrics, []
+            except TypeError:
+                concrete = [name for name in names if not _takes_traced(target, base, name)]
+                # A mistake of another kind is raised here.
+                return member_of(target, base, [name for name in names if name not in concrete]).metrics, concrete
+        except Exception as error:  # which is listed, if there are settings that work
+            errors.append(error)
+    raise errors[0]
 
 
 def _takes_traced(target: Target, config: Any, name: str) -> bool:
@@ -185,8 +202,8 @@ class _Run:
         with bar, _ticking(bar):
             one = dataclasses.replace(self, bar=bar)
             one._run_all(one._tasks(todo))
-        raised = [str(reason).startswith(RAISED) for reason in self.records.reasons[todo]]
-        if self.errors and all(raised):
+        known = [reason for reason in self.records.reasons if reason is not None]
+        if self.errors and all(reason.startswith(RAISED) for reason in known):
             raise self.errors[0]
 
     @property

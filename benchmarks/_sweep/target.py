@@ -103,14 +103,18 @@ def find_target(text: str) -> Target:
 
         return as_target(find(EXPERIMENTS, text))
     is_module = not path.endswith(".py") and "/" not in path and importlib.util.find_spec(path) is not None
-    module = importlib.import_module(path) if is_module else _load(Path(path))
+    module = importlib.import_module(path) if is_module else _running(Path(path), name) or _load(Path(path))
     if not hasattr(module, name):
-        functions = [
-            key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")
-        ]
-        raise InvalidInput(f"{path} defines no {name!r}; its functions are: {', '.join(functions) or 'none'}.")
+        there = [key for key, value in vars(module).items() if not key.startswith("_") and _is_made_in(module, value)]
+        raise InvalidInput(f"{path} defines no {name!r}; what can be run there: {', '.join(there) or 'nothing'}.")
     target = as_target(getattr(module, name))
     return target if is_module else dataclasses.replace(target, name=f"{Path(path).name}:{name}", text=text)
+
+
+def _is_made_in(module: ModuleType, value: Any) -> bool:
+    """Whether something is a card, or a function or a training that a module defines and does not only import."""
+    kind = inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, Training))
+    return isinstance(value, Card) or (kind and value.__module__ == module.__name__)
 
 
 def load_source(source: str, path: str, name: str) -> Target:
@@ -215,6 +219,13 @@ def source(function: Callable[..., Any]) -> str:
 def source_hash(target: Target) -> str:
     """The SHA-256 of the source of a target."""
     return hashlib.sha256(source(target.function).encode()).hexdigest()
+
+
+def _running(path: Path, name: str) -> ModuleType | None:
+    """The program that was started, if it is this file: importing the file would run all that it does once more."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    return main if file and hasattr(main, name) and Path(file).resolve() == path.resolve() else None
 
 
 def _load(path: Path) -> ModuleType:

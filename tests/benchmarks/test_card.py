@@ -53,10 +53,14 @@ def test_unsuitable_configurations_are_refused(config, message):
         Card("x", config, lambda config, key: ({}, None, None))
 
 
-def test_unknown_experiments_are_answered_with_the_known_ones():
+def test_unknown_experiments_are_answered_with_those_that_are_most_alike():
     assert find({"toy": TOY}, "toy") is TOY
-    with pytest.raises(ValueError, match="no experiment 'tay'; known are: other, toy"):
+    with pytest.raises(ValueError, match=r"no experiment 'tay': did you mean toy\? `credax --help` lists all"):
         find({"toy": TOY, "other": TOY}, "tay")
+    with pytest.raises(ValueError, match=r"no experiment 'zzz'\. `credax --help`"):
+        find({"toy": TOY, "other": TOY}, "zzz")
+    with pytest.raises(ValueError, match="did you mean eventprop-yinyang or"):
+        find(EXPERIMENTS, "evenprop-yinyan")
 
 
 def test_registered_experiments_are_filed_under_their_names_and_fit_one_line_of_help():

@@ -87,9 +87,10 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert done.returncode == 141 and done.stderr == ""
 
 
-def test_an_unknown_experiment_is_answered_with_the_known_ones(capsys):
+def test_an_unknown_experiment_is_answered_with_one_that_is_alike(capsys):
     assert run_main("tay") == 2
-    assert capsys.readouterr().err == "credax: There is no experiment 'tay'; known are: piece, toy.\n"
+    said = "credax: There is no experiment 'tay': did you mean toy? `credax --help` lists all.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_run_ends_with_a_table_and_a_full_folder(tmp_path, capsys):

@@ -5,19 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from sal.feedback import (
-    Connection,
-    Fixed,
-    KolenPollack,
-    SignConcordant,
-    Transpose,
-    affine_layers,
-    angle,
-    dense_layers,
-    kaiming_uniform,
-    plastic_leaves,
-    with_feedback,
-)
+from sal.feedback import Connection, affine_layers, angle, dense_layers, plastic_leaves, with_feedback
+from sal.transports import Fixed, KolenPollack, SignConcordant, Transpose, kaiming_uniform
 
 KINDS = [Transpose, Fixed, SignConcordant, KolenPollack]
 OWN = [Fixed, SignConcordant, KolenPollack]

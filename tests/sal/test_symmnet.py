@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sal.feedback import Fixed, KolenPollack, Transpose, affine_layers, with_feedback
+from sal.feedback import affine_layers, with_feedback
 from sal.kernels import Exponential
 from sal.rdd import RDDNet, causal_effects
 from sal.symmnet import AbstractTwin, SALNet, symmetrize
+from sal.transports import Fixed, KolenPollack, Transpose
 
 
 def perceptron(key, sizes=(20, 12, 4), scale=1.0):

@@ -121,11 +121,6 @@ class ChipTraining(Training):
         """What training changes."""
         return weights(network)
 
-    def scales(self, network: ep.AbstractNetwork) -> Any:
-        """LSB per unit of weight."""
-        del network
-        return self.config.weight_scale
-
     def init(self, key: PRNGKeyArray) -> State:
         for_chip, for_targets, for_search, for_network, key = jax.random.split(key, 5)
         chip = hw.Chip.fabricate(for_chip)
@@ -186,7 +181,7 @@ class ChipTraining(Training):
         return hw.Experiment(
             self.placement(network),
             state.calibration,
-            weight_scale=self.scales(network),
+            weight_scale=self.config.weight_scale,
             trace_scale=1 / (self.config.threshold - LEAK),
             trace_offset=LEAK,
         )
@@ -237,7 +232,7 @@ class ChipTraining(Training):
 
     def clipped(self, network: Any) -> Any:
         """The network with weights that fit on the chip."""
-        largest = hw.largest_weights(self.placement(network), self.scales(network))
+        largest = hw.largest_weights(self.placement(network), self.config.weight_scale)
         inside = [jnp.clip(w, -most, most) for w, most in zip(weights(network), largest, strict=True)]
         return eqx.tree_at(weights, network, inside)
 

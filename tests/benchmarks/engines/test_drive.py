@@ -146,6 +146,20 @@ def test_a_task_that_progresses_goes_on_whole_as_often_as_it_takes(error):
     assert Counter(map(tuple, script.seen)) == {(0, 1): 6, (2, 3): 6}
 
 
+def test_a_task_that_has_come_some_way_is_not_halved_for_one_death():
+    deaths = iter([WorkerDied("killed as it began")])
+
+    def fate(function, task):
+        for error in deaths:
+            raise error
+        return function(task)
+
+    script = Script(fate)
+    script.in_flight = 1
+    assert run(script, toy_tasks.squares, batches(1, 4), progress=lambda task: 40) == {n: n**2 for n in range(4)}
+    assert script.seen == [[0, 1, 2, 3]] * 2
+
+
 def test_a_task_that_is_stopped_without_progress_is_given_up_in_the_end():
     def fate(function, task):
         if 1 in task.members:

@@ -117,6 +117,8 @@ def test_a_database_and_an_executor(tmp_path):
     assert [(t.params, t.value) for t in loaded.trials] == [(t.params, t.value) for t in other.study.trials]
     assert not (tmp_path / "one" / "study.log").exists() and (tmp_path / "two" / "study.log").exists()
     assert len(found.study.trials_dataframe()) == 4
+    with pytest.raises(ValueError, match="a study one of another search: give a folder of another name"):
+        search(toy, Parabola(width=3), results=tmp_path / "elsewhere" / "one", storage=storage, **rest)
 
 
 def test_the_command(tmp_path, capsys):
@@ -145,6 +147,10 @@ def test_the_command(tmp_path, capsys):
         ),
         ({"over": {"learning_rate": "1e-2:1e-4:log"}}, "is empty: low must be below high"),
         ({"over": {"learning_rate": "0:1:log"}}, "above 0 in a logarithmic range"),
+        ({"over": {"learning_rate": "1e-3:inf:lin"}}, "the ends of the range '1e-3:inf:lin' must be finite"),
+        ({"over": {"width": optuna.distributions.FloatDistribution(1, 2)}}, "width: Float.* does not fit .* type int"),
+        ({"over": {"steep": optuna.distributions.IntDistribution(0, 1)}}, "steep: Int.* does not fit .* type bool"),
+        ({"over": {"width": optuna.distributions.CategoricalDistribution([2, 2.5])}}, "2.5 is not a whole number"),
         ({"over": {"speed": "1:2:lin"}}, "no field 'speed'"),
         ({"over": {"learning_rate": []}}, "the axis is empty"),
         ({"trials": 0}, "trials: must be 1 or more, got 0"),

@@ -58,6 +58,14 @@ def test_losses_times_and_what_is_declared_so_are_made_small():
         assert result.best() == {"width": 2, "rate": 0.1} and f"Best (lowest mean {metric})" in result.table()
 
 
+def test_a_spread_that_is_rounding_is_not_shown():
+    records = Records(list("abcdefghijkl"), None)
+    values = np.repeat([1.0, 2.0, 1e-15, 0.0], 3) * (1 + 1e-8 * np.arange(12))
+    records.add(np.arange(12), {"score": values}, [""] * 12, (1, 1))
+    lines = collect(GRID, records, "score", SCORE).table().splitlines()[2:6]
+    assert [line.split()[2:4] for line in lines] == [["2", "3"], ["1", "3"], ["1e-15", "3"], ["0", "3"]]
+
+
 def test_without_a_successful_member_there_is_no_best():
     records = Records(list("abcdefghijkl"), None)
     records.add(np.arange(12), {"score": VALUES}, ["lost"] * 12, (1, 1))

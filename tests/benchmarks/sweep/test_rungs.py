@@ -126,6 +126,8 @@ def test_more_values_seeds_and_epochs_find_what_is_there(tmp_path, monkeypatch):
     again = quiet(TOY, over={"learning_rate": (0.1, 0.3)}, seeds=2, results=tmp_path)
     assert ran == []
     same(again, first)
+    assert len(first.curves()["epoch"]) == 2 * 2 * 6  # though the folder's plan was another one in between
+    assert set(longer.curves()["epoch"]) == {1, 2, 3, 4, 5, 6, 7, 8}
 
 
 def test_a_batch_that_was_ended_twice_is_halved_and_its_only_member_given_up(tmp_path, whole):

@@ -13,7 +13,7 @@ USER_FILE = '''
 from __future__ import annotations
 import dataclasses
 import jax.numpy as jnp
-from benchmarks import Card, Metric, RESULTS
+from benchmarks import Card, Metric, RESULTS, Training
 from neighbour import optimum
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Thawed:
     rate: float = 1.0
 
 def thawed(config: Thawed, key):
+    pass
+
+class Mean(Training):
     pass
 '''
 
@@ -132,7 +135,10 @@ OVER = ["--over", "rate=1,2"]
         (["nothing", *OVER], "There is no experiment 'nothing'"),
         (["other.py:experiment", *OVER], "There is no file 'other.py'"),
         (["my_file.py", *OVER], "names a file only: add the function, as in my_file.py:experiment"),
-        (["my_file.py:other", *OVER], "my_file.py defines no 'other'; its functions are: experiment, thawed"),
+        (
+            ["my_file.py:other", *OVER],
+            "no 'other'; what can be run there: experiment, registered, thawed, Mean",
+        ),
         (["my_file.py:optimum", *OVER], "An experiment is a function"),
         (["my_file.py:thawed", *OVER], "must be annotated with its configuration"),
         (["my_file.py:experiment"], "needs an axis"),

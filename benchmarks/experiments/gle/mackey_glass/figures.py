@@ -13,8 +13,6 @@ from benchmarks._fit import Fit
 from benchmarks.datasets.mackey_glass import LYAPUNOV_TIME
 from benchmarks.experiments.gle.mackey_glass.model import DT, Continuations, MackeyGlass, early_epoch, smape
 
-NAMES = ("best", "median", "worst")
-
 
 def draw(config: MackeyGlass, fit: Fit, directory: Path) -> None:
     """Writes `continuation` (PNG, PDF) into a run's directory, of its first seed."""
@@ -22,23 +20,25 @@ def draw(config: MackeyGlass, fit: Fit, directory: Path) -> None:
 
 
 def draw_continuations(config: MackeyGlass, found: Continuations, curve: np.ndarray) -> Figure:
-    """The sequences that are best, in the middle and worst in the end, early and in the end; sMAPE over the epochs."""
-    figure = Figure(figsize=(style.PAGE, 4.8), layout="constrained")
+    """The sequence that is in the middle in the end, early and in the end; best and worst; sMAPE over epochs."""
+    figure = Figure(figsize=(style.PAGE, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(len(NAMES) + 1, 2, height_ratios=(*[1] * len(NAMES), 1.4))
-    # So that nobody has to guess what was left out.
+    *axes, below = figure.subplots(5, 1)
+    # The best and the worst one too, so that nobody has to guess what was left out.
     order = np.argsort(smape(found.last, found.truth))
-    ranks = order[[0, len(order) // 2, -1]]
+    best, median, worst = order[[0, len(order) // 2, -1]]
     early, last = early_epoch(config), config.epochs
-    for column, (epoch, continued) in enumerate(((early, found.early), (last, found.last))):
-        for row, number in enumerate(ranks):
-            ax = figure.add_subplot(grid[row, column])
-            _draw_one(ax, continued[number], found.truth[number])
-            ax.set_title(f"{NAMES[row]} of {len(order)}, epoch {epoch}: {ax.get_title()}")
-            if row == 0 == column:
-                ax.legend(ncols=2, loc="lower right")
-        ax.set_xlabel("Lyapunov times after the last true input")
-    below = figure.add_subplot(grid[-1, :])
+    rows = (
+        ("median", median, early, found.early),
+        ("median", median, last, found.last),
+        ("best", best, last, found.last),
+        ("worst", worst, last, found.last),
+    )
+    for ax, (name, number, epoch, continued) in zip(axes, rows, strict=True):
+        error = _draw_one(ax, continued[number], found.truth[number])
+        ax.set_title(f"{name} of {len(order)} sequences, after epoch {epoch}: sMAPE {error:.1f} %")
+    axes[0].legend(ncols=2, loc="lower right", borderaxespad=0)
+    axes[-1].set_xlabel("Lyapunov times after the last true input")
     below.plot(np.arange(1, len(curve) + 1), curve, color=style.GREEN)
     for epoch in (early, last):
         below.axvline(epoch, color="0.7", linestyle="--", linewidth=0.8, zorder=0)
@@ -48,9 +48,10 @@ def draw_continuations(config: MackeyGlass, found: Continuations, curve: np.ndar
     return figure
 
 
-def _draw_one(ax: Axes, continued: Float[Array, " steps"], truth: Float[Array, " steps"]) -> None:
-    """A continuation and the true series; its sMAPE as the title."""
+def _draw_one(ax: Axes, continued: Float[Array, " steps"], truth: Float[Array, " steps"]) -> float:
+    """A continuation and the true series; returns its sMAPE."""
     time = np.arange(len(truth)) * DT / LYAPUNOV_TIME
-    ax.plot(time, continued, color=style.GREEN, linewidth=1, label="network")
+    ax.plot(time, continued, color=style.GREEN, label="network")
     ax.plot(time, truth, "k--", linewidth=0.8, label="series")
-    ax.set(ylim=(0, 1.6), ylabel="x", title=f"sMAPE {smape(continued, truth):.1f} %")
+    ax.set(ylim=(0, 1.5), xlim=(0, time[-1]), ylabel="x")
+    return float(smape(continued, truth))

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import eventprop as ep
@@ -63,12 +62,6 @@ class ChipMnistTraining(ChipTraining):
 
     def gradient(self) -> hw.AbstractGradient:
         return hw.SuperSpike(50.0, dt=1.7)  # the samples of the chip, as there
-
-    def scales(self, network: ep.AbstractNetwork) -> list[Array]:
-        """That of the output makes the best of 6 bits, up to the same as in the hidden layer."""
-        hidden = jnp.asarray(self.config.weight_scale)
-        largest = jnp.max(jnp.abs(lax.stop_gradient(weights(network)[1])))
-        return [hidden, jnp.minimum(hw.BSS2.largest_weight / largest, hidden)]
 
     def penalty(self, network: ep.AbstractNetwork) -> Float[Array, ""]:
         return self.config.weight_decay * jnp.mean(jnp.sum(weights(network)[0] ** 2, axis=1))

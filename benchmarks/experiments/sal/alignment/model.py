@@ -10,8 +10,9 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from benchmarks.errors import InvalidInput
 from benchmarks.training import Metrics, Training, train
 from sal import RESULTS
-from sal.feedback import Connection, Fixed, with_feedback
+from sal.feedback import Connection, with_feedback
 from sal.symmnet import SALNet, symmetrize
+from sal.transports import Fixed
 
 
 @dataclasses.dataclass(frozen=True)

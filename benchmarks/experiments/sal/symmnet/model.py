@@ -16,17 +16,10 @@ from benchmarks.errors import InvalidInput
 from benchmarks.experiments.sal.symmnet.network import BatchNorm, ConvNet
 from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
 from sal import RESULTS
-from sal.feedback import (
-    Fixed,
-    KolenPollack,
-    SignConcordant,
-    Transpose,
-    dense_layers,
-    plastic_leaves,
-    with_feedback,
-)
+from sal.feedback import dense_layers, plastic_leaves, with_feedback
 from sal.rdd import RDDNet
 from sal.symmnet import AbstractTwin, SALNet, symmetrize
+from sal.transports import Fixed, KolenPollack, SignConcordant, Transpose
 
 JUDGED = 64
 """Images that are judged at a time."""

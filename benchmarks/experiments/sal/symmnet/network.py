@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from sal.feedback import Connection, Transpose
+from sal.feedback import Connection
+from sal.transports import Transpose
 
 CHANNELS = 64
 KERNEL = 5
