@@ -23,7 +23,7 @@ LISTED = (
     Listed("gle-speech", "Speech Commands, reduced: words learned online.", f"{__name__}.speech.card"),
     Listed("gle-bars", "Bars of three directions, by the dendritic microcircuit.", f"{__name__}.bars.card"),
     Listed("gle-phaseless", "Feedback weights of a microcircuit align by noise.", f"{__name__}.phaseless.card"),
-    Listed("gle-pal-teacher", "A microcircuit of one cell per layer mimics a teacher.", f"{__name__}.pal.card"),
+    Listed("gle-pal-teacher", "One cell per layer mimics a teacher, five feedbacks.", f"{__name__}.pal.card"),
     Listed("gle-pal-yinyang", "Yin-Yang by microcircuits, feedback in five ways.", f"{__name__}.pal.card"),
     Listed("gle-pal-mnist", "MNIST by microcircuits, feedback in five ways.", f"{__name__}.pal.card"),
     Listed("gle-autoencoder", "Digits by two latent neurons, feedback in five ways.", f"{__name__}.autoencoder.card"),

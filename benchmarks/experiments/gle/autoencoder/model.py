@@ -188,7 +188,7 @@ def _label(network: Any) -> Any:
 def dream(learner: gle.Learner, config: Autoencoder, key: PRNGKeyArray) -> gle.Learner:
     """The learner with the B that a spiking twin of all layers but the lowest has learned."""
     twin = sal.SALNet(config.sal_rate, updates=1, duration=config.sal_duration)
-    forward = [layer.connection for layer in learner.network.layers[1:]]
+    forward: list[Any] = [layer.connection for layer in learner.network.layers[1:]]
     places = lambda network: [layer.feedback.connection.weight for layer in network.layers[1:]]  # noqa: E731
     back = twin.learn([x.weight for x in forward], [x.bias for x in forward], places(learner.network), key)
     return learner._replace(network=eqx.tree_at(places, learner.network, back))
@@ -196,11 +196,12 @@ def dream(learner: gle.Learner, config: Autoencoder, key: PRNGKeyArray) -> gle.L
 
 def angle(network: gle.Network) -> Float[Array, ""]:
     """Between W and B, in degrees, the mean of all layers that have a B."""
-    found = []
-    for layer in network.layers[1:]:
-        weight, back = layer.connection.weight, layer.feedback
-        found.append(sal.angle(weight, weight if isinstance(back, gle.Transpose) else back.connection.weight))
-    return jnp.mean(jnp.stack(found))
+    layers: Any = network.layers[1:]
+    weights = [layer.connection.weight for layer in layers]
+    if isinstance(layers[0].feedback, gle.Transpose):
+        return jnp.zeros(())
+    backs = [layer.feedback.connection.weight for layer in layers]
+    return jnp.mean(jnp.stack([sal.angle(w, b) for w, b in zip(weights, backs, strict=True)]))
 
 
 def judge(network: gle.Network, images: Float[Array, "samples pixels"]) -> tuple[Array, Float[Array, ""]]:

@@ -1,8 +1,8 @@
 """The cards of the circuits with five kinds of feedback weights."""
 
 from benchmarks.card import Card
-from benchmarks.experiments.gle.pal.classification import ClassificationTraining, Mnist, YinYang, classification
 from benchmarks.experiments.gle.pal.figures import draw_classification, draw_teacher
+from benchmarks.experiments.gle.pal.model import ClassificationTraining, Mnist, YinYang, classification
 from benchmarks.experiments.gle.pal.teacher import Teacher, TeacherTraining, teacher_student
 from benchmarks.metric import Metric
 

@@ -66,7 +66,7 @@ def rules(method: str, config: Rates) -> optax.GradientTransformation:
         upper = optax.chain(optax.add_decayed_weights(config.kp_decay), upper)
     lower = optax.sgd(config.lower_rate * config.presentation)
     lower, upper = (optax.MultiSteps(x, steps_of(config)).gradient_transformation() for x in (lower, upper))
-    transforms = {
+    transforms: dict[Any, Any] = {
         "up.0": lower,
         "up.1": upper,
         "to_inter.0": optax.sgd(config.to_inter_rate * DT),

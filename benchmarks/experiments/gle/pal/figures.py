@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks import style
 from benchmarks._fit import Fit
 from benchmarks.experiments.gle.pal.circuits import METHODS
-from benchmarks.experiments.gle.pal.classification import YinYang
+from benchmarks.experiments.gle.pal.model import YinYang
 from benchmarks.experiments.gle.pal.teacher import TEACHER, Teacher
 
 
@@ -23,7 +23,7 @@ def draw_classification(config: YinYang, fit: Fit, directory: Path) -> None:
     for method, colour in zip(METHODS, style.COLOURS, strict=False):
         curve(errors, 100 - 100 * fit.history[f"validation_accuracy_{method}"], colour, method.upper())
         curve(angles, fit.history[f"angle_{method}"], colour, method.upper())
-    errors.set(xlabel="epoch", ylabel="validation error (%)", yscale="log")
+    errors.set(xlabel="epoch", ylabel="validation error (%)")
     angles.set(xlabel="epoch", ylabel="angle between W and B (degrees)", ylim=(-3, 100))
     figure.legend(*angles.get_legend_handles_labels(), loc="outside right center", frameon=False)
     style.save(figure, directory / "pal")

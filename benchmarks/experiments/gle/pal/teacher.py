@@ -1,6 +1,7 @@
 """One cell per layer mimics a teacher (Max et al. 2024, Fig. 4a, b), reduced."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,7 +18,7 @@ TEACHER = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Teacher(Rates):
-    """A microcircuit of one cell per layer mimics a teacher.
+    """One cell per layer mimics a teacher, five feedbacks.
 
     The teacher's weights are 2, all initial W and B are drawn uniformly between -1 and 0. A batch of inputs, uniform
     between 0 and 1, stands for as many moments.
@@ -87,7 +88,7 @@ class TeacherTraining(Training):
 def measured(name: str, network: gle.Microcircuit) -> Metrics:
     """The weights of a student, and how far those of the ways up are from the teacher's."""
     lower, upper = (connection.weight[0, 0] for connection in network.up)
-    back = network.feedback[0]
+    back: Any = network.feedback[0]
     b = upper if isinstance(back, gle.Transpose) else back.connection.weight[0, 0]
     error = jnp.maximum(jnp.abs(lower - TEACHER), jnp.abs(upper - TEACHER))
     return {f"lower_{name}": lower, f"upper_{name}": upper, f"back_{name}": b, f"error_{name}": error}

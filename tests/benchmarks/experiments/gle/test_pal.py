@@ -10,7 +10,7 @@ import gle
 from benchmarks.datasets import DataSet, Split
 from benchmarks.errors import InvalidInput
 from benchmarks.experiments.gle.pal import circuits, teacher
-from benchmarks.experiments.gle.pal.classification import ClassificationTraining, YinYang
+from benchmarks.experiments.gle.pal.model import ClassificationTraining, YinYang
 from benchmarks.training import scan_state
 
 CONFIG = circuits.Rates(batch_size=200, pal_steps=50.0)
@@ -70,6 +70,7 @@ def test_b_turns_towards_w_by_spikes(key, rng):
     np.testing.assert_array_equal(after.from_inter[0].weight, -after.feedback[0].connection.weight.T)
 
 
+@pytest.mark.slow
 def test_the_teacher_is_found_but_by_fixed_feedback(key):
     """The first epochs: backpropagation and Kolen-Pollack come closer than phaseless alignment, that than none."""
     config = teacher.Teacher(epochs=2, batches=50, sal_duration=20.0)

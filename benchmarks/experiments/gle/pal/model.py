@@ -45,7 +45,7 @@ class Mnist(YinYang):
     upper_rate: float = 0.2
     to_inter_rate: float = 0.5
     from_inter_rate: float = 2.0
-    kp_decay: float = 2e-2
+    kp_decay: float = 5e-3
 
 
 class State(eqx.Module):
