@@ -177,8 +177,6 @@ def _axis_values(name: str, kind: type, axis: Axis) -> tuple[Value, ...]:
             )
         values = axis.values()
         axis = [round(value) for value in values] if kind is int else values
-    if not isinstance(axis, Iterable):
-        raise InvalidInput(f"{name}: {axis!r} is no axis: give a list of values, or a range.")
     values = tuple(_convert(name, kind, value) for value in axis)
     if not values:
         raise InvalidInput(f"{name}: the axis is empty: give at least one value.")

@@ -383,7 +383,6 @@ def names_a_column_twice(config: Toy, key):
         ({"chunk": 0}, "chunk: must be 1 or more"),
         ({"experiment": TOY, "over": {"epochs": (2, 0)}}, "epochs must be at least 1, but is 0"),
         ({"config": 3}, "config: must be a Toy, got 3"),
-        ({"over": {"momentum": 0.1}}, "momentum: 0.1 is no axis: give a list of values, or a range"),
         ({"experiment": names_a_column_twice}, "'momentum' would name two columns of the tables"),
         ({"experiment": lambda config, key: None}, "must be annotated with its configuration"),
         ({"experiment": lambda config: None}, r"must take \(config, key\), but its parameters are \(config\)"),
