@@ -79,7 +79,8 @@ Axis = LogRange | LinearRange | Iterable[Value] | np.ndarray | jax.Array | str
 def sweepable_fields(config: type) -> dict[str, type]:
     """Maps each field of a configuration class that can be swept to bool, int, float or str.
 
-    A field annotated `float | None` counts as a float. Fields of other types (modules, tuples) are left out.
+    A field annotated `float | None` counts as a float, `Literal["a", "b"]` as str. Fields of other types (modules,
+    tuples) are left out.
     """
     hints = typing.get_type_hints(config)
     found = {}
@@ -87,10 +88,23 @@ def sweepable_fields(config: type) -> dict[str, type]:
         annotation = hints[field.name]
         is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
         options = typing.get_args(annotation) if is_union else (annotation,)
+        options = [type(x) for x in _named(annotation)] or options
         kind = next((kind for kind in _SWEEPABLE if kind in options), None)
         if field.init and kind is not None:
             found[field.name] = kind
     return found
+
+
+def _named(annotation: Any) -> tuple[Value, ...]:
+    """The values that a `Literal` names; none for other annotations."""
+    return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+
+
+def check_named(config: type, name: str, value: Any) -> None:
+    """Raises ValueError for a value that is none of those which the field's `Literal` names."""
+    named = _named(typing.get_type_hints(config)[name])
+    if named and value not in named:
+        raise InvalidInput(f"{name}: {value!r} is not among {', '.join(map(str, named))}.")
 
 
 def traced(default: int) -> Any:
@@ -155,6 +169,8 @@ def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...
     axes = {}
     for name in over:
         values = _axis_values(name, kinds[name], over[name])
+        for value in values:
+            check_named(config, name, value)
         if kinds[name] is int and is_traced(config, name) and any(abs(int(value)) >= 2**31 for value in values):
             raise InvalidInput(f"{name}: a traced whole number has 32 bits, but {list(values)} need more.")
         repeated = next((value for value in values if values.count(value) > 1), None)

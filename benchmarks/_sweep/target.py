@@ -18,7 +18,7 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from benchmarks._member import OnePiece
-from benchmarks._sweep.axes import field_type, parse_value, sweepable_fields
+from benchmarks._sweep.axes import check_named, field_type, parse_value, sweepable_fields
 from benchmarks.card import Card, find
 from benchmarks.errors import InvalidInput
 from benchmarks.metric import Metric, metrics_of
@@ -197,6 +197,7 @@ def configure(target: Target, assignments: list[str]) -> Any:
         if name in values:
             raise InvalidInput(f"{name} is set twice.")
         values[name] = parse_value(name, field_type(target.config, name), text)
+        check_named(target.config, name, values[name])
     try:
         return target.config(**values)
     except TypeError as error:

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import typing
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,11 +19,20 @@ class Config:
     width: int = 1
     flag: bool = False
     name: "str" = "a"
+    order: typing.Literal["up", "down"] = "up"
     shape: tuple[int, ...] = ()
 
 
 def test_only_plain_fields_are_swept():
-    assert sweepable_fields(Config) == {"rate": float, "limit": float, "width": int, "flag": bool, "name": str}
+    kinds = {"rate": float, "limit": float, "width": int, "flag": bool, "name": str, "order": str}
+    assert sweepable_fields(Config) == kinds
+        "rate": float,
+        "limit": float,
+        "width": int,
+        "flag": bool,
+        "name": str,
+        "order": str,
+    }
 
 
 def test_log_range_has_a_constant_ratio_and_exact_ends():
@@ -52,6 +62,7 @@ def test_linear_range_has_a_constant_difference():
         ("width", np.arange(2), (0, 1)),
         ("flag", "true,False", (True, False)),
         ("name", "a,b:c", ("a", "b:c")),
+        ("order", "down, up", ("down", "up")),
     ],
 )
 def test_axes_become_values_of_the_fields_type(name, axis, expected):
@@ -86,6 +97,7 @@ def test_axes_keep_their_order():
         ({"width": "1:4:log9"}, "appears more than once"),
         ({"flag": "maybe"}, "flag: 'maybe' is neither true nor false"),
         ({"name": LinearRange(0, 1, 2)}, "name: a range needs a numeric field"),
+        ({"order": "up,left"}, "order: 'left' is not among up, down"),
         ({}, "needs an axis"),
     ],
 )
