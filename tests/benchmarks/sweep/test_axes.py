@@ -26,13 +26,6 @@ class Config:
 def test_only_plain_fields_are_swept():
     kinds = {"rate": float, "limit": float, "width": int, "flag": bool, "name": str, "order": str}
     assert sweepable_fields(Config) == kinds
-        "rate": float,
-        "limit": float,
-        "width": int,
-        "flag": bool,
-        "name": str,
-        "order": str,
-    }
 
 
 def test_log_range_has_a_constant_ratio_and_exact_ends():
