@@ -37,6 +37,8 @@ class Completion:
     test_beta: float = 10.0
     """Nudging in the test, of the traces that are not free."""
     learning_rate: float = 1e-2
+    largest_norm: float = 3.9
+    """Bound on |W|: below 4, I - W phi' has an inverse, whatever the state is, as the slopes of the sigmoid are 1/4."""
 
 
 def sources(key: PRNGKeyArray, steps: int, dt: float) -> Float[Array, "time 4"]:
@@ -69,12 +71,28 @@ def correlations(one: Float[Array, "time free"], other: Float[Array, "time free"
     return jnp.sum(one * other, axis=0) / jnp.sqrt(jnp.sum(one**2, axis=0) * jnp.sum(other**2, axis=0))
 
 
-def completed(network: gle.LeastAction, traces: Float[Array, "time visible"], config: Completion):
-    """What the network holds in the place of the free traces, and a result, once the start is forgotten."""
+def bounded(largest: float | Array) -> optax.GradientTransformation:
+    """Cuts the singular values of W at `largest` after each update; stands last."""
+
+    def cut(updates: gle.LeastAction, params: gle.LeastAction) -> gle.LeastAction:
+        left, values, right = jnp.linalg.svd(params.weight + updates.weight)
+        excess = jnp.maximum(values - largest, 0)
+        return eqx.tree_at(lambda x: x.weight, updates, updates.weight - (left * excess[None]) @ right)
+
+    return optax.stateless(cut)  # pyright: ignore[reportArgumentType]
+
+
+def completed(learner: gle.Learner, traces: Float[Array, "time visible"], config: Completion):
+    """What the network holds in the place of the free traces, and a result, once the start is forgotten.
+
+    It goes on from where learning left it: far from the minimum, as with all potentials zero, energies are not convex.
+    """
     beta = jnp.full(config.visible, config.test_beta).at[config.visible - config.free :].set(0.0)
-    clamped = eqx.tree_at(lambda network: network.beta, network, beta)
+    clamped = eqx.tree_at(lambda network: network.beta, learner.network, beta)
     inputs, targets = streams(traces, config)
-    _, outputs, result = gle.online(gle.start(clamped), inputs, targets, dt=config.dt, throw=False)
+    _, outputs, result = gle.online(
+        gle.Learner(clamped, learner.state, None), inputs, targets, dt=config.dt, throw=False
+    )
     forgotten = round(20 * config.tau / config.dt)
     return outputs[forgotten:, -config.free :], traces[forgotten:, -config.free :], result
 
@@ -102,7 +120,7 @@ def gle_completion(config: Completion, key: PRNGKeyArray) -> tuple[Metrics, gle.
         beta=jnp.full(config.visible, config.beta),
         mask=~jnp.eye(neurons, dtype=bool),
     )
-    optimiser = optax.sgd(config.learning_rate)
+    optimiser = optax.chain(optax.sgd(config.learning_rate), bounded(config.largest_norm))
     dynamic, static = eqx.partition(gle.start(network, optimiser), eqx.is_array)
 
     def epoch(dynamic, _):
@@ -113,12 +131,12 @@ def gle_completion(config: Completion, key: PRNGKeyArray) -> tuple[Metrics, gle.
         return eqx.filter(after, eqx.is_array), result
 
     dynamic, results = jax.lax.scan(epoch, dynamic, length=config.epochs)
-    network = eqx.combine(dynamic, static).network
-    found, truth, last = completed(network, test, config)
+    learner = eqx.combine(dynamic, static)
+    found, truth, last = completed(learner, test, config)
     result = outcome(results)
     found_correlations = correlations(found, truth)
     metrics = {
         "test_correlation": jnp.mean(found_correlations),
         "lowest_test_correlation": jnp.min(found_correlations),
     }
-    return metrics, network, RESULTS.where(result == RESULTS.successful, last, result), Record(truth, found)
+    return metrics, learner.network, RESULTS.where(result == RESULTS.successful, last, result), Record(truth, found)

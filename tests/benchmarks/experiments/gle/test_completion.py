@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gle
-from benchmarks.experiments.gle.completion.model import Completion, correlations, gle_completion, sources
+from benchmarks.experiments.gle.completion.model import Completion, bounded, correlations, gle_completion, sources
 
 
 def test_free_traces_follow_the_others(key):
@@ -14,6 +14,27 @@ def test_free_traces_follow_the_others(key):
     assert metrics["lowest_test_correlation"] > 0.8
     assert record.truth.shape == record.completed.shape == (400, 2)
     assert network.weight.shape == (12, 12)
+
+
+def test_the_norm_of_recurrent_weights_is_bounded(key):
+    """Steps that would take the largest singular value to 2 and more leave it at 1.5."""
+    network = gle.LeastAction(
+        jax.random.normal(key, (6, 6)) / 6, jnp.zeros((6, 1)), jax.nn.sigmoid, tau=1.0, beta=[1.0]
+    )
+    rule, params = bounded(1.5), eqx.filter(network, eqx.is_inexact_array)
+    up = 1e-2 * jax.random.normal(jax.random.fold_in(key, 1), (6, 6))
+    constant = eqx.tree_at(lambda x: x.weight, jax.tree.map(jnp.zeros_like, params), up)
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = rule.update(constant, state, params)
+        params = eqx.apply_updates(params, updates)
+        return (params, state), jnp.linalg.norm(params.weight, 2)
+
+    _, norms = jax.jit(lambda carry: jax.lax.scan(step, carry, length=100))((params, rule.init(params)))
+    assert norms[0] < 1
+    np.testing.assert_allclose(norms[-10:], 1.5, rtol=1e-4)
+    assert np.linalg.norm(network.weight + 100 * up, 2) > 2
 
 
 def test_sources_have_variance_one(key):

@@ -41,7 +41,8 @@ def test_bins_that_are_never_hit_have_the_error_of_rare_events(x64):
 @pytest.mark.slow
 def test_short_runs_have_finite_deviations(key, x64):
     """Most bins are empty."""
-    metrics, _, result, _ = eqx.filter_jit(sal_stdd)(STDD(pairs=2, replicas=20, duration=20), key)
+    config = STDD(pairs=2, replicas=20, duration=20)
+    metrics, _, result, _ = eqx.filter_jit(lambda key: sal_stdd(config, key))(key)
     assert result == sal.RESULTS.successful
     assert all(np.isfinite(value) for value in metrics.values())
     assert metrics["largest_deviation_in_errors"] < 10
