@@ -166,3 +166,12 @@ def test_an_error_in_the_users_file_is_the_users(folder):
 
 def test_the_source_covers_the_whole_file(folder):
     assert source(find_target("my_file.py:experiment").function) == USER_FILE
+
+
+def test_the_program_that_runs_is_not_imported_once_more(folder, monkeypatch):
+    main = sys.modules["__main__"]
+    theirs = find_target("my_file.py:experiment").function
+    monkeypatch.setattr(main, "__file__", str(folder / "my_file.py"), raising=False)
+    monkeypatch.setattr(main, "experiment", theirs, raising=False)
+    (folder / "my_file.py").write_text("raise SystemExit")
+    assert find_target("my_file.py:experiment").function is theirs
