@@ -29,7 +29,7 @@ REST = 3
 
 @dataclasses.dataclass(frozen=True)
 class Trajectories:
-    """Costs fall along the path by GLE, and after it by adjoints."""
+    """Costs along the path, by GLE and by adjoints."""
 
     periods: int = 6
     period: float = 4.0
