@@ -7,7 +7,7 @@ LISTED = (
     Listed("gle-small", "Slow and fast paths learn their input weights.", f"{__name__}.small.card"),
     Listed(
         "gle-trajectories",
-        "Costs fall along the path by GLE, and after it by adjoints.",
+        "Costs along the path, by GLE and by adjoints.",
         f"{__name__}.trajectories.card",
     ),
     Listed("gle-operators", "Phases and gains of errors and adjoints.", f"{__name__}.operators.card"),
