@@ -33,7 +33,8 @@ class ChipMnist(OnChip):
     """Pixels below have no spike."""
     t_max: float = 20.0
     duration: float = 34.0
-    weight_scale: float = 60.0
+    weight_scale: float = 120.0
+    """LSB per unit of weight. A neuron of two merged circuits has twice the capacitance of one."""
     burst: float = 5e-4
     weight_decay: float = 1.2e-3
     """Of hidden weights: .1 in the units of the paper's weights, over the square of their scale, and over hidden
