@@ -24,8 +24,8 @@ class Experiment(eqx.Module):
     """All that a run needs beside the network: where it sits, the codes, and how the model's units become the chip's.
 
     placement: of the network. calibration: of the chip; None for a device that brings its own codes, or needs none.
-    weight_scale: LSB per unit of weight, one number or one per projection. A neuron of n merged circuits has n times the
-        capacitance of one: a weight moves it by an nth, and its scale is n times larger (`measure_scaling` measures it).
+    weight_scale: LSB per unit of weight, one number or one per projection. A neuron of n merged circuits has n times
+        the capacitance of one, so that its scale is n times larger (`measure_scaling` measures it).
     trace_scale, trace_offset: a sample c is the potential trace_scale (c - trace_offset) of the model.
     cadc_time_shift: µs, added to the times of samples.
     """
