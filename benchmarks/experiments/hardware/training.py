@@ -274,7 +274,7 @@ def largest_potential(
     return jnp.mean(loss), jnp.mean(jnp.argmax(largest, axis=-1) == labels)
 
 
-def weights(network: Any) -> list[Array]:
+def weights(network: Any) -> list[Any]:
     """Those of all projections."""
     return [p.connection.weight for p in network.projections]
 

@@ -106,7 +106,7 @@ SMALL = {
     "hardware-yinyang": ("learning_rate", CHIP),
     "hardware-yinyang-first": ("tau0", CHIP),
     "hardware-yinyang-delays": ("delay_rate", CHIP),
-    "hardware-mnist": ("learning_rate", CHIP),
+    "hardware-mnist": ("learning_rate", CHIP | {"duration": 10.2}),
     "mnist1d-mlp": ("learning_rate", {"epochs": 1}),
     "mnist1d-tcn": ("learning_rate", {"epochs": 1}),
     "mnist1d-gru": ("learning_rate", {"epochs": 1}),
