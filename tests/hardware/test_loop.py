@@ -131,6 +131,7 @@ def chip_network():
     return ep.FeedForward([(ep.Dense(first), neuron), (ep.Dense(jnp.asarray([[0.4, -0.5, 0.6]])), ep.LI(10.0, 10.0))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
     [

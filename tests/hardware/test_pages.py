@@ -16,6 +16,7 @@ CHIP, CALIBRATION, ADEX, DRIVER, LOOP, TWIN = re.findall(r"```python\n(.*?)```",
 def names():
     found: dict = {}
     exec(CHIP, found)
+    exec(CALIBRATION, found)
     return found
 
 
@@ -28,7 +29,6 @@ def test_a_network_on_a_chip(names):
 
 
 def test_calibration(names):
-    exec(CALIBRATION, names)
     assert np.all(names["calibration"].success)
     np.testing.assert_allclose(names["calibrated"].cadc[0][0], 80, atol=6)
 

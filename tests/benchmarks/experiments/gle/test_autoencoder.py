@@ -23,6 +23,7 @@ def data(rng):
     return DataSet("noise", tuple("0123456789"), split(120), split(20), split(20))
 
 
+@pytest.mark.slow
 def test_b_aligns_while_w_learns(data, key):
     """All B at once; with constant W within a batch the noise is all that moves the rates."""
     training = model.AutoencoderTraining(CONFIG, data)

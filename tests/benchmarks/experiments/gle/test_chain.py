@@ -89,6 +89,7 @@ def test_the_figures_show_what_they_are_given(rng, key):
         np.testing.assert_array_equal(rows[row, 2].lines[0].get_ydata(), values)  # GLE's first, after learning
 
 
+@pytest.mark.slow
 def test_gle_s_errors_have_the_shape_of_presynaptic_rates_and_instantaneous_ones_that_of_the_output_error():
     """Fig. 14b: with the teacher's time constants and weights too small, errors look ahead as far as rates lag."""
     config, key = Chain(), jax.random.key(0)

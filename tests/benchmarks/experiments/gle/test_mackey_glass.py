@@ -17,6 +17,7 @@ SMALL = MackeyGlass(
 )
 
 
+@pytest.mark.slow
 def test_a_tiny_network_learns_a_sine():
     """Two periods of 20 time units to learn from, and two to continue; a constant would leave half the variance."""
     wave = 1 + 0.3 * np.sin(np.arange(400) * 2 * np.pi / 100)

@@ -32,6 +32,7 @@ def shown(learner, rule, key, batches):
     return scan_state(batch, learner, jax.random.split(key, batches))[0]
 
 
+@pytest.mark.slow
 def test_w_takes_one_step_per_batch(key, rng, x64):
     """By the mean gradient of the presentation: that of single steps of the same circuit with W held still."""
     config = dataclasses.replace(CONFIG, to_inter_rate=0.0, from_inter_rate=0.0)
