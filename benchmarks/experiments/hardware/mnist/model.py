@@ -36,7 +36,7 @@ class ChipMnist(OnChip):
     weight_scale: float = 120.0
     """LSB per unit of weight. A neuron of two merged circuits has twice the capacitance of one."""
     burst: float = 3e-3
-    """Cost of the squared spikes of a hidden neuron. With 5e-4 and a rate of 6e-3, the paper's, activity runs away here."""
+    """Cost of the squared spikes of a hidden neuron. With the paper's 5e-4 and rate, 6e-3, activity runs away here."""
     weight_decay: float = 1.2e-3
     """Of hidden weights: .1 in the units of the paper's weights, over the square of their scale, and over hidden
     neurons."""
