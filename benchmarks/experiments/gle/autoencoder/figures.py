@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from benchmarks import style
 from benchmarks._fit import Fit
-from benchmarks.experiments.gle.autoencoder.model import CLASSES, METHODS, Autoencoder
+from benchmarks.experiments.gle.autoencoder.model import CLASSES, Autoencoder
+from benchmarks.experiments.gle.five_ways import METHODS
 
 SHOWN = 2000
 """Digits of the test set."""

@@ -15,13 +15,10 @@ import gle
 import sal
 from benchmarks import datasets
 from benchmarks.datasets import DataSet
-from benchmarks.errors import InvalidInput
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from benchmarks.experiments.gle.five_ways import METHODS, Samples, State, feedback, nothing, splits, through
+from benchmarks.training import Metrics, Training, count_batches, shuffled_batches, train
 from gle import RESULTS
 
-METHODS = ("bp", "fa", "kp", "pal", "sal")
-"""B is W (backpropagation), fixed (feedback alignment), learns with W (Kolen-Pollack), from noise (phaseless alignment
-learning), or from spikes in a twin before each epoch (spike-based alignment learning)."""
 DT, TAU = 0.1, 1.0
 NOISE, NOISE_TIME = 0.01, DT
 """New in every step; the rates are high-passed by the same time constant."""
@@ -55,34 +52,20 @@ class Autoencoder:
     """Of the spiking twin, in ms per epoch and replica, of 32."""
 
 
-class State(eqx.Module):
-    """What changes."""
-
-    learners: dict[str, gle.Learner]
-    key: PRNGKeyArray
-    result: RESULTS
-
-
 class AutoencoderTraining(Training):
     """The problem of a configuration."""
 
     epochs: int
     steps_per_epoch: int
     config: Autoencoder
-    train_set: tuple[Float[Array, "samples pixels"], Int[Array, " samples"]]
-    validation_set: tuple[Float[Array, "samples pixels"], Int[Array, " samples"]]
-    test_set: tuple[Float[Array, "samples pixels"], Int[Array, " samples"]]
+    train_set: Samples
+    validation_set: Samples
+    test_set: Samples
 
     def __init__(self, config: Autoencoder, data: DataSet | None = None):
         data = datasets.load("mnist") if data is None else data
-        if config.samples > len(data.train):
-            raise InvalidInput(f"samples must be at most {len(data.train)}, the training set, but is {config.samples}.")
         self.config, self.epochs = config, config.epochs
-        (images, labels), self.validation_set, self.test_set = (
-            (jnp.asarray(split.features.reshape(len(split), -1) / 255, float), jnp.asarray(split.labels))
-            for split in (data.train, data.validation, data.test)
-        )
-        self.train_set = images[: config.samples], labels[: config.samples]
+        self.train_set, self.validation_set, self.test_set = splits(data, config.samples)
         self.steps_per_epoch = count_batches(config.samples, config.batch_size)
 
     def init(self, key: PRNGKeyArray) -> State:
@@ -101,23 +84,16 @@ class AutoencoderTraining(Training):
         key, order, noise, twin = jax.random.split(state.key, 4)
         batches = shuffled_batches(order, self.config.samples, self.config.batch_size)
         keys = jax.random.split(noise, len(batches))
-        learners, metrics, worst = {}, {}, state.result
-        for name, learner in state.learners.items():
-            if name == "sal":
-                learner = dream(learner, self.config, twin)
+
+        def learn(name: str) -> Any:
             rule = rules(name, self.config)
+            return lambda learner, samples, key: self._show(learner, rule, self.train_set[0][samples], key)
 
-            def batch(carry, chosen, rule=rule):
-                learner, worst = carry
-                samples, key = chosen
-                learner, result = self._show(learner, rule, self.train_set[0][samples], key)
-                return (learner, RESULTS.where(worst == RESULTS.successful, result, worst)), None
+        def measure(name: str, network: gle.Network) -> Metrics:
+            loss = judge(network, self.validation_set[0])[1]
+            return {f"validation_loss_{name}": loss, f"angle_{name}": angle(network)}
 
-            (learners[name], worst), _ = scan_state(batch, (learner, worst), (batches, keys))
-            network = learners[name].network
-            metrics[f"validation_loss_{name}"] = judge(network, self.validation_set[0])[1]
-            metrics[f"angle_{name}"] = angle(network)
-        return State(learners, key, worst), metrics
+        return through(state, key, (batches, keys), lambda x: dream(x, self.config, twin), learn, measure)
 
     def _show(
         self, learner: gle.Learner, rule: optax.GradientTransformation, images: Array, key: PRNGKeyArray
@@ -145,22 +121,17 @@ class AutoencoderTraining(Training):
         return metrics, networks, state.result, record
 
 
-def nothing(network: Any, signals: Any) -> None:
-    """What is kept of each step."""
-
-
 def build(method: str, sizes: tuple[int, ...], key: PRNGKeyArray) -> gle.Network:
     """Layers in latent equilibrium; only W of the first one has nobody to send errors to."""
-    kinds = {"bp": lambda _: gle.Transpose(), "kp": gle.KolenPollack}
-    kind, layers = kinds.get(method, gle.FeedbackAlignment), []
+    layers = []
     for number, (sources, neurons) in enumerate(itertools.pairwise(sizes)):
-        forward, back = jax.random.split(jax.random.fold_in(key, number))
+        forward, backward = jax.random.split(jax.random.fold_in(key, number))
         connection = gle.Dense.init(sources, neurons, key=forward)
         bound = 1 / np.sqrt(sources)
-        b = gle.Dense(jax.random.uniform(back, (neurons, sources), minval=-bound, maxval=bound), None)
-        feedback = kind(b) if number else gle.Transpose()
+        b = gle.Dense(jax.random.uniform(backward, (neurons, sources), minval=-bound, maxval=bound), None)
+        back = feedback(method, b) if number else gle.Transpose()
         activation = gle.linear if number % 2 else jnp.tanh
-        layers.append(gle.Layer(connection, TAU, TAU, activation, feedback=feedback))
+        layers.append(gle.Layer(connection, TAU, TAU, activation, feedback=back))
     return gle.Network(layers, gle.MeanSquaredError())
 
 

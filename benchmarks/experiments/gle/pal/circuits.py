@@ -12,11 +12,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import gle
 import sal
+from benchmarks.experiments.gle.five_ways import feedback, nothing
 from gle import RESULTS
 
-METHODS = ("bp", "fa", "kp", "pal", "sal")
-"""B is W (backpropagation), fixed (feedback alignment), learns with W (Kolen-Pollack), from noise (phaseless alignment
-learning), or from spikes in a twin between epochs (spike-based alignment learning)."""
 DT = 0.1
 """Also how long potentials take to the neighbours."""
 NOISE, NOISE_TIME = 0.05, 0.2
@@ -51,9 +49,8 @@ def circuit(
 ) -> gle.Microcircuit:
     """Logistic cells with these W and B that predict themselves."""
     forward = [gle.Dense(weight, None) for weight in up]
-    kind = {"bp": lambda _: gle.Transpose(), "kp": gle.KolenPollack}.get(method, gle.FeedbackAlignment)
-    feedback = [kind(gle.Dense(weight, None)) for weight in back]
-    return gle.Microcircuit.self_predicting(forward, feedback, jax.nn.sigmoid, delay=DT)
+    backward = [feedback(method, gle.Dense(weight, None)) for weight in back]
+    return gle.Microcircuit.self_predicting(forward, backward, jax.nn.sigmoid, delay=DT)
 
 
 def rules(method: str, config: Rates) -> optax.GradientTransformation:
@@ -107,10 +104,6 @@ def teach(
         learner, stream, target, dt=DT, optimiser=rule, stepper=stepper, observe=nothing, throw=False
     )
     return learner, result
-
-
-def nothing(network: Any, signals: Any) -> None:
-    """What is kept of each step."""
 
 
 def dream(learner: gle.Learner, config: Rates, key: PRNGKeyArray) -> gle.Learner:

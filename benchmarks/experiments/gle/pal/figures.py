@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import style
 from benchmarks._fit import Fit
-from benchmarks.experiments.gle.pal.circuits import METHODS
+from benchmarks.experiments.gle.five_ways import METHODS
 from benchmarks.experiments.gle.pal.model import YinYang
 from benchmarks.experiments.gle.pal.teacher import TEACHER, Teacher
 

@@ -2,9 +2,8 @@
 
 import dataclasses
 import itertools
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +11,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import gle
 from benchmarks import datasets
-from benchmarks.datasets import DataSet, Split
-from benchmarks.errors import InvalidInput
-from benchmarks.experiments.gle.pal.circuits import METHODS, Rates, angle, begin, circuit, dream, rules, teach
-from benchmarks.training import Metrics, Training, count_batches, scan_state, shuffled_batches, train
+from benchmarks.datasets import DataSet
+from benchmarks.experiments.gle.five_ways import METHODS, Samples, State, splits, through
+from benchmarks.experiments.gle.pal.circuits import Rates, angle, begin, circuit, dream, rules, teach
+from benchmarks.training import Metrics, Training, count_batches, shuffled_batches, train
 from gle import RESULTS
 
 
@@ -48,14 +47,6 @@ class Mnist(YinYang):
     kp_decay: float = 5e-3
 
 
-class State(eqx.Module):
-    """What changes."""
-
-    learners: dict[str, gle.Learner]
-    key: PRNGKeyArray
-    result: RESULTS
-
-
 class ClassificationTraining(Training):
     """The problem of a configuration."""
 
@@ -63,19 +54,14 @@ class ClassificationTraining(Training):
     steps_per_epoch: int
     config: YinYang
     classes: int
-    train_set: tuple[Float[Array, "samples sources"], Int[Array, " samples"]]
-    validation_set: tuple[Float[Array, "samples sources"], Int[Array, " samples"]]
-    test_set: tuple[Float[Array, "samples sources"], Int[Array, " samples"]]
+    train_set: Samples
+    validation_set: Samples
+    test_set: Samples
 
     def __init__(self, config: YinYang, data: DataSet | None = None):
         data = datasets.load(config.dataset) if data is None else data
-        if config.samples > len(data.train):
-            raise InvalidInput(f"samples must be at most {len(data.train)}, the training set, but is {config.samples}.")
         self.config, self.epochs, self.classes = config, config.epochs, len(data.classes)
-        chosen = Split(data.train.features[: config.samples], data.train.labels[: config.samples])
-        self.train_set, self.validation_set, self.test_set = (
-            _flat(split) for split in (chosen, data.validation, data.test)
-        )
+        self.train_set, self.validation_set, self.test_set = splits(data, config.samples)
         self.steps_per_epoch = count_batches(config.samples, config.batch_size)
 
     def init(self, key: PRNGKeyArray) -> State:
@@ -92,36 +78,27 @@ class ClassificationTraining(Training):
         key, order, noise, twin = jax.random.split(state.key, 4)
         batches = shuffled_batches(order, self.config.samples, self.config.batch_size)
         keys = jax.random.split(noise, len(batches))
-        learners, metrics, worst = {}, {}, state.result
-        for name, learner in state.learners.items():
-            if name == "sal":
-                learner = dream(learner, self.config, twin)
+
+        def learn(name: str) -> Any:
             rule = rules(name, self.config)
 
-            def batch(carry, chosen, rule=rule):
-                learner, worst = carry
-                samples, key = chosen
+            def step(learner, samples, key):
                 inputs, labels = (x[samples] for x in self.train_set)
                 targets = jnp.where(jax.nn.one_hot(labels, self.classes) > 0, 1.0, 0.1)
-                learner, result = teach(learner, rule, self.config, inputs, targets, key)
-                return (learner, RESULTS.where(worst == RESULTS.successful, result, worst)), None
+                return teach(learner, rule, self.config, inputs, targets, key)
 
-            (learners[name], worst), _ = scan_state(batch, (learner, worst), (batches, keys))
-            network = learners[name].network
-            metrics[f"validation_accuracy_{name}"] = accuracy(network, *self.validation_set)
-            metrics[f"angle_{name}"] = angle(network)
-        return State(learners, key, worst), metrics
+            return step
+
+        def measure(name: str, network: gle.Microcircuit) -> Metrics:
+            right = accuracy(network, *self.validation_set)
+            return {f"validation_accuracy_{name}": right, f"angle_{name}": angle(network)}
+
+        return through(state, key, (batches, keys), lambda x: dream(x, self.config, twin), learn, measure)
 
     def finish(self, state: State) -> tuple[Metrics, dict[str, gle.Microcircuit], RESULTS]:
         circuits = {name: learner.network for name, learner in state.learners.items()}
         metrics = {f"test_accuracy_{name}": accuracy(x, *self.test_set) for name, x in circuits.items()}
         return metrics, circuits, state.result
-
-
-def _flat(split: Split) -> tuple[Array, Array]:
-    """Features as vectors, bytes between 0 and 1, and labels."""
-    scale = 255 if split.features.dtype == np.uint8 else 1
-    return jnp.asarray(split.features.reshape(len(split), -1) / scale, float), jnp.asarray(split.labels)
 
 
 def accuracy(network: gle.Microcircuit, inputs: Array, labels: Array) -> Float[Array, ""]:

@@ -3,14 +3,14 @@
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 import gle
-from benchmarks.experiments.gle.pal.circuits import METHODS, Rates, begin, circuit, dream, rules, teach
-from benchmarks.training import Metrics, Training, scan_state, train
+from benchmarks.experiments.gle.five_ways import METHODS, State, through
+from benchmarks.experiments.gle.pal.circuits import Rates, begin, circuit, dream, rules, teach
+from benchmarks.training import Metrics, Training, train
 from gle import RESULTS
 
 TEACHER = 2.0
@@ -31,14 +31,6 @@ class Teacher(Rates):
     upper_rate: float = 1.0
     pal_decay: float = 1.6e-6
     """With which B tends to 2."""
-
-
-class State(eqx.Module):
-    """What changes."""
-
-    learners: dict[str, gle.Learner]
-    key: PRNGKeyArray
-    result: RESULTS
 
 
 class TeacherTraining(Training):
@@ -64,22 +56,17 @@ class TeacherTraining(Training):
         keys = jax.random.split(noise, self.config.batches)
         weight = jnp.full((1, 1), TEACHER)
         teacher = circuit("bp", [weight, weight], [weight])
-        learners, metrics, worst = {}, {}, state.result
-        for name, learner in state.learners.items():
-            if name == "sal":
-                learner = dream(learner, self.config, twin)
+
+        def learn(name: str) -> Any:
             rule = rules(name, self.config)
 
-            def batch(carry, chosen, rule=rule):
-                learner, worst = carry
-                x, key = chosen
+            def step(learner, x, key):
                 target = teacher.equilibrium(x, throw=False).pyramidal[-1]
-                learner, result = teach(learner, rule, self.config, x, target, key)
-                return (learner, RESULTS.where(worst == RESULTS.successful, result, worst)), None
+                return teach(learner, rule, self.config, x, target, key)
 
-            (learners[name], worst), _ = scan_state(batch, (learner, worst), (inputs, keys))
-            metrics |= measured(name, learners[name].network)
-        return State(learners, key, worst), metrics
+            return step
+
+        return through(state, key, (inputs, keys), lambda x: dream(x, self.config, twin), learn, measured)
 
     def finish(self, state: State) -> tuple[Metrics, dict[str, gle.Microcircuit], RESULTS]:
         return {}, {name: learner.network for name, learner in state.learners.items()}, state.result

@@ -9,6 +9,7 @@ import pytest
 import gle
 from benchmarks.datasets import DataSet, Split
 from benchmarks.errors import InvalidInput
+from benchmarks.experiments.gle import five_ways
 from benchmarks.experiments.gle.pal import circuits, teacher
 from benchmarks.experiments.gle.pal.model import ClassificationTraining, YinYang
 from benchmarks.training import scan_state
@@ -81,7 +82,7 @@ def test_the_teacher_is_found_but_by_fixed_feedback(key):
     assert metrics["error_kp"] < metrics["error_pal"]
     assert metrics["back_bp"] == metrics["upper_bp"] > 1.5
     assert metrics["back_fa"] < 0 < metrics["back_pal"]
-    assert set(networks) == set(circuits.METHODS)
+    assert set(networks) == set(five_ways.METHODS)
 
 
 def test_bytes_become_fractions_and_samples_are_counted(rng):
