@@ -39,7 +39,7 @@ def feedback(method: str, b: gle.Dense) -> gle.AbstractFeedback:
 def through(
     state: State,
     key: PRNGKeyArray,
-    batches: tuple[Array, PRNGKeyArray],
+    batches: tuple[Array, Array],
     dream: Callable[[gle.Learner], gle.Learner],
     learn: Callable[[str], Callable[..., tuple[gle.Learner, RESULTS]]],
     measure: Callable[[str, Any], Metrics],
