@@ -18,7 +18,7 @@ from benchmarks._sweep.grid import Grid, check_seeds
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, show
 from benchmarks._sweep.target import Target, as_target, find_target, refuse_scripts, source_hash
-from benchmarks._sweep.traced import traced_axes
+from benchmarks._sweep.tracing import traced_axes
 from benchmarks.atomic import make_folder
 from benchmarks.card import Card, precision
 from benchmarks.drive import Submits

@@ -20,7 +20,7 @@ from benchmarks._sweep.grid import Grid, check_seeds, check_shard, group_by
 from benchmarks._sweep.records import Records
 from benchmarks._sweep.result import DEFAULT_METRIC, SweepResult, collect, show
 from benchmarks._sweep.target import Target, as_target, refuse_scripts
-from benchmarks._sweep.traced import traced_axes
+from benchmarks._sweep.tracing import traced_axes
 from benchmarks._sweep.width import measured
 from benchmarks._sweep.work import measure, run
 from benchmarks._width import LARGEST, SHARE

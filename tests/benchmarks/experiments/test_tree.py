@@ -11,6 +11,7 @@ import benchmarks.experiments
 from benchmarks.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).parents[3]
+PACKAGES = ("benchmarks", "eventprop", "gle", "hardware", "sal")
 HERE = Path(benchmarks.experiments.__file__).parent
 FOLDERS = sorted(path.parent for path in HERE.rglob("model.py"))
 
@@ -57,6 +58,18 @@ def test_the_walk_finds_imports_in_functions_and_passes_by_those_for_types():
 
 def test_nothing_imports_in_circles(graph):
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_module_hides_a_public_name():
+    """Importing `package.name` later would replace the object `name` of the package by the module."""
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")):
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+                name = alias.asname or alias.name
+                if (path.parent / f"{name}.py").exists():
+                    # Then it is this module, or comes from it, and the import that replaces has been already.
+                    assert node.module in (package, f"{package}.{name}"), f"{package}.{name}"
 
 
 def test_figures_import_models_and_cards_import_both_and_nothing_the_other_way(graph):
