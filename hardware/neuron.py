@@ -17,6 +17,7 @@ from eventprop.parameters import (
     check_same_lengths_in,
     numeric,
 )
+from eventprop.solvers.exponential_euler import phi
 
 STEEP = 1000.0
 """LSB/µs: how fast the guard of a spike comes back when a hold-off ends; at most 0.1 µs are lost by it."""
@@ -56,7 +57,7 @@ class Receptor(eqx.Module):
 
     def rate(self, i: Array, v: Array) -> Array:
         """What the input adds to dV/dt."""
-        seen = i if self.largest is None else -self.largest * jnp.expm1(-i / self.largest)
+        seen = i if self.largest is None else i * phi(-i / self.largest)
         return self.strength * seen if self.conductance is None else self.strength * seen * self.conductance(v)
 
 

@@ -89,17 +89,44 @@ class SourceLine(AbstractLine):
     def put(self, grating: Grating, line: tuple[Array, Array], point: Array, spikes: Array, moment: Array) -> Any:
         """Shares for this point and the next two."""
         rows, later = line
-        whole, part = self._delay(grating)
-        leaves = _leaves(grating, point, moment, self.connection.delay)
-        position, amount = moment + part, jnp.where(leaves, 0, spikes)
+        whole, _ = self._delay(grating)
+        here, after, there = self._shares(whole, *self._under_way(grating, point, spikes, moment))
+        now = lax.dynamic_index_in_dim(rows, point % self.rows, keepdims=False) + here
+        rows = lax.dynamic_update_index_in_dim(rows, now, point % self.rows, 0)
+        rows = lax.dynamic_update_index_in_dim(rows, later + after, (point + 1) % self.rows, 0)
+        return rows, there
+
+    def all_at_once(
+        self, grating: Grating, spikes: Float[Array, "steps sources"], moments: Float[Array, "steps sources"]
+    ) -> Float[Array, "points sources"]:
+        """What every point gets of the spikes of all steps."""
+        whole, _ = self._delay(grating)
+        given = self._under_way(grating, jnp.arange(grating.steps)[:, None], spikes, moments)
+        before = self.rows  # so many steps without spikes, as many as a delay may have, and two
+        given = [jnp.pad(x, ((before, 1), (0, 0))) for x in given]
+        found = jnp.zeros((), spikes.dtype)
+        for later in range(3):
+            first = before - later - whole
+            if whole.ndim == 0:
+                sent = [lax.dynamic_slice_in_dim(x, first, grating.steps + 1) for x in given]
+            else:
+                at = first + jnp.arange(grating.steps + 1)[:, None]
+                sent = [jnp.take_along_axis(x, at, axis=0) for x in given]
+            found += self._shares(whole, *sent)[later]
+        return found
+
+    def _under_way(self, grating: Grating, point: Array, spikes: Array, moment: Array) -> tuple[Array, Array]:
+        """The spikes of a step that stay in the window, and when they arrive without the whole steps, 0 to 2."""
+        _, part = self._delay(grating)
+        return jnp.where(_leaves(grating, point, moment, self.connection.delay), 0, spikes), moment + part
+
+    def _shares(self, whole: Array, amount: Array, position: Array) -> tuple[Array, Array, Array]:
+        """What the point of their step and the next two get of spikes under way."""
         here, there = jnp.maximum(1 - position, 0), jnp.maximum(position - 1, 0)
         after = 1 - jnp.abs(position - 1)
         if self.earliest == 1:  # what would have to be here already arrives at the end of the step
             here, after = jnp.where(whole == 0, 0, here), jnp.where(whole == 0, 1 - there, after)
-        now = lax.dynamic_index_in_dim(rows, point % self.rows, keepdims=False) + here * amount
-        rows = lax.dynamic_update_index_in_dim(rows, now, point % self.rows, 0)
-        rows = lax.dynamic_update_index_in_dim(rows, later + after * amount, (point + 1) % self.rows, 0)
-        return rows, there * amount
+        return here * amount, after * amount, there * amount
 
 
 class SynapseLine(AbstractLine):
@@ -146,7 +173,9 @@ def heard(
     if connection.delay is None:
         here, there = (1 - moments) * spikes, moments * spikes
         return Known(connection, jnp.pad(here, ((0, 1), (0, 0))) + jnp.pad(there, ((1, 0), (0, 0))))
-    line = line_of(connection, rows, earliest=0)
+    if not connection.per_synapse:
+        return Known(connection, SourceLine(connection, rows, earliest=0).all_at_once(grating, spikes, moments))
+    line = SynapseLine(connection, rows, earliest=0)
 
     def move(carry, step):
         found, carry = line.take(grating, line.put(grating, carry, *step), step[0])

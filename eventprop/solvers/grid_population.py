@@ -104,11 +104,11 @@ def run_component(
     place = {population.number: place for place, population in enumerate(populations)}
 
     def move(progress, at):
-        point, charges, row = at
+        point, charges, noise, row = at
         progress = _arrive(populations, grating, progress, charges, point, row)
         found = tuple(
-            step(p.neuron, own.y, _step(p, point, grating), solver=solver, adjoint=adjoint)
-            for p, own in zip(populations, progress, strict=True)
+            step(p.neuron, own.y, _step(p, own_noise, point, grating), solver=solver, adjoint=adjoint)
+            for p, own, own_noise in zip(populations, progress, noise, strict=True)
         )
         lines = tuple(
             tuple(
@@ -124,7 +124,8 @@ def run_component(
 
     def stretch(progress, at):
         points, rows, looking = at
-        return lax.scan(move, progress, (points, _charges(populations, rows), looking))
+        noise = tuple(_noise(p, points) for p in populations)
+        return lax.scan(move, progress, (points, _charges(populations, rows), noise, looking))
 
     progress = tuple(_begin(p, looks) for p in populations)
     rows = tuple(tuple(known.rows for _, known in p.known) for p in populations)
@@ -204,14 +205,19 @@ def _course(progress: _Progress, spikes: Array | None, record: Array) -> Course:
     return Course(spikes, moments, record, latest, fired, v, y, jnp.any(twice))
 
 
-def _step(population: Population, point: Int[Array, ""], grating: Grating) -> Step:
-    noise = None
-    if isinstance(population.neuron, Diffusive):
-        assert population.key is not None
-        noise = jax.random.fold_in(jax.random.fold_in(population.key, _NOISE), point)
-    return Step(
-        point * grating.h, grating.h, population.key, jnp.where(point < 0, 2.0, 1.0).astype(grating.h.dtype), noise
-    )
+def _noise(population: Population, points: Int[Array, " steps"]) -> Float[Array, "steps neurons"] | None:
+    """Standard normal numbers for a stretch of steps, drawn at once: keys cost more than what is drawn from them."""
+    if not isinstance(population.neuron, Diffusive):
+        return None
+    assert population.key is not None
+    key = jax.random.fold_in(jax.random.fold_in(population.key, _NOISE), points[0])
+    v = population.neuron.voltage(population.y)
+    return jax.random.normal(key, (points.shape[0], *v.shape), v.dtype)
+
+
+def _step(population: Population, noise: Array | None, point: Int[Array, ""], grating: Grating) -> Step:
+    one = jnp.where(point < 0, 2.0, 1.0).astype(grating.h.dtype)
+    return Step(point * grating.h, grating.h, population.key, one, noise)
 
 
 def trains_of(grating: Grating, course: Course, slots: int) -> tuple[SpikeTrains, Int[Array, ""]]:

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint, Implicit
+from eventprop.events import event_time
 from eventprop.neurons.base import AbstractNeuron, Event
 from eventprop.neurons.noise import Diffusive
-from eventprop.surrogate import Surrogate
+from eventprop.surrogate import AbstractPseudoDerivative, Surrogate
 
 
 class Stepped(NamedTuple):
@@ -28,7 +30,7 @@ class Stepped(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The step from t to t + h, the key of the population, and that of the noise in this step.
+    """The step from t to t + h, the key of the population, and the noise on its membranes, standard normal numbers.
 
     one: 1, which no compiler knows. XLA keeps quotients; on CPU whatever is cheaper is computed once more for each
         array that depends on it. So what much depends on is divided by 1.
@@ -38,7 +40,7 @@ class Step(NamedTuple):
     h: Float[Array, ""]
     args: PRNGKeyArray | None
     one: Float[Array, ""]
-    noise: PRNGKeyArray | None
+    noise: Float[Array, " neurons"] | None
 
 
 class WhiteNoise(diffrax.AbstractTerm):
@@ -87,8 +89,7 @@ def _terms(neuron: AbstractNeuron, y: Any, at: Step) -> diffrax.AbstractTerm:
     if not isinstance(neuron, Diffusive):
         return drift
     assert at.noise is not None
-    voltage = neuron.voltage(y)
-    dw = jnp.sqrt(at.h) * jax.random.normal(at.noise, voltage.shape, voltage.dtype)
+    dw = jnp.sqrt(at.h) * at.noise
     return diffrax.MultiTerm(drift, WhiteNoise(neuron, jax.tree.map(lambda _: dw, y)))
 
 
@@ -115,14 +116,15 @@ def _happen(
     within = ~due & (high > 0)
     # One quotient, which XLA keeps, tells who and when: it is -1 where nothing happens.
     quotient = jnp.where(within, low, jnp.where(due, 0, 1)) / jnp.where(within, low - high, jnp.where(due, 1, -1))
-    moment = lax.stop_gradient(quotient)
-    found = moment >= 0
-    if isinstance(adjoint, Surrogate) and not adjoint.detach_reset:
-        moment = jnp.where(found, moment, 1)  # a spike that only its derivative knows would be at the end of the step
+    found = quotient >= 0
     if isinstance(adjoint, Implicit):
-        moment = moment - _late(
-            jnp.where(within, low, -1), jnp.where(within, high, 0), moment, event.unit() / at.h, found, adjoint
-        )
+        chord = jnp.where(within, low, -1), jnp.where(within, high, 0)
+        moment = event_time(quotient, chord, event.unit() / at.h, guard=_on_chord, finite=found, adjoint=adjoint)
+    else:
+        assert isinstance(adjoint, Surrogate)
+        moment = lax.stop_gradient(quotient)
+        if not adjoint.detach_reset:
+            moment = jnp.where(found, moment, 1)  # a spike that only its derivative knows would be at the end
     before = jax.tree.map(lambda a, b: a + moment * (b - a), begin, end)
     after = event.jump(at.t + moment * at.h, before, at.args)
     membrane = neuron.voltage(after)
@@ -144,8 +146,7 @@ def _happen(
     y = jax.tree.map(lambda new, old: old if new is old else jnp.where(found, new, old) / at.one, carried, end)
     happened = found.astype(moment.dtype)
     if isinstance(adjoint, Surrogate) and event.emits:
-        g = lax.stop_gradient(high)
-        surrogate = (high - g) * adjoint.derivative(g)  # is zero, and has a derivative
+        surrogate = _surrogate(high, adjoint.derivative)
         happened = happened + surrogate
         if not adjoint.detach_reset:
             y = jax.tree.map(
@@ -166,9 +167,20 @@ def _affected(change: Callable[[Any], Any], before: Any, after: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(before), found)
 
 
-def _late(low: Array, high: Array, moment: Array, unit: Any, found: Array, adjoint: Implicit) -> Array:
-    """0, with all derivatives of -m(low, high), where low + m (high - low) = 0; its slope is judged per unit."""
-    slope = high - low
-    guard = low + moment * slope
-    per_slope = adjoint.tangential.reciprocal(slope * unit, found) * unit
-    return (guard - lax.stop_gradient(guard)) * per_slope
+def _on_chord(moment: Array, chord: tuple[Array, Array]) -> Array:
+    low, high = chord
+    return low + moment * (high - low)
+
+
+@eqx.filter_custom_jvp
+def _surrogate(guard: Array, derivative: AbstractPseudoDerivative) -> Array:
+    """0, with the derivative of a spike."""
+    del derivative
+    return jnp.zeros_like(guard)
+
+
+@_surrogate.def_jvp
+def _surrogate_jvp(primals, tangents):
+    (guard, derivative), (change, _) = primals, tangents
+    zero = jnp.zeros_like(guard)
+    return zero, zero if change is None else derivative(lax.stop_gradient(guard)) * change

@@ -78,7 +78,7 @@ def test_intervals_vary_between_neurons_and_hardly_within_one(key):
     mean = intervals[fires].mean(axis=1)
     assert 5.5 < mean.mean() < 6.5
     assert 0.1 < mean.std() / mean.mean() < 0.16
-    assert 0.0005 < np.median(intervals[fires].std(axis=1) / mean) < 0.006
+    assert 0.0005 < np.median(intervals[fires].std(axis=1, ddof=1) / mean) < 0.006
 
 
 def test_codes_out_of_range_are_refused(key):
