@@ -5,8 +5,10 @@ Each is also the built-in error that fits, so `except ValueError` and `except OS
 
 import contextlib
 import logging
+import operator
 import re
 from collections.abc import Iterator
+from typing import Any
 
 
 class CredaxError(Exception):
@@ -51,3 +53,14 @@ def unlogged_callbacks() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(drop)
+
+
+def count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of any integer type. Raises `InvalidInput` for anything else, and for less than `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InvalidInput(f"{name}: {value!r} is not a whole number.") from error
+    if number < least:
+        raise InvalidInput(f"{name}: must be {least} or more, got {number}.")
+    return number

@@ -22,7 +22,7 @@ from benchmarks._sweep.tracing import traced_axes
 from benchmarks.atomic import make_folder
 from benchmarks.card import Card, precision
 from benchmarks.drive import Submits
-from benchmarks.errors import InvalidInput, said
+from benchmarks.errors import InvalidInput, count, said
 from benchmarks.libraries import versions
 from benchmarks.metric import refuse_test_metric, to_rank_by
 from benchmarks.run import environment, folder_name, read_json, write_json
@@ -134,9 +134,8 @@ def search(
     target = as_target(experiment)
     config = target.config() if config is None else config
     refuse_test_metric(target.metrics, metric)
-    for name, value, least in (("trials", trials, 1), ("batch", batch, 1), ("reduction", reduction, 1)):
-        if value < least:
-            raise InvalidInput(f"{name}: must be {least} or more, got {value}.")
+    trials, batch, reduction = count("trials", trials), count("batch", batch), count("reduction", reduction)
+    chunk = None if chunk is None else count("chunk", chunk)
     if engine is not None:
         find_target(target.text)  # as the workers will
     space, numbers = distributions(target.config, over), check_seeds(seeds, seed)
@@ -221,11 +220,12 @@ def _study(folder: Path, plan: dict[str, Any], storage: Any, maximise: bool, see
         )
     except Exception as error:  # whatever a database, or the lack of its driver, makes SQLAlchemy raise
         raise InvalidInput(f"storage: {storage} cannot be opened: {type(error).__name__}: {said(error)}") from error
-    if study.user_attrs.setdefault("plan", _digest(plan)) != _digest(plan):
+    digest = _digest(plan)
+    if study.user_attrs.setdefault("plan", digest) != digest:
         raise InvalidInput(
             f"storage: {storage} has a study {folder.name} of another search: give a folder of another name."
         )
-    study.set_user_attr("plan", _digest(plan))
+    study.set_user_attr("plan", digest)
     study.sampler = optuna.samplers.TPESampler(
         seed=seed + len(study.trials), constant_liar=True
     )  # a resumed search draws other numbers

@@ -152,7 +152,7 @@ def parse_value(name: str, kind: type, text: str) -> Value:
         raise InvalidInput(f"{name}: {text!r} is not {_NOUN[kind]}.") from error
 
 
-def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...]]:
+def expand(config: type, over: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
     """All values of every axis, converted to the types of the fields.
 
     **Arguments:**
@@ -183,7 +183,7 @@ def expand(config: type, over: Mapping[str, Axis]) -> dict[str, tuple[Value, ...
 _NOUN = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
-def _axis_values(name: str, kind: type, axis: Axis) -> tuple[Value, ...]:
+def _axis_values(name: str, kind: type, axis: Any) -> tuple[Value, ...]:
     if isinstance(axis, str):
         axis = _parse_axis(name, kind, axis)
     if isinstance(axis, LogRange | LinearRange):
@@ -193,6 +193,8 @@ def _axis_values(name: str, kind: type, axis: Axis) -> tuple[Value, ...]:
             )
         values = axis.values()
         axis = [round(value) for value in values] if kind is int else values
+    if not isinstance(axis, Iterable) or getattr(axis, "ndim", 1) == 0:
+        raise InvalidInput(f"{name}: {axis!r} is a single value: an axis is a list of values, [{axis!r}], or a range.")
     values = tuple(_convert(name, kind, value) for value in axis)
     if not values:
         raise InvalidInput(f"{name}: the axis is empty: give at least one value.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._sweep.axes import Value
-from benchmarks.errors import InvalidInput
+from benchmarks.errors import InvalidInput, count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +59,10 @@ def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
     return shard
 
 
-def check_seeds(seeds: int, first: int) -> tuple[int, ...]:
+def check_seeds(seeds: Any, first: Any) -> tuple[int, ...]:
     """The seeds `first`, `first` + 1, ...; refuses none at all and what jax.random.key cannot tell apart."""
-    if seeds < 1:
-        raise InvalidInput(f"seeds: at least one is needed, got {seeds}.")
-    if first < 0 or first + seeds > 2**31:
+    seeds, first = count("seeds", seeds), count("seed", first, least=0)
+    if first + seeds > 2**31:
         raise InvalidInput(f"seed: must lie between 0 and 2^31 - seeds, got {first}.")
     return tuple(range(first, first + seeds))
 

@@ -27,7 +27,7 @@ from benchmarks._width import LARGEST, SHARE
 from benchmarks.card import Card, precision
 from benchmarks.drive import Failure, Submits, drive
 from benchmarks.engines import Local
-from benchmarks.errors import InvalidInput
+from benchmarks.errors import InvalidInput, count
 from benchmarks.metric import refuse_test_metric
 from benchmarks.tasks import Outcome, Task
 
@@ -86,8 +86,7 @@ def sweep(
     config = target.config() if config is None else config
     if not isinstance(config, target.config):
         raise InvalidInput(f"config: must be a {target.config.__name__}, got {config!r}.")
-    if chunk is not None and chunk < 1:
-        raise InvalidInput(f"chunk: must be 1 or more, got {chunk}.")
+    chunk = None if chunk is None else count("chunk", chunk)
     refuse_test_metric(target.metrics, metric)
     grid = Grid(expand(target.config, over), check_seeds(seeds, seed))
     part = check_shard(shard or (1, 1))

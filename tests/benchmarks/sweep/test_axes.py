@@ -84,6 +84,8 @@ def test_axes_keep_their_order():
         ({"rate": ""}, "rate: the axis is empty"),
         ({"rate": []}, "rate: the axis is empty"),
         ({"rate": np.ones((2, 1))}, "is not a number"),
+        ({"rate": 3.0}, r"rate: 3.0 is a single value: an axis is a list of values, \[3.0\]"),
+        ({"rate": np.float32(3)}, "is a single value"),
         ({"rate": "1,,2"}, "rate: '' is not a number"),
         ({"rate": "1,1.0"}, "1.0 appears more than once"),
         ({"width": "1.5"}, "width: '1.5' is not a whole number"),

@@ -47,6 +47,6 @@ def test_shard_is_read_and_checked():
 
 def test_seeds_are_checked():
     assert check_seeds(3, 7) == (7, 8, 9)
-    for seeds, first in ((0, 0), (1, -1), (2, 2**31 - 1)):
+    for seeds, first in ((0, 0), (1, -1), (2, 2**31 - 1), (1.5, 0), (None, 0), (1, "2")):
         with pytest.raises(ValueError, match="seed"):
             check_seeds(seeds, first)

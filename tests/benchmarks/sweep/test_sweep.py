@@ -379,7 +379,7 @@ def names_a_column_twice(config: Toy, key):
         ({"metric": "test_accuracy"}, "no ranking by 'test_accuracy'"),
         ({"metric": "speed"}, "there is no 'speed'; this experiment returns test_accuracy, validation_accuracy"),
         ({"shard": (5, 4)}, "shard: 5/4 does not exist"),
-        ({"seeds": 0}, "seeds: at least one"),
+        ({"seeds": 0}, "seeds: must be 1 or more, got 0"),
         ({"chunk": 0}, "chunk: must be 1 or more"),
         ({"experiment": TOY, "over": {"epochs": (2, 0)}}, "epochs must be at least 1, but is 0"),
         ({"config": 3}, "config: must be a Toy, got 3"),
