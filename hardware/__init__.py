@@ -54,6 +54,7 @@ from hardware.neuron import Adaptation as Adaptation
 from hardware.neuron import Circuit as Circuit
 from hardware.neuron import CircuitState as CircuitState
 from hardware.neuron import Conductance as Conductance
+from hardware.neuron import Rail as Rail
 from hardware.neuron import Receptor as Receptor
 from hardware.neuron import Upstroke as Upstroke
 from hardware.placement import Placement as Placement

@@ -11,7 +11,7 @@ from hardware.codes import Codes
 from hardware.device import Measurement
 from hardware.limits import Limits
 from hardware.targets import Targets
-from hardware.units import LARGEST_INHIBITION, nominal_code, relative_capacitance
+from hardware.units import nominal_code, relative_capacitance
 
 NEUTRAL = 10.0
 """µs: tau_mem while synaptic inputs are measured, whatever its target is."""
@@ -21,11 +21,8 @@ EVENT = 6.0
 """µs before the event of a postsynaptic potential, for its base line."""
 ROWS = 8
 """Of synapses that such an event reaches, so that their own pattern plays a small part."""
-LONG = {"exc": 2.0, "inh": 1.0}
-"""Weight of such an event per row, for the strength at long tau_syn: inhibition has to be linear still."""
-LARGEST = {"exc": 36.0, "inh": 12.0}
-"""Weight of such an event per row, for the shortest tau_syn: excitation is known to be linear so far, and saturating
-inhibition to follow a series."""
+LONG, SHORT = 2.0, 36.0
+"""Weight of such an event per row, for long tau_syn and for the shortest: PSPs are known to be linear so far."""
 HELD = {"refractory_counter": 250.0, "refractory_clock": 0.0}
 """2 µs at the reset potential."""
 BRIEFLY = {"refractory_counter": 1.0, "refractory_clock": 0.0}
@@ -138,20 +135,14 @@ class Bench(NamedTuple):
         like = self.codes.leak
         return jnp.broadcast_to(jnp.asarray(x, like.dtype), like.shape)
 
-    def weight(self, end: str, long: float, code: Array | float = 500.0) -> Array:
-        """Of an event, per row: `long` if tau_syn is 10 µs or longer, more if it is shorter.
+    def weight(self, end: str, code: Array | float = 500.0) -> Array:
+        """Of an event, per row: `LONG` if tau_syn is 10 µs or longer, more if it is shorter.
 
-        And more for weak synapse DACs, and for a weak input that does not saturate. code: its strength, i_synin_gm.
+        And more for weak synapse DACs, and for a weak input. code: its strength, i_synin_gm.
         """
-        shorter = jnp.clip(NEUTRAL / getattr(self.targets, f"tau_syn_{end}"), 1, LARGEST[end] / long)
-        weaker = 600.0 / self.targets.synapse_dac_bias * 500.0 / jnp.maximum(code, 30.0 if end == "exc" else 250.0)
-        return jnp.clip(jnp.round(long * shorter * weaker), 1, self.limits.largest_weight)
-
-    def saturation(self, end: str, weight: Array) -> Array | None:
-        """Of such an event's current at an inhibitory input, relative to the largest one on average."""
-        if end == "exc":
-            return None
-        return ROWS * weight * self.targets.synapse_dac_bias / 600.0 / LARGEST_INHIBITION
+        shorter = jnp.clip(NEUTRAL / getattr(self.targets, f"tau_syn_{end}"), 1, SHORT / LONG)
+        weaker = 600.0 / self.targets.synapse_dac_bias * 500.0 / jnp.maximum(code, 30.0)
+        return jnp.clip(jnp.round(LONG * shorter * weaker), 1, self.limits.largest_weight)
 
 
 def neutral(found: Found) -> dict[str, Any]:

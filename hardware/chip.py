@@ -12,7 +12,7 @@ from eventprop.parameters import check_not_negative
 from hardware.codes import Codes
 from hardware.limits import BSS2, Limits
 from hardware.mismatch import MEASURED, NONE, Mismatch, draw, draw_two
-from hardware.units import CODE_OF_ZERO, CODES_PER_LSB, LARGEST_INHIBITION, relative_capacitance
+from hardware.units import CODE_OF_ZERO, CODES_PER_LSB, relative_capacitance
 
 TAU_MEM = 3000.0
 """µs times code: 10 µs at 300."""
@@ -77,7 +77,7 @@ QUIET = Noise(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Parameters(eqx.Module):
-    """All circuits as codes make them, [circuits]: µs, LSB, LSB/µs; largest_inh in weights, capacitance relative."""
+    """All circuits as codes make them, [circuits]: µs, LSB, LSB/µs; capacitance relative."""
 
     leak: Array
     reset: Array
@@ -92,7 +92,6 @@ class Parameters(eqx.Module):
     tau_syn_inh: Array
     strength_exc: Array
     strength_inh: Array
-    largest_inh: Array
     offset: Array
     tau_reset: Array
     refractory: Array
@@ -183,7 +182,6 @@ class Chip(eqx.Module):
             tau_syn_inh=_tau_syn(f["tau_syn_inh"], codes.tau_syn_inh),
             strength_exc=gain_exc * dac,
             strength_inh=gain_inh * dac,
-            largest_inh=LARGEST_INHIBITION / _least(dac, 1e-3),
             offset=OFFSET * f["offset"] * codes.offset / capacitance + shift_exc - shift_inh,
             tau_reset=TAU_RESET * capacitance * f["tau_reset"],
             refractory=counts * period,

@@ -21,7 +21,8 @@ from eventprop import (
 )
 from hardware.chip import Parameters
 from hardware.device import Features
-from hardware.neuron import Adaptation, Circuit, CircuitState, Conductance, Receptor, Upstroke
+from hardware.neuron import Adaptation, Circuit, CircuitState, Conductance, Rail, Receptor, Upstroke
+from hardware.units import RAIL, RAIL_WIDTH
 
 
 def features_of(neuron: AbstractNeuron) -> Features:
@@ -78,11 +79,10 @@ def _receptor(each: Parameters, share: Array, slot: int, end: str, features: Fea
     def of(name):
         return getattr(each, f"{name}_{end}")[:, slot]
 
-    conductance = Conductance(of("e_reversal"), of("e_reference")) if features.conductances else None
-    strength = share[:, slot] * of("strength")
-    if end == "exc":
-        return Receptor(of("tau_syn"), strength, None, conductance)
-    return Receptor(of("tau_syn"), -strength, of("largest"), conductance)
+    strength = share[:, slot] * of("strength") * (1 if end == "exc" else -1)
+    if features.conductances:
+        return Receptor(of("tau_syn"), strength, Conductance(of("e_reversal"), of("e_reference")))
+    return Receptor(of("tau_syn"), strength, None if end == "exc" else Rail(RAIL, RAIL_WIDTH))
 
 
 def at_rest(neuron: AbstractNeuron, neurons: int) -> CircuitState:

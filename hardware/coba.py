@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from hardware import observables
-from hardware.bench import EVENT, LONG, NEUTRAL, OFF, ROWS, SIGN, Bench, Stage, Wanted, neutral
+from hardware.bench import EVENT, NEUTRAL, OFF, ROWS, SIGN, Bench, Stage, Wanted, neutral
 from hardware.device import Features
 from hardware.targets import Targets
 
@@ -52,14 +52,14 @@ def _reversing(bench: Bench, goals: dict[str, Wanted], end: str) -> tuple[Stage,
     Near the reference this tells the reference, whatever the reversal potential; far from it, then, the reversal.
     """
     tau, code = getattr(bench.targets, f"tau_syn_{end}"), getattr(bench.targets, f"i_synin_gm_{end}")
-    weight = bench.weight(end, LONG[end], code)
+    weight = bench.weight(end, code)
     goal = ROWS * weight * code
     reversal, reference = goals[f"e_reversal_{end}"].value, goals[f"e_reference_{end}"].value
     # An inhibitory reversal potential above the reference would look like one below it.
     highest = bench.limits.largest_code if end == "exc" else bench.nominal((reversal + reference) / 2)
 
     def see(measurement, about, sign):
-        how = NEUTRAL, EVENT, sign, reversal, reference, bench.saturation(end, weight)
+        how = NEUTRAL, EVENT, sign, reversal, reference
         return observables.relative_strength(measurement, about, *how)
 
     def stage(name, rising, leak, most):

@@ -17,7 +17,6 @@ from eventprop.parameters import (
     check_same_lengths_in,
     numeric,
 )
-from eventprop.solvers.exponential_euler import phi
 
 STEEP = 1000.0
 """LSB/µs: how fast the guard of a spike comes back when a hold-off ends; at most 0.1 µs are lost by it."""
@@ -26,7 +25,7 @@ STEEP = 1000.0
 class Conductance(eqx.Module):
     """The factor of a conductance-based (COBA) input, (E_rev - V) / (E_rev - E_ref): 1 where V = E_ref.
 
-    Both in LSB. It is an approximation of the circuit, whose current also ends at its largest one.
+    Both in LSB. It is an approximation of the circuit, whose current also ends at its largest one, and at the rails.
     """
 
     reversal: Parameter = eqx.field(converter=numeric("reversal"))
@@ -36,29 +35,36 @@ class Conductance(eqx.Module):
         return (self.reversal - v) / (self.reversal - self.reference)
 
 
+class Rail(eqx.Module):
+    """The factor of an inhibitory current that fails towards the lower rail, 1 / (1 + exp((rail - V) / width)); LSB."""
+
+    rail: Parameter = eqx.field(converter=numeric("rail"))
+    width: Parameter = eqx.field(converter=numeric("width"))
+
+    def __check_init__(self):
+        check_positive("width", self.width)
+
+    def __call__(self, v: Array) -> Array:
+        return 1 / (1 + jnp.exp((self.rail - v) / self.width))
+
+
 class Receptor(eqx.Module):
-    """A synaptic input of a circuit: tau_syn I' = -I, an event: I += w; into the membrane flows
+    """A synaptic input of a circuit: tau_syn I' = -I, an event: I += w; into the membrane flows strength I kappa(V).
 
-        strength L (1 - exp(-I / L)) kappa(V),
-
-    which is strength I for small I. tau_syn: µs. strength: LSB/µs per weight, negative for inhibition. largest (L):
-    weights, None for an input that does not saturate. conductance: kappa, None for 1 (CUBA).
+    tau_syn: µs. strength: LSB/µs per weight, negative for inhibition. kappa: `Conductance` (COBA), `Rail`, or None for
+    1 (CUBA).
     """
 
     tau_syn: Parameter = eqx.field(converter=numeric("tau_syn"))
     strength: Parameter = eqx.field(converter=numeric("strength"))
-    largest: Parameter | None = eqx.field(converter=numeric("largest"), default=None)
-    conductance: Conductance | None = None
+    kappa: Conductance | Rail | None = None
 
     def __check_init__(self):
         check_positive("tau_syn", self.tau_syn)
-        if self.largest is not None:
-            check_positive("largest", self.largest, "None for an input that does not saturate")
 
     def rate(self, i: Array, v: Array) -> Array:
         """What the input adds to dV/dt."""
-        seen = i if self.largest is None else i * phi(-i / self.largest)
-        return self.strength * seen if self.conductance is None else self.strength * seen * self.conductance(v)
+        return self.strength * i if self.kappa is None else self.strength * i * self.kappa(v)
 
 
 class Upstroke(eqx.Module):

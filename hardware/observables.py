@@ -3,7 +3,6 @@
 Nothing but samples and spikes goes in; all circuits at once, [circuits].
 """
 
-import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -19,8 +18,6 @@ from hardware.observe import MADC_GAIN
 
 STEP = 1.02
 """Of a time constant, for the derivative of a response."""
-TERMS = 4
-"""Of the series of a saturating current."""
 SEEN = 0.7
 """µs at the end of a clamp when the membrane has come to where it is held."""
 TAIL = 0.3
@@ -60,18 +57,16 @@ def synaptic_time(
     tau_mem: float,
     begin: float,
     sign: int | Array,
-    saturation: Array | None = None,
 ) -> Float[Array, " circuits"]:
     """tau_syn from a postsynaptic potential of this sign from `begin` on: a fit around `guess`, tau_mem known, µs.
 
-    To first order in tau_syn - guess; beyond 0.3 to 3 times `guess` the result is that bound. saturation: the event's
-    current over the largest one, I / L, of an input with 1 - exp(-I / L).
+    To first order in tau_syn - guess; beyond 0.3 to 3 times `guess` the result is that bound.
     """
     trace, t = _trace(measurement)
     after = jnp.maximum(t - begin, 0)
-    psp = sign * _response(after, tau_mem, guess, saturation)
-    slope = sign * _response(after, tau_mem, guess * STEP, saturation)
-    slope = (slope - sign * _response(after, tau_mem, guess / STEP, saturation)) / (STEP - 1 / STEP)
+    psp = sign * _psp(after, tau_mem, guess)
+    slope = sign * _psp(after, tau_mem, guess * STEP)
+    slope = (slope - sign * _psp(after, tau_mem, guess / STEP)) / (STEP - 1 / STEP)
     _, a, b = _fit([jnp.ones_like(psp), psp, slope], trace, after <= 5 * guess[None])
     return guess * _corrected(b, a)
 
@@ -82,17 +77,12 @@ def strength(
     tau_mem: float,
     begin: float,
     sign: int | Array,
-    saturation: Array | None = None,
 ) -> Float[Array, " circuits"]:
-    """How steeply an event at `begin` moves the membrane at first, LSB/µs, from a fit of its whole response.
-
-    Of an input that saturates: how steeply it would if it did not.
-    """
+    """How steeply an event at `begin` moves the membrane at first, LSB/µs, from a fit of its whole response."""
     trace, t = _trace(measurement)
-    psp = sign * _response(jnp.maximum(t - begin, 0), tau_mem, tau_syn, saturation)
+    psp = sign * _psp(jnp.maximum(t - begin, 0), tau_mem, tau_syn)
     _, height = _fit([jnp.ones_like(trace), psp], trace, jnp.maximum(t - begin, 0) <= 5 * tau_syn[None])
-    steeper = 1.0 if saturation is None else -saturation / jnp.expm1(-saturation)
-    return steeper * height / MADC_GAIN
+    return height / MADC_GAIN
 
 
 def relative_strength(
@@ -103,13 +93,12 @@ def relative_strength(
     sign: int | Array,
     reversal: Float[Array, " circuits"],
     reference: Float[Array, " circuits"],
-    saturation: Array | None = None,
 ) -> Float[Array, " circuits"]:
     """`strength` over (reversal - V) / (reversal - reference), V the mean potential before the event, LSB/µs."""
     trace, t = _trace(measurement)
     before = t < begin
     v = jnp.sum(jnp.where(before, trace, 0), axis=0) / jnp.sum(before) / MADC_GAIN
-    seen = strength(measurement, tau_syn, tau_mem, begin, sign, saturation)
+    seen = strength(measurement, tau_syn, tau_mem, begin, sign)
     return seen * (reversal - reference) / (reversal - v)
 
 
@@ -198,15 +187,6 @@ def _trace(measurement: Measurement) -> tuple[Array, Array]:
 def _psp(t: Array, tau_mem: float, tau_syn: Array) -> Array:
     """The response to a current into the membrane that begins with a slope of 1 per µs."""
     return tau_mem * Membrane(jnp.full_like(tau_syn, tau_mem), tau_syn).align(2).propagator(t)[2]
-
-
-def _response(t: Array, tau_mem: float, tau_syn: Array, saturation: Array | None) -> Array:
-    """The same for an input that saturates: 1 - exp(-x exp(-t / tau)) as a series in x, up to x of about 1."""
-    if saturation is None:
-        return _psp(t, tau_mem, tau_syn)
-    parts = [(-saturation) ** (k - 1) / math.factorial(k) for k in range(1, TERMS + 1)]
-    responses = [part[None] * _psp(t, tau_mem, tau_syn / k) for k, part in enumerate(parts, 1)]
-    return sum(responses[1:], responses[0]) / sum(parts[1:], parts[0])[None]
 
 
 def _corrected(change: Array, height: Array) -> Array:

@@ -10,7 +10,6 @@ from hardware.bench import (
     ADDED,
     EVENT,
     HELD,
-    LONG,
     MIDDLE,
     NEUTRAL,
     OFF,
@@ -85,13 +84,13 @@ def _input(bench: Bench, found: Found, end: str, weight: Array, changed: dict[st
 def _synapse(bench: Bench, end: str) -> Stage:
     """tau_syn: a postsynaptic potential of a strong input."""
     name, strong = f"tau_syn_{end}", jnp.round(1000.0 * bench.capacitance)
-    tau, weight = getattr(bench.targets, name), bench.weight(end, 2.0)
+    tau, weight = getattr(bench.targets, name), bench.weight(end)
 
     def show(found, code):
         return _input(bench, found, end, weight, {name: code, f"i_synin_gm_{end}": strong})
 
     def see(measurement, about, sign):
-        return observables.synaptic_time(measurement, about, NEUTRAL, EVENT, sign, bench.saturation(end, weight))
+        return observables.synaptic_time(measurement, about, NEUTRAL, EVENT, sign)
 
     return Stage(name, False, tau, show, see, tau, SIGN[end])
 
@@ -135,7 +134,7 @@ def _referring(bench: Bench, end: str) -> Stage:
 def _strength(bench: Bench, end: str) -> Stage:
     """i_synin_gm: the slope that an event gives the membrane at first."""
     name, tau = f"i_synin_gm_{end}", getattr(bench.targets, f"tau_syn_{end}")
-    weight = bench.weight(end, LONG[end], getattr(bench.targets, name))
+    weight = bench.weight(end, getattr(bench.targets, name))
 
     def show(found, code):
         return _input(bench, found, end, weight, {name: code})
@@ -143,7 +142,7 @@ def _strength(bench: Bench, end: str) -> Stage:
     goal = ROWS * weight * getattr(bench.targets, name)
 
     def see(measurement, about, sign):
-        return observables.strength(measurement, about, NEUTRAL, EVENT, sign, bench.saturation(end, weight))
+        return observables.strength(measurement, about, NEUTRAL, EVENT, sign)
 
     return Stage(name, True, goal, show, see, tau, SIGN[end], in_units=True)
 

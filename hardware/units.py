@@ -7,8 +7,9 @@ from hardware.limits import Limits
 CODES_PER_LSB = 2.4
 CODE_OF_ZERO = 22.0
 """The code of 0 LSB: codes 70 to 550 are read as 20 to 220 LSB."""
-LARGEST_INHIBITION = 140.0
-"""Weights at synapse_dac_bias 600: the inhibitory current saturates, fitted to measured responses."""
+RAIL, RAIL_WIDTH = 53.0, 16.0
+"""LSB: where inhibitory currents are half of what they should be, and over how much they fail; fitted to measured
+responses."""
 PARASITIC = 0.08
 """Of the largest membrane capacitance, what is there at code 0."""
 

@@ -95,7 +95,9 @@ def test_the_reference_shows_the_channels(key):
 def test_a_network_on_an_ideal_chip_is_the_model(key):
     """Spikes of the first layer are those of the same circuits written down by hand."""
     recording = go(IDEAL, key)
-    circuit = hw.Circuit(10.0, 80.0, (hw.Receptor(10.0, 0.09), hw.Receptor(10.0, -0.09, 140.0)), 125.0, 70.0)
+    circuit = hw.Circuit(
+        10.0, 80.0, (hw.Receptor(10.0, 0.09), hw.Receptor(10.0, -0.09, hw.Rail(53.0, 16.0))), 125.0, 70.0
+    )
     weights = NETWORK.projections[0].connection.weight
     ends = (ep.Dense(jnp.maximum(weights, 0)), ep.Dense(jnp.maximum(-weights, 0), port=1))
     model = ep.Network([circuit], [(None, 0, each) for each in ends])

@@ -52,26 +52,6 @@ def test_synapses(sign, guess, within):
     assert np.all(found[:3] < 0.85) and np.all(found[6:] > 1.2)
 
 
-def test_synapses_that_saturate():
-    """Inhibition by 1 - exp(-x exp(-t / tau)), x 0.7, 20 LSB/µs if it were linear: Euler, tau_mem 10 µs."""
-    tau, fine = np.array([0.5, 1.0, 3.0]), 0.002
-    v, found = np.full(3, 150.0), []
-    for step in range(round(56 / fine)):
-        found.append(v)
-        current = np.exp(-(step * fine - 6) / tau) if step * fine >= 6 else np.zeros(3)
-        v = v + fine * ((150 - v) / 10 - 20 * (1 - np.exp(-0.7 * current)) / 0.7)
-    seen = measured(np.stack(found)[(TIMES / fine).astype(int)])
-
-    @jax.jit
-    def both(seen, tau):
-        how = tau, 10.0, 6.0, -1, jnp.full(3, 0.7)
-        return observables.synaptic_time(seen, *how), observables.strength(seen, *how)
-
-    time, strength = both(seen, jnp.asarray(tau))
-    np.testing.assert_allclose(time, tau, rtol=0.03)
-    np.testing.assert_allclose(strength, 20, rtol=0.02)
-
-
 def test_strengths():
     strengths = np.array([0.5, 1.0, 4.0])
     found = observables.strength(measured(150 - strengths * psp(10.0, 5.0)), jnp.full(3, 5.0), 10.0, 6.0, -1)

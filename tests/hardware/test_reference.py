@@ -31,7 +31,7 @@ def by_hand(p, counts, holdoff, times, charges, t1):
             if step in arrivals[end]:
                 currents[end] += charges[end]
         held = since < clamped
-        inhibited = p.largest_inh * (1 - np.exp(-currents[1] / p.largest_inh))
+        inhibited = currents[1] / (1 + np.exp((53 - v) / 16))
         upstroke = p.sharpness * np.exp(np.minimum((v - p.onset) / p.sharpness, 40))
         dv = (p.leak - v + np.where(held, 0, upstroke)) / p.tau_mem + p.offset - w
         dv = dv + p.strength_exc * currents[0] - p.strength_inh * inhibited

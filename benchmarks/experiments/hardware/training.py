@@ -47,8 +47,8 @@ class OnChip:
     """µs."""
     dac_bias: float = 1000.0
     """Code of the synapses' strength."""
-    weight_scale: float = 65.0
-    """LSB per unit of weight."""
+    weight_scale: float = 74.0
+    """LSB per unit of weight, as `measure_scaling` finds them."""
     duration: float = 40.0
     """Of a trial, µs."""
     t_min: float = 2.0

@@ -33,7 +33,7 @@ class ChipMnist(OnChip):
     """Pixels below have no spike."""
     t_max: float = 20.0
     duration: float = 34.0
-    weight_scale: float = 120.0
+    weight_scale: float = 148.0
     """LSB per unit of weight. A neuron of two merged circuits has twice the capacitance of one."""
     burst: float = 3e-3
     """Cost of the squared spikes of a hidden neuron. With the paper's 5e-4 and rate, 6e-3, activity runs away here."""

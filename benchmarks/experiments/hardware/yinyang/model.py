@@ -37,10 +37,10 @@ class ChipYinYangFirst(ChipYinYang):
 
     hidden: int = 30
     batch_size: int = 40
-    hidden_mean: float = 1.5
-    hidden_std: float = 0.78
-    output_mean: float = 0.93
-    output_std: float = 0.1
+    hidden_mean: float = 1.3
+    hidden_std: float = 0.7
+    output_mean: float = 0.82
+    output_std: float = 0.09
     refractory: float = 30.0
     """Neurons fire once or so."""
     max_spikes: int = 4
