@@ -143,7 +143,7 @@ def test_gradients_through_the_grid(x64):
             20.0 + p[0],
             80.0,
             (Receptor(5.0 + p[1], 0.09), Receptor(8.0, -0.09, Rail(53.0 + p[2], 16.0))),
-            140.0 + p[3],
+            130.0 + p[3],
             90.0 + p[4],
             offset=4.5 + p[5],
         )
