@@ -77,8 +77,12 @@ def _relaxation(measurement: Measurement, about: Array, sign: Any) -> Array:
 
 
 def _input(bench: Bench, found: Found, end: str, weight: Array, changed: dict[str, Any]) -> Shown:
-    """An event at one input, the other off; the leak high, where an input with the wrong reference leaves room."""
-    return bench.shown(found, {"leak": bench.nominal(180.0)} | neutral(found) | OFF | changed, end, weight)
+    """An event at one input, the other off; the leak high, where an input with the wrong reference leaves room.
+
+    Inhibition lowers it, and must not come near the lower rail.
+    """
+    leak = bench.nominal(180.0 if end == "exc" else 215.0)
+    return bench.shown(found, {"leak": leak} | neutral(found) | OFF | changed, end, weight)
 
 
 def _synapse(bench: Bench, end: str) -> Stage:
