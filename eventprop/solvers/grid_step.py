@@ -146,9 +146,9 @@ def _happen(
     y = jax.tree.map(lambda new, old: old if new is old else jnp.where(found, new, old) / at.one, carried, end)
     happened = found.astype(moment.dtype)
     if isinstance(adjoint, Surrogate) and event.emits:
-        surrogate = _surrogate(high, adjoint.derivative)
-        happened = happened + surrogate
+        happened = _spiking(happened, high, adjoint.derivative)
         if not adjoint.detach_reset:
+            surrogate = happened - lax.stop_gradient(happened)  # is zero, and has a derivative
             y = jax.tree.map(
                 lambda y, new, old: y if new is old else y + surrogate * lax.stop_gradient(new - old), y, carried, end
             )
@@ -173,14 +173,13 @@ def _on_chord(moment: Array, chord: tuple[Array, Array]) -> Array:
 
 
 @eqx.filter_custom_jvp
-def _surrogate(guard: Array, derivative: AbstractPseudoDerivative) -> Array:
-    """0, with the derivative of a spike."""
-    del derivative
-    return jnp.zeros_like(guard)
+def _spiking(spikes: Array, guard: Array, derivative: AbstractPseudoDerivative) -> Array:
+    """The spikes, with the pseudo-derivative in the guard."""
+    del guard, derivative
+    return spikes
 
 
-@_surrogate.def_jvp
-def _surrogate_jvp(primals, tangents):
-    (guard, derivative), (change, _) = primals, tangents
-    zero = jnp.zeros_like(guard)
-    return zero, zero if change is None else derivative(lax.stop_gradient(guard)) * change
+@_spiking.def_jvp
+def _spiking_jvp(primals, tangents):
+    (spikes, guard, derivative), (_, change, _) = primals, tangents
+    return spikes, jnp.zeros_like(spikes) if change is None else derivative(lax.stop_gradient(guard)) * change

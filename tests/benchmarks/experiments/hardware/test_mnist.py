@@ -27,6 +27,6 @@ def test_the_published_network_places_and_keeps_to_six_bits():
     assert [circuits.shape for circuits in placement.circuits] == [(246, 2), (10, 2)]
     grown = jax.tree.map(lambda w: 100 * w, weights(network))
     clipped = weights(training.clipped(eqx.tree_at(weights, network, grown)))
-    for before, after in zip(grown, clipped, strict=True):  # 63 LSB at the 120 per unit of two circuits
-        np.testing.assert_allclose(after, np.clip(before, -0.525, 0.525), rtol=1e-6)
+    for before, after in zip(grown, clipped, strict=True):  # 63 LSB at the 148 per unit of two circuits
+        np.testing.assert_allclose(after, np.clip(before, -63 / 148, 63 / 148), rtol=1e-6)
     assert isinstance(network, ep.FeedForward)
