@@ -47,7 +47,7 @@ def before_and_after():
 
 def within(x):
     """Standard deviation within quadrants."""
-    return x.reshape(CHIPS, 4, 128).std(axis=2).mean()
+    return np.nanstd(x.reshape(CHIPS, 4, 128), axis=2).mean()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,9 @@ def within(x):
 )
 def test_spreads_shrink(uncalibrated, calibrated, most):
     before, after = before_and_after()
-    assert within(after[calibrated]) < most * within(before[uncalibrated])
+    success = np.asarray(wafer()[1].success)
+    assert np.mean(success) > 0.999  # the others are known to have failed: one of them had 1024 µs
+    assert within(np.where(success, after[calibrated], np.nan)) < most * within(before[uncalibrated])
 
 
 @pytest.mark.parametrize(
