@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks._memory import WORKERS
 from benchmarks.engines._call import Answer, Surroundings, call, pack
 from benchmarks.engines._engine import AbstractEngine, Stopped, WorkerDied, WrongWorker, last_line
-from benchmarks.errors import CredaxError, InvalidInput, MissingPackage
+from benchmarks.errors import CredaxError, InvalidInput, MissingPackage, count
 
 OBJECT_STORE = 100 * 2**20
 """Bytes of a Ray of our own for objects: results are small, since states and networks go through the shared folder."""
@@ -54,8 +54,8 @@ class Ray(AbstractEngine):
         memory: int | float | None = None,
         runtime_env: dict[str, Any] | None = None,
     ):
-        if workers is not None and workers < 1:
-            raise InvalidInput(f"workers: must be 1 or more, got {workers}.")
+        if workers is not None:
+            count("workers", workers)
         if cpus < 0 or gpus < 0 or cpus + gpus == 0:
             raise InvalidInput(f"A task needs processors or accelerators, got cpus = {cpus}, gpus = {gpus}.")
         if address not in (None, "auto"):
