@@ -145,7 +145,7 @@ class Grid(AbstractSolver):
     def _lines(self, network, number, component) -> tuple[tuple[int, AbstractLine], ...]:
         """The projections from within the component, with their sources."""
         return tuple(
-            (p.source, line_of(p.connection, self._plan_rows(k), earliest=1))
+            (p.source, line_of(p.connection, self._plan_rows(k)))
             for k, p in network.into(number)
             if p.source in component
         )

@@ -159,11 +159,11 @@ class SynapseLine(AbstractLine):
         return line.at[(point + first + 1) % self.rows, neurons].add(amount * there)
 
 
-def line_of(connection: AbstractConnection, rows: int, earliest: int) -> AbstractLine:
-    """The line of a connection."""
+def line_of(connection: AbstractConnection, rows: int) -> AbstractLine:
+    """The line of a connection between populations that are stepped together."""
     if connection.per_synapse:
-        return SynapseLine(connection, rows, earliest)
-    return (EndOfStep if connection.delay is None else SourceLine)(connection, rows, earliest)
+        return SynapseLine(connection, rows, earliest=1)
+    return (EndOfStep if connection.delay is None else SourceLine)(connection, rows, earliest=1)
 
 
 def heard(
