@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class _NeedsMoreCircuits(Exception):
         self.population, self.reason = population, reason
 
 
-def place(network: AbstractNetwork, limits: Limits = BSS2, input_repetitions: int = 1) -> Placement:
+def place(network: AbstractNetwork, limits: Limits = BSS2, input_repetitions: int = 1, avoid: Any = ()) -> Placement:
     """Circuits for the neurons of a network, row pairs for its synapses, labels for its events.
 
     - A neuron is made of the fewest circuits that hold its inputs: one, or an even number of them, in both rows of
@@ -30,6 +31,8 @@ def place(network: AbstractNetwork, limits: Limits = BSS2, input_repetitions: in
     - A synapse tells 64 labels apart, so a bus carries at most 64 sources.
 
     input_repetitions: row pairs of each input synapse, whose weights then reach 63 times that.
+    avoid: numbers of circuits that no neuron shall have, as those whose calibration failed,
+    `np.flatnonzero(~calibration.success)`.
 
     Only shapes matter, so that one placement serves all chips; connections of any kind are placed as if they were
     dense. Raises ValueError for what the chip cannot route, and names the constraint; for delays, which it has not.
@@ -37,6 +40,7 @@ def place(network: AbstractNetwork, limits: Limits = BSS2, input_repetitions: in
     check_type("network", network, AbstractNetwork)
     check_type("limits", limits, Limits)
     input_repetitions = whole("input_repetitions", input_repetitions, 1)
+    usable = _usable(avoid, limits)
     for p in network.projections:
         if p.connection.delay is not None:
             raise ValueError(f"the projection {p.source} -> {p.target} has a delay, which the chip has not: use None.")
@@ -47,7 +51,7 @@ def place(network: AbstractNetwork, limits: Limits = BSS2, input_repetitions: in
     merged = [_even(math.ceil(inputs / limits.fan_in)) for inputs in fan_in]
     reason = f"fan-in: {max(fan_in)} signed inputs per neuron, of which one circuit holds {limits.fan_in}"
     while True:
-        circuits = _circuits(network.sizes, merged, limits, reason)
+        circuits = _circuits(network.sizes, merged, usable.copy(), reason)
         try:
             return _Router(network, circuits, limits, input_repetitions).placement()
         except _NeedsMoreCircuits as need:
@@ -59,54 +63,60 @@ def _even(number: int) -> int:
     return number if number == 1 else number + number % 2
 
 
-def _circuits(sizes: tuple[int, ...], merged: list[int], limits: Limits, reason: str) -> tuple[np.ndarray, ...]:
+def _usable(avoid: Any, limits: Limits) -> np.ndarray:
+    """[arrays, columns]: whether a neuron may have this circuit."""
+    avoided = np.asarray(avoid)
+    numbers = avoided.size == 0 or np.issubdtype(avoided.dtype, np.integer)
+    if not numbers or avoided.ndim != 1 or np.any((avoided < 0) | (avoided >= limits.circuits)):
+        raise ValueError(
+            f"avoid must be a list of circuits, whole numbers from 0 to {limits.circuits - 1}, but is {avoid}."
+        )
+    usable = np.ones(limits.circuits, bool)
+    usable[avoided.astype(int)] = False
+    return usable.reshape(limits.arrays, limits.columns)
+
+
+def _circuits(sizes: tuple[int, ...], merged: list[int], usable: np.ndarray, reason: str) -> tuple[np.ndarray, ...]:
     """The circuits [neurons, merged] of each population, column by column. The wide ones come first."""
-    free = [0] * limits.arrays
-    half = limits.columns // 2
-    found: dict[int, np.ndarray] = {}
+    there, found = int(np.sum(usable)), {}
     try:
         for population in sorted(range(len(sizes)), key=lambda number: (merged[number] == 1, number)):
             size, number = sizes[population], merged[population]
-            if number == 1:
-                found[population] = _single(size, free, limits)
-            else:
-                found[population] = _blocks(size, number // limits.arrays, free, half, limits)
+            found[population] = _single(size, usable) if number == 1 else _blocks(size, number // len(usable), usable)
     except IndexError:
         wanted = sum(size * number for size, number in zip(sizes, merged, strict=True))
         raise ValueError(
             f"the network does not fit: populations of {list(sizes)} neurons with {merged} circuits each are {wanted} "
-            f"circuits, and the chip has {limits.circuits}, of which a neuron takes those of one half ({reason})."
+            f"circuits, and the chip has {there}, of which a neuron takes those of one half ({reason})."
         ) from None
     return tuple(found[population] for population in range(len(sizes)))
 
 
-def _single(size: int, free: list[int], limits: Limits) -> np.ndarray:
-    """One circuit per neuron, in one row where there is room."""
-    rooms = [limits.columns - start for start in free]
-    rows = [row for row, room in enumerate(rooms) if room >= size][:1] or list(range(limits.arrays))
-    found = []
-    for row in rows:
-        taken = min(rooms[row], size - len(found))
-        found += [row * limits.columns + free[row] + column for column in range(taken)]
-        free[row] += taken
+def _single(size: int, usable: np.ndarray) -> np.ndarray:
+    """One circuit per neuron, in one row where there is room; they are used up."""
+    roomy = [row for row, free in enumerate(usable) if np.sum(free) >= size]
+    rows, columns = roomy[:1] or range(len(usable)), usable.shape[1]
+    found = [row * columns + int(column) for row in rows for column in np.flatnonzero(usable[row])][:size]
     if len(found) < size:
         raise IndexError
+    usable.flat[found] = False
     return np.asarray(found)[:, None]
 
 
-def _blocks(size: int, width: int, free: list[int], half: int, limits: Limits) -> np.ndarray:
-    """Neurons of `width` columns and all rows; none lies across the middle."""
-    start, found = max(free), []
-    if width > half:
-        raise IndexError
-    for _ in range(size):
-        if start % half + width > half:
-            start = (start // half + 1) * half
-        if start + width > limits.columns:
+def _blocks(size: int, width: int, usable: np.ndarray) -> np.ndarray:
+    """Neurons of `width` columns and all rows, which are used up; none lies across the middle."""
+    (rows, columns), start, found = usable.shape, 0, []
+    while len(found) < size:
+        if start + width > columns:
             raise IndexError
-        found.append([row * limits.columns + start + c for c in range(width) for row in range(limits.arrays)])
+        block = slice(start, start + width)
+        across = start < columns // 2 < start + width
+        if across or not np.all(usable[:, block]):
+            start += 1
+            continue
+        usable[:, block] = False
+        found.append([row * columns + column for column in range(start, start + width) for row in range(rows)])
         start += width
-    free[:] = [start] * limits.arrays
     return np.asarray(found)
 
 

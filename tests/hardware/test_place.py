@@ -82,12 +82,15 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_events_reach_their_synapses_and_no_others(name, rng):
+@pytest.mark.parametrize(
+    ("name", "avoided"), [*((name, 0) for name in NETWORKS), *((name, 2) for name in NETWORKS if name != "mnist")]
+)  # mnist takes all circuits
+def test_events_reach_their_synapses_and_no_others(name, avoided, rng):
     network, repetitions = NETWORKS[name]
-    placement = place(network, input_repetitions=repetitions)
+    avoid = rng.choice(512, avoided, replace=False)
+    placement = place(network, input_repetitions=repetitions, avoid=avoid)
     taken = np.concatenate([c.ravel() for c in placement.circuits])
-    assert len(np.unique(taken)) == len(taken)
+    assert len(np.unique(taken)) == len(taken) and not np.any(np.isin(taken, avoid))
     for neuron in np.concatenate([c.reshape(-1, c.shape[1]) for c in placement.circuits if c.shape[1] > 1] or [[[0]]]):
         assert len({c % 256 // 128 for c in neuron}) == 1, "merged circuits lie in one half"
     weights = [
@@ -97,6 +100,20 @@ def test_events_reach_their_synapses_and_no_others(name, rng):
     # Whatever a projection's neurons get of a source is the sum over all projections from it.
     for found, w in zip(received(network, placement, weights), weights, strict=True):
         np.testing.assert_array_equal(found, w)
+
+
+def test_circuits_that_are_avoided():
+    """The next ones are taken; merged circuits lose a column."""
+    network = layers(5, 3, 2)
+    single = place(network, avoid=[1, 4])
+    np.testing.assert_array_equal(np.concatenate(single.circuits), [[0], [2], [3], [5], [6]])
+    (merged, _) = place(layers(256, 3, 2), avoid=np.array([257])).circuits
+    np.testing.assert_array_equal(merged, [[0, 256], [2, 258], [3, 259]])
+    with pytest.raises(ValueError, match="1026 circuits, and the chip has 511"):
+        place(layers(256, 513), avoid=[7])
+    for wrong in ([512], [-1], [0.5], [True, False], 3):
+        with pytest.raises(ValueError, match="avoid must be a list of circuits, whole numbers from 0 to 511"):
+            place(network, avoid=wrong)
 
 
 def test_mnist_has_the_canonical_labels():
