@@ -44,7 +44,7 @@ def measure_scaling(
         experiment = dataclasses.replace(experiment, weight_scale=measure_scaling(experiment, network, device, key))
 
     Of the device nothing else is asked than runs of single projections, as if each came from outside. Excitation only,
-    since inhibition saturates. An error, when it runs, if a neuron spikes: choose a smaller weight.
+    since inhibition fails towards the lower rail. An error, when it runs, if a neuron spikes: choose a smaller weight.
     """
     keys = jax.random.split(key, len(network.projections))
     scales = []
