@@ -174,7 +174,7 @@ class Chip(eqx.Module):
         shift_exc = SHIFT * gain_exc * (codes.synin_shift_exc - self.right_shift[0])
         shift_inh = SHIFT * gain_inh * (codes.synin_shift_inh - self.right_shift[1])
         period = 2 ** (codes.refractory_clock + 1) / self.limits.clock
-        counts = _least(codes.refractory_counter, 1.0)
+        counts = jnp.maximum(codes.refractory_counter, 1.0)
         return Parameters(
             **{name: (getattr(codes, name) - self.zero[name]) / CODES_PER_LSB for name in POTENTIALS},
             tau_mem=TAU_MEM * capacitance / (f["tau_mem"] * _current(codes.tau_mem) * 8**codes.leak_gear),
@@ -213,13 +213,9 @@ class Chip(eqx.Module):
         return parameters.threshold + self.noise.threshold * distance * drift
 
 
-def _least(x: Any, least: float) -> Any:
-    return jnp.maximum(x, least)
-
-
 def _current(code: Any) -> Any:
     """A current never vanishes: at code 0 some leaks."""
-    return _least(code, 0.5)
+    return jnp.maximum(code, 0.5)
 
 
 def _tau_syn(factor: Array, code: Array) -> Array:

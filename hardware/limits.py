@@ -30,15 +30,11 @@ class Limits:
     disabled: tuple[tuple[int, int], ...] = ()
     """Routes that must not be used, (crossbar input, bus): inputs 0-7 are the event outputs of circuits, 8-11 come from
     outside; bus 4 a + b is bus b of array a."""
-    labels: int = 2**14
-    """Labels of events."""
     largest_weight: int = 63
     largest_code: int = 1022
     largest_capacitance: int = 63
     largest_sample: int = 255
     """Of the CADC."""
-    reliable: tuple[float, float] = (30.0, 210.0)
-    """Where CADC samples can be trusted."""
     cadc_period: float = 1.7
     madc_rate: float = 29.4
     """Samples per µs."""
