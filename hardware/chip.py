@@ -206,11 +206,12 @@ class Chip(eqx.Module):
         driver = self.mismatch.driver * _normal_at(jax.random.fold_in(self.pattern, 2**31), row)
         return (1 + synapse) * (1 + driver)
 
-    def threshold_drift(self, parameters: Parameters, key: PRNGKeyArray) -> Float[Array, " circuits"]:
-        """The thresholds of one run: a part of their distance from the leak is drawn anew."""
+    def drifted(self, parameters: Parameters, key: PRNGKeyArray) -> Parameters:
+        """Those of one run: of thresholds a part of their distance from the leak is drawn anew."""
         distance = jnp.abs(parameters.threshold - parameters.leak)
         drift = jax.random.normal(key, distance.shape, distance.dtype)
-        return parameters.threshold + self.noise.threshold * distance * drift
+        threshold = parameters.threshold + self.noise.threshold * distance * drift
+        return eqx.tree_at(lambda p: p.threshold, parameters, threshold)
 
 
 def _current(code: Any) -> Any:

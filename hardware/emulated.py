@@ -95,19 +95,14 @@ class Emulated(AbstractDevice):
         """See `AbstractDevice`."""
         handle.placement.check_madc(record.madc)
         for_run, for_trials = jax.random.split(key)
-        parameters = handle.parameters
-        drifted = self.chip.threshold_drift(parameters, for_run)
-        parameters = eqx.tree_at(lambda p: p.threshold, parameters, drifted)
-        network = handle.network(self.chip, parameters, weights)
+        network = handle.network(self.chip, self.chip.drifted(handle.parameters, for_run), weights)
         batch = spikes.times.shape[:-1]
         flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), x.shape[-1]), spikes)
         keys = jax.random.split(for_trials, flat.times.shape[0])
         trial = partial(self._trial, handle, network, t1, record)
-        found = jax.vmap(trial)(flat, keys)
-        populations = record.populations(network)
-        found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
+        found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), jax.vmap(trial)(flat, keys))
         events, samples, traces, drops = found
-        sampled = dict(zip(populations, samples, strict=True))
+        sampled = dict(zip(record.populations(network), samples, strict=True))
         dtype = spikes.times.dtype
         return Readings(
             events,
@@ -126,9 +121,7 @@ class Emulated(AbstractDevice):
     def _measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         size, limits = self.limits.circuits, self.limits
         for_run, for_cadc, for_madc, for_trial = jax.random.split(key, 4)
-        parameters = self.chip.parameters(codes)
-        drifted = self.chip.threshold_drift(parameters, for_run)
-        parameters = eqx.tree_at(lambda p: p.threshold, parameters, drifted)
+        parameters = self.chip.drifted(self.chip.parameters(codes), for_run)
         neuron = circuit(parameters, np.arange(size)[:, None], stimulus.features)
         start = at_rest(neuron, size)
         if stimulus.force_reset:
