@@ -21,7 +21,7 @@ from hardware.limits import BSS2, Limits
 from hardware.mixed import model_side
 from hardware.observe import MADC_GAIN, cadc_times, madc_times
 from hardware.placement import Placement
-from hardware.weights import signs
+from hardware.weights import each_projection, signs
 
 
 class Ideal(AbstractDevice):
@@ -108,8 +108,7 @@ class Ideal(AbstractDevice):
 
     def _network(self, network: ep.AbstractNetwork, weights: tuple[Array, ...]) -> ep.Network:
         """The network with these weights, in the model's units."""
-        scales = self.weight_scale
-        scales = scales if isinstance(scales, list | tuple) else [scales] * len(weights)
+        scales = each_projection(self.weight_scale, len(weights))
         projections = [
             (p.source, p.target, ep.Dense(sign * weight / scale, p.connection.delay, p.connection.port))
             for p, weight, scale, sign in zip(network.projections, weights, scales, signs(network), strict=True)

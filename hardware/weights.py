@@ -39,7 +39,7 @@ def hardware_weights(
     inhibits. Raises ValueError for neurons with more receptors.
     """
     projections = network.projections
-    scales = _each_projection(weight_scale, len(projections))
+    scales = each_projection(weight_scale, len(projections))
     values, clipped = [], jnp.zeros((), jnp.int32)
     each = zip(projections, scales, placement.repetitions, signs(network), strict=True)
     for p, scale, repetitions, sign in each:
@@ -60,7 +60,7 @@ def largest_weights(
     r row pairs being at a synapse's service. Beyond it the chip and the model in the loop are no longer the same
     network, and no gradient leads back: keep to it with `keep_in_range`.
     """
-    scales = _each_projection(weight_scale, len(placement.repetitions))
+    scales = each_projection(weight_scale, len(placement.repetitions))
     most = [limits.largest_weight * repetitions for repetitions in placement.repetitions]
     return tuple(each / jnp.asarray(as_float("weight_scale", scale)) for each, scale in zip(most, scales, strict=True))
 
@@ -95,7 +95,8 @@ def _weights(network: Any) -> list[Any]:
     return [p.connection.weight for p in network.projections]
 
 
-def _each_projection(weight_scale: float | Array | Sequence, projections: int) -> Sequence:
+def each_projection(weight_scale: float | Array | Sequence, projections: int) -> Sequence:
+    """The scale of each projection. Raises ValueError for another number of them."""
     scales = weight_scale if isinstance(weight_scale, list | tuple) else [weight_scale] * projections
     if len(scales) != projections:
         raise ValueError(f"weight_scale has {len(scales)} numbers, but the network {projections} projections.")
