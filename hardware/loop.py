@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -12,7 +11,7 @@ from jax import lax
 import eventprop as ep
 from eventprop.parameters import check_type
 from hardware.device import AbstractDevice, Record
-from hardware.experiment import Experiment, Recording, check_device, run, trial_time
+from hardware.experiment import Experiment, Recording, check_device, constant, run, trial_time
 from hardware.gradients import AbstractGradient, Recorded, Replay, with_derivatives
 from hardware.mixed import model_side
 
@@ -43,8 +42,8 @@ def in_the_loop(
 
     def loop(network: ep.AbstractNetwork, spikes: ep.Spikes, t1: Any, key: Any) -> Recording:
         t1 = trial_time(t1)
-        setup, fixed, chip, trials = _constant((experiment, network, device, spikes))
-        found = _constant(run(setup, fixed, chip, trials, t1, key, record, throw))
+        setup, fixed, chip, trials = constant((experiment, network, device, spikes))
+        found = constant(run(setup, fixed, chip, trials, t1, key, record, throw))
         model = model_side(network)
         times = jnp.maximum(found.cadc_times, 0)
 
@@ -61,7 +60,3 @@ def in_the_loop(
         )
 
     return loop
-
-
-def _constant(tree: Any) -> Any:
-    return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)

@@ -15,7 +15,7 @@ from hardware.bench import EVENT, NAMES, NEUTRAL, SEARCHED, Bench, Stage, Wanted
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
-from hardware.experiment import check_device
+from hardware.experiment import check_device, constant
 from hardware.search import JUDGE, SEARCH, UNIT, State, rows_of, scanned
 from hardware.stages import searches, start
 from hardware.targets import Targets
@@ -85,7 +85,7 @@ def _calibrate(
     device: AbstractDevice, targets: Targets, key: PRNGKeyArray, duration: float, longer: float
 ) -> Calibration:
     fixed = lax.stop_gradient(targets)
-    device = jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, device)
+    device = constant(device)
     for_cadc, for_searches = jax.random.split(key)
     codes = _cadc(device, _digital(device, fixed), for_cadc)
     bench = Bench(codes, fixed, device.limits, duration)
