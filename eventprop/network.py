@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from eventprop.connections.base import AbstractConnection
-from eventprop.neurons.base import AbstractNeuron
+from eventprop.neurons.base import AbstractNeuron, sends_spikes
 from eventprop.parameters import as_arrays, whole
 
 
@@ -189,7 +189,7 @@ def check_network(network: AbstractNetwork) -> None:
                     f"projections from the input have different numbers of sources: {network.inputs} and "
                     f"{p.connection.sources} (onto layer {p.target})."
                 )
-        elif not any(event.emits for event in network.neurons[p.source].events):
+        elif not sends_spikes(network.neurons[p.source]):
             name = type(network.neurons[p.source]).__name__
             raise ValueError(f"layer {p.source} ({name}) does not spike, so layer {p.target} is silent.")
         elif network.sizes[p.source] != p.connection.sources:

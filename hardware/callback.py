@@ -13,6 +13,7 @@ from jax.experimental import io_callback
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from eventprop import AbstractNetwork, Spikes, SpikeTrains
+from eventprop.neurons.base import sends_spikes
 from eventprop.parameters import check_type, whole
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Measurement, Readings, Record, Stimulus
@@ -153,7 +154,7 @@ class CallbackDevice(AbstractDevice):
         """See `AbstractDevice`."""
         network, batch, dtype = handle.network, spikes.times.shape[:-1], spikes.times.dtype
         trials, sizes, slots = math.prod(batch), network.sizes, record.max_spikes
-        spiking = [any(event.emits for event in neuron.events) for neuron in network.neurons]
+        spiking = [sends_spikes(neuron) for neuron in network.neurons]
         recorded, neurons = record.populations(network), len(record.madc)
         slow, fast = (len(times(t1, self.limits)) for times in (cadc_times, madc_times))
         array = partial(jax.ShapeDtypeStruct, dtype=dtype)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from eventprop import AbstractNetwork
+from eventprop.neurons.base import sends_spikes
 from eventprop.parameters import check_type, whole
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement, Route
@@ -217,7 +218,7 @@ class _Router:
                     reached[k] |= {(array, k % limits.buses) for array in arrays}
         width = limits.columns // limits.outputs
         for population, neuron in enumerate(self.network.neurons):
-            if not any(event.emits for event in neuron.events):
+            if not sends_spikes(neuron):
                 continue
             for i in range(self.network.sizes[population]):
                 circuit = int(self.circuits[population][i, 0])

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from eventprop import AbstractNetwork
 from eventprop.failures import error_if
+from eventprop.neurons.base import sends_spikes
 from eventprop.parameters import as_float, check_positive, is_concrete
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement
@@ -135,7 +136,7 @@ class Targets(eqx.Module):
         made = cls.default(limits, **spread)
         spiking = np.ones(limits.circuits, bool)
         for neuron, circuits in zip(network.neurons, placement.circuits, strict=True):
-            spiking[circuits.ravel()] = any(event.emits for event in neuron.events)
+            spiking[circuits.ravel()] = sends_spikes(neuron)
         return dataclasses.replace(made, spiking=jnp.asarray(spiking))
 
 

@@ -65,6 +65,11 @@ class AbstractNeuron(eqx.Module):
         """Whether parameters are in range and `y` is a state to start from (what only values can tell)."""
 
 
+def sends_spikes(neuron: AbstractNeuron) -> bool:
+    """Whether these neurons spike; readouts do not."""
+    return any(event.emits for event in neuron.events)
+
+
 class Stochastic(eqx.Module):
     """What neurons offer on top that draw at random, from the key of the trial.
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint, Implicit
 from eventprop.network import AbstractNetwork, Projection
+from eventprop.neurons.base import sends_spikes
 from eventprop.parameters import as_float, check_positive, check_type, is_concrete
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
@@ -101,7 +102,7 @@ class Grid(AbstractSolver):
         assert self.plan is not None
         start = resting_state(network, t1.dtype) if state is None else state
         grating = Grating(self.plan.steps, t1 / self.plan.steps, t1)
-        spiking = [number for number, neuron in enumerate(network.neurons) if _spikes(neuron)]
+        spiking = [number for number, neuron in enumerate(network.neurons) if sends_spikes(neuron)]
         slots = per_population("max_spikes", self.max_spikes, spiking)
         looks = None if ts is None else Looks.at(grating, ts)
         courses: dict[int, Course] = {}
@@ -203,10 +204,6 @@ def _rows(projection: Projection, steps: int, dt: float) -> int:
         return steps + 2
     longest = float(np.max(np.asarray(delay), initial=0))
     return min(int(min(max(longest, 0) / dt, steps)) + 3, steps + 2)
-
-
-def _spikes(neuron: Any) -> bool:
-    return any(event.emits for event in neuron.events)
 
 
 def _snapped(grating: Grating, arriving: InFlight) -> InFlight:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
-from eventprop.neurons.base import AbstractNeuron
+from eventprop.neurons.base import sends_spikes
 from eventprop.neurons.noise import Diffusive
 from eventprop.parameters import Parameter, as_float, check_largest_step, check_type, is_concrete, numeric
 from eventprop.results import RESULTS
@@ -83,7 +83,7 @@ class Hybrid(AbstractSolver):
         keys: tuple[PRNGKeyArray | None, ...],
     ) -> Trajectory:
         """Search for the events, then differentiate along them; see `simulate`."""
-        spiking = [number for number, neuron in enumerate(network.neurons) if _spikes(neuron)]
+        spiking = [number for number, neuron in enumerate(network.neurons) if sends_spikes(neuron)]
         slots = per_population("max_spikes", self.max_spikes, spiking)
         most = per_population("max_events", self.max_events, spiking)
         rooms = [slots.get(number, 0) for number in range(len(network.neurons))]
@@ -200,10 +200,6 @@ def run_hybrid(
 
 def _stop(x: Any) -> Any:
     return lax.stop_gradient(x) if eqx.is_inexact_array(x) else x
-
-
-def _spikes(neuron: AbstractNeuron) -> bool:
-    return any(event.emits for event in neuron.events)
 
 
 def _rank(group: Int[Array, " elements"]) -> Int[Array, " elements"]:

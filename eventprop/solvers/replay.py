@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint
 from eventprop.network import AbstractNetwork
+from eventprop.neurons.base import sends_spikes
 from eventprop.parameters import Parameter, check_largest_step, check_not_negative, check_type, numeric
 from eventprop.solvers.base import AbstractSolver, NetworkState, Trajectory
 from eventprop.solvers.dynamics import Dynamics
@@ -59,7 +60,7 @@ class Replay(AbstractSolver):
         if len(self.spikes) != len(network.neurons):
             raise ValueError(f"spikes has {len(self.spikes)} populations, but the network {len(network.neurons)}.")
         for number, (neuron, size, trains) in enumerate(zip(network.neurons, network.sizes, self.spikes, strict=True)):
-            spiking = any(event.emits for event in neuron.events)
+            spiking = sends_spikes(neuron)
             shape = None if trains is None else trains.times.shape
             if (shape is None) == spiking or (shape is not None and (len(shape) != 2 or shape[0] != size)):
                 wanted = f"[{size}, spikes]" if spiking else "None: it does not spike"
