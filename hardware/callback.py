@@ -229,7 +229,10 @@ def _fitting(answer: Any, shapes: Any) -> Any:
         if np.shape(given) != wanted.shape:
             name = jax.tree_util.keystr(path)[1:]
             raise ValueError(f"the driver's {name} must have the shape {wanted.shape}, but has {np.shape(given)}.")
-        return np.asarray(given, wanted.dtype)
+        given = np.asarray(given, wanted.dtype)
+        if np.any(np.isnan(given)):
+            raise ValueError(f"the driver's {jax.tree_util.keystr(path)[1:]} has NaN.")
+        return given
 
     return jax.tree_util.tree_map_with_path(fitting, answer, shapes)
 
@@ -254,8 +257,14 @@ def _kept(
     times: np.ndarray, index: np.ndarray, size: int, slots: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """The first `slots` events of each neuron in order, which of its events each is, and how many are left out."""
+    times, index = np.asarray(times, float), np.asarray(index, int)
+    if times.ndim != 1 or times.shape != index.shape or np.any(np.isnan(times)):
+        raise ValueError(
+            f"the driver's spikes of a trial must be times that are no NaN and as many indices, but are {times} and "
+            f"{index}."
+        )
     order = np.argsort(times, kind="stable")
-    times, index = np.asarray(times, float)[order], np.asarray(index, int)[order]
+    times, index = times[order], index[order]
     if index.size and not (0 <= index.min() and index.max() < size):
         raise ValueError(f"the driver has spikes of neurons {index.min()} to {index.max()}, but there are {size}.")
     by_neuron = np.argsort(index, kind="stable")

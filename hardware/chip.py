@@ -1,6 +1,7 @@
 """One fabricated chip: what its codes do to each of its circuits, and what it draws anew in runs and trials."""
 
 import dataclasses
+import zlib
 from typing import Any
 
 import equinox as eqx
@@ -146,6 +147,7 @@ class Chip(eqx.Module):
         slope = mismatch.cadc_slope.quadrant * jax.random.normal(keys["cadc_slope"], (limits.quadrants,))
         drawn = (310.0 + draw(keys[f"synin_shift_{end}"], mismatch.synin_shift, limits) for end in ("exc", "inh"))
         shifts = tuple(jnp.clip(shift, 10, limits.largest_code - 10) for shift in drawn)
+        kind = zlib.crc32(repr((mismatch, limits)).encode())  # chips of one key and another kind are other chips
         return cls(
             {name: CODE_OF_ZERO + x for name, x in zero.items()},
             {name: jnp.exp(x) for name, x in factor.items()},
@@ -153,7 +155,7 @@ class Chip(eqx.Module):
             draw(keys["cadc_offset"], mismatch.cadc_offset, limits),
             328.0 + slope,
             pattern,
-            jax.random.bits(identity, (2,), "uint32"),
+            jax.random.bits(jax.random.fold_in(identity, kind), (2,), "uint32"),
             mismatch,
             noise,
             limits,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -13,6 +14,7 @@ from eventprop.parameters import (
     Parameter,
     all_positive,
     as_arrays,
+    check_not_negative,
     check_positive,
     check_same_lengths_in,
     numeric,
@@ -45,7 +47,7 @@ class Rail(eqx.Module):
         check_positive("width", self.width)
 
     def __call__(self, v: Array) -> Array:
-        return 1 / (1 + jnp.exp((self.rail - v) / self.width))
+        return jax.nn.sigmoid((v - self.rail) / self.width)
 
 
 class Receptor(eqx.Module):
@@ -133,6 +135,7 @@ class Circuit(AbstractNeuron):
     def __check_init__(self):
         for name in ("tau_mem", "tau_reset"):
             check_positive(name, getattr(self, name))
+        check_not_negative("holdoff", self.holdoff)
         check_positive("refractory - holdoff", self.refractory, "the clamp needs time", minus=self.holdoff)
         check_same_lengths_in(self)
 

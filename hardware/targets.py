@@ -97,6 +97,10 @@ class Targets(eqx.Module):
         """
         values = {name: field.metadata["default"] for name, field in _fields().items()}
         values |= _both_ends(targets)
+        needed = [name for name, field in _fields().items() if field.metadata["default"] is not None]
+        missing = [name for name in needed if values[name] is None]
+        if missing:
+            raise ValueError(f"{missing[0]} must be a number or one per circuit, but is None: each circuit has one.")
         filled = {name: _checked(name, value, limits) for name, value in values.items() if value is not None}
         holdoff = filled["holdoff_time"]
         check_positive("refractory_time - holdoff_time", filled["refractory_time"], "give less hold-off", minus=holdoff)

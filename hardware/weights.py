@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from eventprop import AbstractConnection, AbstractNetwork, ConductanceSynapses, CurrentSynapses, Noise
 from eventprop.failures import error_if
 from eventprop.neurons.synapses import AbstractSynapses
-from eventprop.parameters import as_float
+from eventprop.parameters import as_float, check_positive, check_scalars
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement
 from hardware.quantise import round_to, saturated
@@ -74,19 +74,20 @@ def keep_in_range(
         updates, state = optimiser.update(gradients, state, network)         # it needs the parameters
 
     weight + update becomes the nearest weight that the chip holds. A weight at the end of the range is not stuck: it
-    leaves as soon as its update points inwards. Raises ValueError where `update` is called without parameters.
+    leaves as soon as its update points inwards. A projection without updates (None) is left alone. Raises ValueError
+    where `update` is called without parameters.
     """
 
     def update(updates: AbstractNetwork, state: Any, params: AbstractNetwork | None = None):
         if params is None:
             raise ValueError("keep_in_range needs the parameters: optimiser.update(gradients, state, network).")
         found = [
-            jnp.clip(old + change, -most, most) - old
+            None if change is None else jnp.clip(old + change, -most, most) - old
             for change, old, most in zip(
                 _weights(updates), _weights(params), largest_weights(placement, weight_scale, limits), strict=True
             )
         ]
-        return eqx.tree_at(_weights, updates, found), state
+        return eqx.tree_at(_weights, updates, found, is_leaf=lambda x: x is None), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)  # pyright: ignore[reportArgumentType]
 
@@ -96,10 +97,17 @@ def _weights(network: Any) -> list[Any]:
 
 
 def each_projection(weight_scale: float | Array | Sequence, projections: int) -> Sequence:
-    """The scale of each projection. Raises ValueError for another number of them."""
-    scales = weight_scale if isinstance(weight_scale, list | tuple) else [weight_scale] * projections
+    """The scale of each projection, of one number for all or one each.
+
+    Raises ValueError for another number of them, and for scales that are not positive.
+    """
+    several = isinstance(weight_scale, list | tuple) or np.ndim(weight_scale) > 0
+    scales = list(weight_scale) if several else [weight_scale] * projections
     if len(scales) != projections:
         raise ValueError(f"weight_scale has {len(scales)} numbers, but the network {projections} projections.")
+    for scale in scales:
+        check_scalars(weight_scale=scale)
+        check_positive("weight_scale", as_float("weight_scale", scale), "LSB per unit of weight")
     return scales
 
 

@@ -6,11 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import eventprop as ep
 import hardware as hw
 from hardware.experiment import trial_time
+from hardware.weights import hardware_weights
 from tests.hardware.networks import TRIAL, experiment, layers
 
 SMALL = dataclasses.replace(hw.BSS2, circuits=32, columns=16)
@@ -154,3 +156,59 @@ def test_a_file_that_is_no_calibration_and_the_mock_that_takes_any(tmp_path):
     codes = hw.Codes.default(leak=333)
     hw.Calibration.from_codes(codes, CHIP).save(tmp_path / "chip.npz")
     assert hw.Calibration.load(tmp_path / "chip.npz", hw.Ideal()).codes.leak[0] == 333
+
+
+def test_scales_of_weights_are_one_per_projection():
+    """An array says what a list says."""
+    placement, each = hw.place(NETWORK), [50.0, 10.0]
+    for given, wanted in zip(
+        hw.largest_weights(placement, jnp.array(each)), hw.largest_weights(placement, each), strict=True
+    ):
+        np.testing.assert_array_equal(given, wanted)
+    found, wanted = (hardware_weights(NETWORK, placement, scales).values for scales in (jnp.array(each), each))
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    for wrong in (0.0, -50.0, np.nan, [50.0, 0.0]):
+        with pytest.raises(ValueError, match="weight_scale must be positive"):
+            hw.largest_weights(placement, wrong)
+    with pytest.raises(ValueError, match="weight_scale has 3 numbers, but the network 2 projections"):
+        hw.largest_weights(placement, jnp.ones(3))
+
+
+def test_frozen_projections_are_left_alone():
+    placement, frozen = hw.place(NETWORK), jax.tree.map(jnp.ones_like, NETWORK)
+    frozen = eqx.tree_at(lambda n: n.projections[1].connection.weight, frozen, None)
+    updates, _ = hw.keep_in_range(placement, 50.0).update(frozen, optax.EmptyState(), NETWORK)
+    assert updates.projections[1].connection.weight is None
+    before = NETWORK.projections[0].connection.weight
+    wanted = np.clip(before + 1, -63 / 50, 63 / 50) - before
+    np.testing.assert_allclose(updates.projections[0].connection.weight, wanted, atol=1e-6)
+
+
+def test_chips_of_one_key_and_another_kind_are_other_chips():
+    key, narrow = jax.random.key(0), dataclasses.replace(SMALL, columns=32)
+    kinds = [{}, {"mismatch": hw.CALIBRATED}, {"limits": narrow}]
+    chips = [hw.Chip.fabricate(key, **{"limits": SMALL} | kind).identity for kind in kinds]
+    assert len({tuple(np.asarray(identity).tolist()) for identity in chips}) == 3
+
+
+def test_first_spikes_loses_no_event():
+    events = ep.Spikes(jnp.array([1.0, 2.0, jnp.inf]), jnp.array([0, 3, -1]))
+    np.testing.assert_array_equal(hw.first_spikes(events, 4), [1.0, np.inf, np.inf, 2.0])
+    with pytest.raises(Exception, match="events of other neurons than 0 to 1"):
+        hw.first_spikes(events, 2)
+    with pytest.raises(ValueError, match="neurons must be a whole number from 1, but is 0"):
+        hw.first_spikes(events, 0)
+
+
+def test_a_rail_far_above_the_membrane():
+    value, slope = jax.value_and_grad(hw.Rail(200.0, 1.0))(jnp.float32(80.0))
+    assert 0 <= value < 1e-37 and 0 <= slope < 1e-37
+    with pytest.raises(ValueError, match="holdoff must not be negative"):
+        hw.Circuit(10.0, 80.0, (), 125.0, 70.0, holdoff=-1.0)
+
+
+def test_targets_that_every_circuit_has():
+    with pytest.raises(ValueError, match="leak must be a number or one per circuit, but is None"):
+        hw.Targets.default(SMALL, leak=None)
+    with pytest.raises(ValueError, match="holdoff_time must be a number"):
+        hw.Targets.default(SMALL, holdoff_time=None)

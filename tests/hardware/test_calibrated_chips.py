@@ -139,7 +139,7 @@ def test_firing_rates_of_leak_over_threshold(key):
 
 
 def test_postsynaptic_potentials(key):
-    """Linear in the weight up to 288 (9 rows) when they excite; they level off towards the lower rail when they inhibit."""
+    """Linear in the weight up to 288 (9 rows) when they excite; inhibition levels off."""
     device, codes = one_chip(), jax.tree.map(lambda x: x[0], wafer()[1].codes)
     codes = dataclasses.replace(codes, threshold=jnp.full(512, 1000.0))
 
