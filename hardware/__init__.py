@@ -42,6 +42,7 @@ from hardware.loop import in_the_loop as in_the_loop
 from hardware.mac import Conv as Conv
 from hardware.mac import Linear as Linear
 from hardware.mac import Mac as Mac
+from hardware.mac import converting_relu as converting_relu
 from hardware.mismatch import CALIBRATED as CALIBRATED
 from hardware.mismatch import MEASURED as MEASURED
 from hardware.mismatch import NONE as NONE

@@ -86,6 +86,8 @@ class Linear(eqx.Module):
     Its weights [out_features, in_features] are in LSB, floats of -63 to 63 that are rounded on their way to the chip;
     `bias` [out_features] is added digitally. Layers that exceed the chip are split: over inputs in blocks of 128, over
     outputs in parts of 512, `runs` of them one after the other. Further arguments as `equinox.nn.Linear` has them.
+    The multiplier is the chip's: no gradient reaches `mac` (keep it out of weight decay, too). To fit one, differentiate
+    a `Mac` itself.
     """
 
     weight: Float[Array, "out_features in_features"]
@@ -106,7 +108,7 @@ class Linear(eqx.Module):
 
     def __call__(self, x: Float[Array, " in_features"], *, key: PRNGKeyArray | None = None) -> Array:
         """The output [out_features], whole LSB of -128 to 127."""
-        y = self.mac(x, self.weight, key)
+        y = lax.stop_gradient(self.mac)(x, self.weight, key)
         return y if self.bias is None else _clipped(y + self.bias)
 
 
@@ -114,7 +116,7 @@ class Conv(eqx.Module):
     """A layer like `equinox.nn.Conv` whose products are analog: x [in_channels, *size] of 0 to 31.
 
     weight [out_channels, in_channels, *kernel_size] in LSB. Every position of the kernel is one vector of inputs, split
-    as in `Linear`.
+    as in `Linear`, without gradients in `mac`.
     """
 
     weight: Float[Array, "out_channels in_channels *kernel"]
@@ -161,7 +163,9 @@ class Conv(eqx.Module):
         patches = lax.conv_general_dilated_patches(
             x[None], self.weight.shape[2:], self.stride, self.padding, precision=lax.Precision.HIGHEST
         )[0]
-        y = self.mac(jnp.moveaxis(patches, 0, -1), self.weight.reshape(self.weight.shape[0], -1), key)
+        y = lax.stop_gradient(self.mac)(
+            jnp.moveaxis(patches, 0, -1), self.weight.reshape(self.weight.shape[0], -1), key
+        )
         return jnp.moveaxis(y if self.bias is None else _clipped(y + _like(self.bias, y)), -1, 0)
 
 

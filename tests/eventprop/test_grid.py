@@ -219,7 +219,7 @@ def test_lost_spikes_and_long_steps_are_told():
     "message, call",
     [
         (r"t1 = 10.3 must be a whole number of steps of dt = 0.5: give t1 = 10.5", lambda: driven(0.0, t1=10.3)),
-        (r"t1 = 0.1 must be a whole number of steps", lambda: driven(0.0, t1=0.1)),
+        (r"t1 = 0.1 must be a whole number of steps of dt = 0.5: are both in one unit", lambda: driven(0.0, t1=0.1)),
         (r"t1 = inf must be a whole number of steps", lambda: driven(0.0, t1=np.inf)),
         (r"t1 is traced, .*static_argnames", lambda: jax.jit(lambda t1: driven(0.0, t1=t1).ys)(10.0)),
         (r"dt must be positive", lambda: ep.Grid(0.0, 3)),

@@ -88,6 +88,16 @@ def test_gradients_pass_straight_through(x64):
     assert jnp.all(jax.jacobian(lambda x: Mac(0.4)(x, w, None))(x)[1] == 0)
 
 
+def test_training_a_layer_leaves_the_chip_alone(key):
+    """The multiplier by itself has derivatives in its gain, the products; a layer has none."""
+    mac, x = Mac.fabricate(key), jnp.full(4, 20.0)
+    layer = Linear(4, 3, mac, key=key)
+    gradient = eqx.filter_grad(lambda layer: jnp.sum(layer(x, key=key)))(layer)
+    assert jnp.any(gradient.weight != 0) and not np.any(gradient.mac.gain) and gradient.mac.noise == 0
+    slope = jax.grad(lambda gain: jnp.sum(Mac(gain)(x, layer.weight, None)))(mac.gain)
+    np.testing.assert_allclose(slope[:3], jnp.round(layer.weight) @ x, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("x", "w", "name"), [(31.6, 1.0, "input"), (-0.6, 1.0, "input"), (1.0, 63.6, "weight")])
 def test_numbers_out_of_range_are_errors(x, w, name):
     with pytest.raises(RuntimeError, match=f"{name} of the MAC mode lies outside"):
