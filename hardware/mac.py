@@ -86,8 +86,8 @@ class Linear(eqx.Module):
     Its weights [out_features, in_features] are in LSB, floats of -63 to 63 that are rounded on their way to the chip;
     `bias` [out_features] is added digitally. Layers that exceed the chip are split: over inputs in blocks of 128, over
     outputs in parts of 512, `runs` of them one after the other. Further arguments as `equinox.nn.Linear` has them.
-    The multiplier is the chip's: no gradient reaches `mac` (keep it out of weight decay, too). To fit one, differentiate
-    a `Mac` itself.
+    No gradient reaches `mac`, the multiplier is the chip's (keep it out of weight decay, too). To fit one,
+    differentiate a `Mac` itself.
     """
 
     weight: Float[Array, "out_features in_features"]
