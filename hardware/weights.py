@@ -96,7 +96,7 @@ def _weights(network: Any) -> list[Any]:
     return [p.connection.weight for p in network.projections]
 
 
-def each_projection(weight_scale: float | Array | Sequence, projections: int) -> Sequence:
+def each_projection(weight_scale: Any, projections: int) -> Sequence:
     """The scale of each projection, of one number for all or one each.
 
     Raises ValueError for another number of them, and for scales that are not positive.
