@@ -26,14 +26,13 @@ TAIL = 0.3
 
 def mean_sample(measurement: Measurement, begin: float = 0.0) -> Float[Array, " circuits"]:
     """The mean CADC sample from `begin` on, LSB."""
-    inside = (measurement.cadc_times >= begin)[:, None]
-    return jnp.sum(jnp.where(inside, measurement.cadc, 0), axis=0) / jnp.sum(inside)
+    return _mean(measurement.cadc, (measurement.cadc_times >= begin)[:, None])
 
 
 def mean_potential(measurement: Measurement, begin: float) -> Float[Array, " circuits"]:
     """The mean potential from `begin` on as the MADC sees it, LSB."""
     trace, t = _trace(measurement)
-    return jnp.sum(jnp.where(t >= begin, trace, 0), axis=0) / jnp.sum(t >= begin) / MADC_GAIN
+    return _mean(trace, t >= begin) / MADC_GAIN
 
 
 def membrane_time(
@@ -96,8 +95,7 @@ def relative_strength(
 ) -> Float[Array, " circuits"]:
     """`strength` over (reversal - V) / (reversal - reference), V the mean potential before the event, LSB/µs."""
     trace, t = _trace(measurement)
-    before = t < begin
-    v = jnp.sum(jnp.where(before, trace, 0), axis=0) / jnp.sum(before) / MADC_GAIN
+    v = _mean(trace, t < begin) / MADC_GAIN
     seen = strength(measurement, tau_syn, tau_mem, begin, sign)
     return seen * (reversal - reference) / (reversal - v)
 
@@ -182,6 +180,10 @@ def _after_spike(
 def _trace(measurement: Measurement) -> tuple[Array, Array]:
     assert measurement.madc is not None and measurement.madc_times is not None
     return measurement.madc, measurement.madc_times[:, None]
+
+
+def _mean(samples: Array, inside: Array) -> Array:
+    return jnp.sum(jnp.where(inside, samples, 0), axis=0) / jnp.sum(inside)
 
 
 def _psp(t: Array, tau_mem: float, tau_syn: Array) -> Array:
