@@ -4,7 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from eventprop import ALIF, EIF, AbstractNetwork, AdaptiveCurrent, AdEx, Noise, ResetToValue
+from eventprop import ALIF, EIF, AbstractNetwork, AdaptiveCurrent, AdEx, ResetToValue
+from eventprop.neurons.noise import without_noise
 from eventprop.neurons.refractory import has_end
 from eventprop.parameters import check_positive
 from hardware.chip import TAU_RESET
@@ -35,13 +36,10 @@ def adex_targets(
     """
     check_positive("trace_scale", trace_scale, "it is the model's potential per LSB")
     check_positive("refractory_time", refractory_time, "the clamp needs time")
-    made = [_targets(_plain(neuron), trace_scale, trace_offset, refractory_time) for neuron in network.neurons]
+    neurons = [hardware_side(without_noise(neuron)) for neuron in network.neurons]
+    made = [_targets(neuron, trace_scale, trace_offset, refractory_time) for neuron in neurons]
     names = sorted({name for each in made for name in each})
     return {name: tuple(each.get(name) for each in made) for name in names}
-
-
-def _plain(neuron: Any) -> Any:
-    return hardware_side(neuron.neuron if isinstance(neuron, Noise) else neuron)
 
 
 def _targets(neuron: Any, scale: float, zero: float, refractory_time: float) -> dict[str, Any]:

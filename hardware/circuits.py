@@ -17,8 +17,8 @@ from eventprop import (
     AdEx,
     ConductanceSynapses,
     Dense,
-    Noise,
 )
+from eventprop.neurons.noise import without_noise
 from hardware.chip import Parameters
 from hardware.device import Features
 from hardware.neuron import Adaptation, Circuit, CircuitState, Conductance, Rail, Receptor, Upstroke
@@ -27,8 +27,7 @@ from hardware.units import RAIL, RAIL_WIDTH
 
 def features_of(neuron: AbstractNeuron) -> Features:
     """The parts of the circuit that a model neuron needs. Raises ValueError for neurons that the chip has not."""
-    while isinstance(neuron, Noise):
-        neuron = neuron.neuron
+    neuron = without_noise(neuron)
     known = isinstance(neuron, LIF | LI | EIF | AdEx)
     adaptive = isinstance(neuron, ALIF) and isinstance(neuron.adaptation, AdaptiveCurrent)
     if not (known or adaptive):
@@ -87,7 +86,7 @@ def _receptor(each: Parameters, share: Array, slot: int, end: str, features: Fea
 
 def at_rest(neuron: AbstractNeuron, neurons: int) -> CircuitState:
     """The state before a trial: V where leak and offset balance, if that is no spike; else the leak, or the reset."""
-    neuron = neuron.neuron if isinstance(neuron, Noise) else neuron
+    neuron = without_noise(neuron)
     assert isinstance(neuron, Circuit)
     y = neuron.init(neurons, jnp.result_type(neuron.tau_mem))
     rest = neuron.leak + neuron.tau_mem * neuron.offset

@@ -9,8 +9,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from eventprop import AbstractConnection, AbstractNetwork, ConductanceSynapses, CurrentSynapses, Noise
+from eventprop import AbstractConnection, AbstractNetwork, ConductanceSynapses, CurrentSynapses
 from eventprop.failures import error_if
+from eventprop.neurons.noise import without_noise
 from eventprop.neurons.synapses import AbstractSynapses
 from eventprop.parameters import as_float, check_positive, check_scalars
 from hardware.limits import BSS2, Limits
@@ -127,8 +128,7 @@ def signs(network: AbstractNetwork) -> tuple[int, ...]:
 
 
 def _target(network: AbstractNetwork, projection: Any) -> Any:
-    neuron = network.neurons[projection.target]
-    return neuron.neuron if isinstance(neuron, Noise) else neuron
+    return without_noise(network.neurons[projection.target])
 
 
 def _synapses(network: AbstractNetwork, projection: Any) -> AbstractSynapses | None:

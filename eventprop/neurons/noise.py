@@ -79,3 +79,10 @@ class Noise(AbstractNeuron, Stochastic, Diffusive):
     def begin(self, y: Any, key: PRNGKeyArray) -> Any:
         """As the neuron does."""
         return self.neuron.begin(y, key) if isinstance(self.neuron, Stochastic) else y
+
+
+def without_noise(neuron: AbstractNeuron) -> AbstractNeuron:
+    """The neuron itself, of one that `Noise` is put on."""
+    while isinstance(neuron, Noise):
+        neuron = neuron.neuron
+    return neuron
