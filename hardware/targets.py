@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from eventprop import AbstractNetwork
 from eventprop.failures import error_if
 from eventprop.neurons.base import sends_spikes
+from eventprop.neurons.noise import without_noise
 from eventprop.parameters import as_float, check_positive, is_concrete
 from hardware.limits import BSS2, Limits
 from hardware.placement import Placement
@@ -187,6 +188,7 @@ def _own_number(neuron: Any, name: str) -> Any:
 
     Of neurons with `synapses` the port 0 is the excitatory input and the last one, 0 or 1, the inhibitory.
     """
+    neuron = without_noise(neuron)
     ports = getattr(getattr(neuron, "synapses", None), "tau_syn", ())
     if name.startswith("tau_syn"):
         value = (ports[0] if name.endswith("exc") else ports[-1]) if ports else getattr(neuron, "tau_syn", None)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eventprop import LI, LIF, Dense, FeedForward
+from eventprop import LI, LIF, Dense, FeedForward, Network, Noise
 from hardware import place
 from hardware.targets import Targets
 from hardware.units import from_seconds, hxtorch_targets
@@ -36,6 +36,12 @@ def test_each_population_has_its_own():
     assert targets.leak[500] == 80
     assert not jnp.any(targets.spiking[readout])
     assert jnp.all(targets.spiking[hidden])
+
+
+def test_neurons_with_noise_are_asked_for_themselves():
+    network = Network([Noise(LIF(6.0, 4.0, refractory=3.0), 0.1)], [(None, 0, Dense(np.zeros((2, 2))))])
+    targets = Targets.of(network, place(network))
+    assert [float(x[0]) for x in (targets.tau_mem, targets.tau_syn_exc, targets.refractory_time)] == [6, 4, 3]
 
 
 def test_units_of_other_programs():
