@@ -37,7 +37,7 @@ def go(device=CHIP, network=NETWORK, spikes=TRIAL, t1=20.0, record=hw.Record()):
         ),
         ({"device": hw.Ideal(), "network": layers(hidden=1)}, "this is the placement of another network"),
         ({"network": layers(inputs=6)}, r"this one has \[12, 3\] and \[6, 12\]"),
-        ({"device": hw.Emulated(hw.Chip.ideal(SMALL))}, r"codes.leak has the shape \(512,\), but this chip has 32"),
+        ({"device": hw.Emulated(hw.Chip.ideal(SMALL))}, "this is the calibration of another chip"),
         ({"record": hw.Record(madc=((0, 12),))}, r"names a neuron that is none: the populations have \(12, 3\)"),
         ({"record": hw.Record(madc=((2, 0),))}, "names a neuron that is none"),
         ({"record": hw.Record(madc=((0, 0), (0, 1), (0, 2)))}, "must be up to two pairs"),
@@ -189,6 +189,8 @@ def test_chips_of_one_key_and_another_kind_are_other_chips():
     kinds = [{}, {"mismatch": hw.CALIBRATED}, {"limits": narrow}]
     chips = [hw.Chip.fabricate(key, **{"limits": SMALL} | kind).identity for kind in kinds]
     assert len({tuple(np.asarray(identity).tolist()) for identity in chips}) == 3
+    with pytest.raises(ValueError, match=r"codes.leak has the shape \(512,\), but this chip has 32"):
+        hw.Calibration.from_codes(hw.Codes.default(), hw.Emulated(hw.Chip.ideal(SMALL)))
 
 
 def test_first_spikes_loses_no_event():
