@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 import eventprop as ep
 from eventprop.closed_form import Membrane
 from eventprop.parameters import Parameter, check_largest_step, check_not_negative, numeric, whole
+from eventprop.solvers.hybrid import rank_in_group
 from hardware.readout import first_spikes
 
 
@@ -156,11 +157,7 @@ class FirstSpike(AbstractGradient):
 
 def rank_of(events: ep.Spikes, neurons: int) -> Int[Array, " events"]:
     """The number of each event among those of its neuron: 0 for its first one."""
-    index = jnp.where(events.times < jnp.inf, events.index, neurons)
-    order = jnp.argsort(index, stable=True)
-    starts = jnp.searchsorted(index[order], jnp.arange(neurons + 1))
-    ranks = jnp.arange(index.shape[0]) - starts[index[order]]
-    return jnp.zeros_like(index).at[order].set(ranks.astype(index.dtype))
+    return rank_in_group(jnp.where(events.times < jnp.inf, events.index, neurons))
 
 
 def trains_of(events: ep.Spikes, rank: Int[Array, " events"], neurons: int, slots: int) -> ep.SpikeTrains:

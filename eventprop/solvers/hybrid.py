@@ -202,7 +202,7 @@ def _stop(x: Any) -> Any:
     return lax.stop_gradient(x) if eqx.is_inexact_array(x) else x
 
 
-def _rank(group: Int[Array, " elements"]) -> Int[Array, " elements"]:
+def rank_in_group(group: Int[Array, " elements"]) -> Int[Array, " elements"]:
     """How many elements before each one belong to its group."""
     order = jnp.argsort(group, stable=True)
     first = jnp.searchsorted(group[order], group[order], side="left")
@@ -219,7 +219,7 @@ def _trains(network: AbstractNetwork, slots: Sequence[int], post: Post, search: 
             continue
         times, neuron = post.of_population(found.times, number), post.of_population(search.sender, number)
         fired = times < jnp.inf
-        slot = jnp.where(fired, _rank(jnp.where(fired, neuron, size)), most)
+        slot = jnp.where(fired, rank_in_group(jnp.where(fired, neuron, size)), most)
         train = jnp.full((size, most), jnp.inf, times.dtype)
         trains.append(SpikeTrains(train.at[neuron, slot].set(times, mode="drop")))
         sent[number] = Spikes(times, neuron)
