@@ -85,23 +85,15 @@ def align(
         _need("align", pre=pre, post=post)
         rate = _at(learning_rate, state)
         leaves, structure = jax.tree.flatten_with_path(updates, is_leaf=absent)
-        spikes = {name: _placed(name, value, leaves, structure) for name, value in (("pre", pre), ("post", post))}
+        spikes = [_placed(name, value, leaves, structure) for name, value in (("pre", pre), ("post", post))]
         new, memory, learning = [], [], False
-        for (path, x), traces, *pair in zip(
-            leaves, structure.flatten_up_to(state.traces), *spikes.values(), strict=True
-        ):
+        for (path, x), traces, *pair in zip(leaves, structure.flatten_up_to(state.traces), *spikes, strict=True):
             if not absent(x) and any(signal is not None for signal in pair):
                 shape, learning = _shape(x, pair, path), True
                 x = as_float(f"align: the weight {path_name(path)}", x)
                 _check_factors(shape, path, causal=causal, anticausal=anticausal)
-                first, second = (
-                    _signal(name, signal, neurons, path, dt)
-                    for name, signal, neurons in zip(spikes, pair, shape[::-1], strict=True)
-                )
-                first, second, shape = (second, first, (shape[1], shape[0])) if transposed else (first, second, shape)
-                sums, traces = _sums(stdp, traces, first, second, shape)
-                forth, back = (s.T if transposed else s for s in (sums.causal, sums.anticausal))
-                x = x + rate * (causal * forth + anticausal * back)
+                sums, traces = _sums(stdp, traces, *_signals(pair, shape, path, dt), shape, transposed)
+                x = x + rate * (causal * sums.causal + anticausal * sums.anticausal)
             new.append(x)
             memory.append(traces)
         if not learning and not all(absent(x) for _, x in leaves):
@@ -162,6 +154,14 @@ def _placed(name: str, value: Any, leaves: list, structure: Any) -> list:
         ) from error
 
 
+def _signals(
+    pair: list[Any], shape: tuple[int, int], path: Any, dt: float | None
+) -> tuple[Raster | SpikeTimes, Raster | SpikeTimes]:
+    """`pre` and `post` at one weight [neurons, sources]."""
+    (pre, post), (neurons, sources) = pair, shape
+    return _signal("pre", pre, sources, path, dt), _signal("post", post, neurons, path, dt)
+
+
 def _signal(name: str, spikes: Any, neurons: int, path: Any, dt: float | None) -> Raster | SpikeTimes:
     """The signal at one weight, an array as a raster of one step."""
     if eqx.is_array(spikes):
@@ -188,8 +188,17 @@ def _signal(name: str, spikes: Any, neurons: int, path: Any, dt: float | None) -
 
 
 def _sums(
-    stdp: STDP, traces: Traces, pre: Raster | SpikeTimes, post: Raster | SpikeTimes, shape: tuple[int, int]
+    stdp: STDP,
+    traces: Traces,
+    pre: Raster | SpikeTimes,
+    post: Raster | SpikeTimes,
+    shape: tuple[int, int],
+    transposed: bool,
 ) -> tuple[Sums, Traces]:
+    """In the shape of the weight, also where the synapse runs the other way, from `post` to `pre`."""
+    if transposed:
+        sums, traces = _sums(stdp, traces, post, pre, (shape[1], shape[0]), transposed=False)
+        return Sums(sums.causal.T, sums.anticausal.T), traces
     if isinstance(pre, Raster) and isinstance(post, Raster):
         return stdp.update(traces, pre, post)
     if isinstance(pre, Raster) or isinstance(post, Raster):
