@@ -4,6 +4,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
@@ -69,6 +70,11 @@ def as_arrays(name: str, tree: Any, dtype: Any) -> Any:
         return jnp.asarray(value, dtype) if is_number else value
 
     return jax.tree_util.tree_map_with_path(convert, tree)
+
+
+def constant(tree: Any) -> Any:
+    """The same numbers without derivatives."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
 
 
 def whole(name: str, value: Any, least: int = 0) -> int:

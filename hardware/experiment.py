@@ -142,11 +142,6 @@ def check_device(device: Any) -> None:
     check_type("device", device, AbstractDevice)
 
 
-def constant(tree: Any) -> Any:
-    """The same numbers without derivatives."""
-    return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
-
-
 def _checked(experiment: Any, network: Any, device: Any, spikes: Any, record: Any) -> Spikes:
     """The spikes. Raises ValueError for what is none of its kind; spikes that cannot be sent are an error in a run."""
     check_type("experiment", experiment, Experiment)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 
 import eventprop as ep
-from eventprop.parameters import check_type
+from eventprop.parameters import check_type, constant
 from hardware.device import AbstractDevice, Record
-from hardware.experiment import Experiment, Recording, check_device, constant, run, trial_time
+from hardware.experiment import Experiment, Recording, check_device, run, trial_time
 from hardware.gradients import AbstractGradient, Recorded, Replay, with_derivatives
 from hardware.mixed import model_side
 

@@ -9,13 +9,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from eventprop.parameters import check_type, is_concrete
+from eventprop.parameters import check_type, constant, is_concrete
 from hardware import adex, coba
 from hardware.bench import EVENT, NAMES, NEUTRAL, SEARCHED, Bench, Stage, Wanted
 from hardware.calibration import Calibration
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Features, Stimulus
-from hardware.experiment import check_device, constant
+from hardware.experiment import check_device
 from hardware.search import JUDGE, SEARCH, UNIT, State, rows_of, scanned
 from hardware.stages import searches, start
 from hardware.targets import Targets

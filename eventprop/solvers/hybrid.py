@@ -15,7 +15,7 @@ from eventprop.adjoint import AbstractAdjoint, EventProp, Implicit
 from eventprop.network import AbstractNetwork
 from eventprop.neurons.base import sends_spikes
 from eventprop.neurons.noise import Diffusive
-from eventprop.parameters import Parameter, as_float, check_largest_step, check_type, is_concrete, numeric
+from eventprop.parameters import Parameter, as_float, check_largest_step, check_type, constant, is_concrete, numeric
 from eventprop.results import RESULTS
 from eventprop.solvers.afferents import InFlight, arrivals, still_in_flight
 from eventprop.solvers.backward import follow_backwards
@@ -169,7 +169,7 @@ def run_hybrid(
     order = jnp.argsort(lax.stop_gradient(times))
     trial = Trial(network, dynamics, post, start.neurons, times[order], t1, given)
     stepping = Stepping(solver.solver, solver.stepsize_controller, solver.largest_step, solver.max_steps)
-    trial_, stepping_ = jax.tree.map(_stop, (trial, stepping))
+    trial_, stepping_ = constant((trial, stepping))
     try:
         search = find_events(trial_, stepping_)
     except TypeError as error:
@@ -196,10 +196,6 @@ def run_hybrid(
     if given is not None:
         result = RESULTS.where(jnp.all(given.times >= 0), result, RESULTS.invalid_trains)
     return Trajectory(trains, ys, NetworkState(found.y, flights), lost, result)
-
-
-def _stop(x: Any) -> Any:
-    return lax.stop_gradient(x) if eqx.is_inexact_array(x) else x
 
 
 def rank_in_group(group: Int[Array, " elements"]) -> Int[Array, " elements"]:
