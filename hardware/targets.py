@@ -98,11 +98,11 @@ class Targets(eqx.Module):
         """
         values = {name: field.metadata["default"] for name, field in _fields().items()}
         values |= _both_ends(targets)
-        needed = [name for name, field in _fields().items() if field.metadata["default"] is not None]
-        missing = [name for name in needed if values[name] is None]
-        if missing:
-            raise ValueError(f"{missing[0]} must be a number or one per circuit, but is None: each circuit has one.")
-        filled = {name: _checked(name, value, limits) for name, value in values.items() if value is not None}
+        filled = {
+            name: _checked(name, value, limits)
+            for name, value in values.items()
+            if not (value is None and _may_lack(name))
+        }
         holdoff = filled["holdoff_time"]
         check_positive("refractory_time - holdoff_time", filled["refractory_time"], "give less hold-off", minus=holdoff)
         _check_together(filled)
@@ -221,14 +221,21 @@ def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) ->
     return filled
 
 
+def _may_lack(name: str) -> bool:
+    """Whether there are circuits without it."""
+    return _fields()[name].metadata["default"] is None
+
+
 def _checked(name: str, value: Any, limits: Limits) -> Array:
+    if value is None:
+        raise ValueError(f"{name} must be a number or one per circuit, but is None: each circuit has one.")
     (least, most), unit = _fields()[name].metadata["range"], _fields()[name].metadata["unit"]
     message = f"the target {name} must lie within {least:g} to {most:g} {unit}"
     shape = () if name == "synapse_dac_bias" else (limits.circuits,)
     given = jnp.asarray(as_float(name, value))
     if given.shape not in ((), shape):
         raise ValueError(f"the target {name} must be one number or one per circuit, {shape}, but is {given.shape}.")
-    may_lack = _fields()[name].metadata["default"] is None
+    may_lack = _may_lack(name)
     if is_concrete(value):
         outside = ~((np.asarray(value) >= least) & (np.asarray(value) <= most) | may_lack & np.isnan(value))
         if np.any(outside):
