@@ -226,12 +226,12 @@ def _fitting(answer: Any, shapes: Any) -> Any:
         raise ValueError(f"the driver must answer with {jax.tree.structure(shapes)}, not {jax.tree.structure(answer)}.")
 
     def fitting(path, given, wanted):
+        name = jax.tree_util.keystr(path)[1:]
         if np.shape(given) != wanted.shape:
-            name = jax.tree_util.keystr(path)[1:]
             raise ValueError(f"the driver's {name} must have the shape {wanted.shape}, but has {np.shape(given)}.")
         given = np.asarray(given, wanted.dtype)
         if np.any(np.isnan(given)):
-            raise ValueError(f"the driver's {jax.tree_util.keystr(path)[1:]} has NaN.")
+            raise ValueError(f"the driver's {name} has NaN.")
         return given
 
     return jax.tree_util.tree_map_with_path(fitting, answer, shapes)

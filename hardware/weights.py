@@ -44,7 +44,7 @@ def hardware_weights(
     values, clipped = [], jnp.zeros((), jnp.int32)
     each = zip(projections, scales, placement.repetitions, signs(network), strict=True)
     for p, scale, repetitions, sign in each:
-        scaled = sign * _at_its_input(p, network) * as_float("weight_scale", scale)
+        scaled = sign * _at_its_input(p, network) * scale
         most = limits.largest_weight * repetitions
         values.append(round_to(scaled, -most, most))
         clipped += saturated(scaled, -most, most)
@@ -63,7 +63,7 @@ def largest_weights(
     """
     scales = each_projection(weight_scale, len(placement.repetitions))
     most = [limits.largest_weight * repetitions for repetitions in placement.repetitions]
-    return tuple(each / jnp.asarray(as_float("weight_scale", scale)) for each, scale in zip(most, scales, strict=True))
+    return tuple(each / jnp.asarray(scale) for each, scale in zip(most, scales, strict=True))
 
 
 def keep_in_range(
@@ -97,18 +97,18 @@ def _weights(network: Any) -> list[Any]:
     return [p.connection.weight for p in network.projections]
 
 
-def each_projection(weight_scale: Any, projections: int) -> Sequence:
-    """The scale of each projection, of one number for all or one each.
+def each_projection(weight_scale: Any, projections: int) -> list[Any]:
+    """The scale of each projection, as floats, of one number for all or one each.
 
     Raises ValueError for another number of them, and for scales that are not positive.
     """
     several = isinstance(weight_scale, list | tuple) or np.ndim(weight_scale) > 0
-    scales = list(weight_scale) if several else [weight_scale] * projections
+    scales = [as_float("weight_scale", scale) for scale in (weight_scale if several else [weight_scale] * projections)]
     if len(scales) != projections:
         raise ValueError(f"weight_scale has {len(scales)} numbers, but the network {projections} projections.")
     for scale in scales:
         check_scalars(weight_scale=scale)
-        check_positive("weight_scale", as_float("weight_scale", scale), "LSB per unit of weight")
+        check_positive("weight_scale", scale, "LSB per unit of weight")
     return scales
 
 

@@ -192,8 +192,8 @@ def whole_steps(t1: Any, dt: float) -> int:
     steps = round(length / dt) if np.isfinite(length) else 0
     if steps < 1 or abs(steps * dt - length) > 1e-5 * dt * steps:
         near = max(steps, 1) * dt
-        unit = "are both in one unit, as µs on a chip?" if length < dt else f"give t1 = {near:g}, say."
-        raise ValueError(f"t1 = {length:g} must be a whole number of steps of dt = {dt:g}: {unit}")
+        remedy = "are both in one unit, as µs on a chip?" if length < dt else f"give t1 = {near:g}, say."
+        raise ValueError(f"t1 = {length:g} must be a whole number of steps of dt = {dt:g}: {remedy}")
     return steps
 
 

@@ -161,10 +161,8 @@ def test_a_file_that_is_no_calibration_and_the_mock_that_takes_any(tmp_path):
 def test_scales_of_weights_are_one_per_projection():
     """An array says what a list says."""
     placement, each = hw.place(NETWORK), [50.0, 10.0]
-    for given, wanted in zip(
-        hw.largest_weights(placement, jnp.array(each)), hw.largest_weights(placement, each), strict=True
-    ):
-        np.testing.assert_array_equal(given, wanted)
+    found, wanted = (hw.largest_weights(placement, scales) for scales in (jnp.array(each), each))
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
     found, wanted = (hardware_weights(NETWORK, placement, scales).values for scales in (jnp.array(each), each))
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
     for wrong in (0.0, -50.0, np.nan, [50.0, 0.0]):
