@@ -112,11 +112,16 @@ def check_not_negative(name: str, value: Any, remedy: str = "") -> None:
         raise ValueError(f"{name} must not be negative, got {value}" + (f"; {remedy}" if remedy else ""))
 
 
+def check_finite(name: str, value: Any, remedy: str = "") -> None:
+    """Raise ValueError for NaN and infinity. Traced values pass."""
+    if is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
+        raise ValueError(f"{name} must be finite, but is {value}" + (f": {remedy}." if remedy else "."))
+
+
 def check_largest_step(largest_step: Any) -> None:
     """Raise ValueError unless it is positive and finite. Traced values pass."""
     check_positive("largest_step", largest_step)
-    if is_concrete(largest_step) and not np.all(np.isfinite(np.asarray(largest_step))):
-        raise ValueError(f"largest_step must be finite, but is {largest_step}: events are looked for step by step.")
+    check_finite("largest_step", largest_step, "events are looked for step by step")
 
 
 def check_scalars(**values: Any) -> None:

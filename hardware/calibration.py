@@ -65,7 +65,7 @@ class Calibration(eqx.Module):
 
     @classmethod
     def load(cls, path: str | Path, device: AbstractDevice) -> "Calibration":
-        """Read what `save` has written. Raises ValueError if it is of another chip than `device`, or not complete."""
+        """Read what `save` has written. Raises ValueError if it is of another chip than `device`, or not whole."""
         try:
             with np.load(path) as file:
                 arrays = dict(file)
@@ -75,6 +75,7 @@ class Calibration(eqx.Module):
         missing = [name for name in names if f"codes/{name}" not in arrays]
         if missing or not {"success", "identity"} <= set(arrays):
             raise ValueError(f"{path} is no calibration: {missing or 'success or identity'} is missing.")
+        _check_arrays(path, arrays)
         codes = Codes(**{name: jnp.asarray(arrays[f"codes/{name}"], float) for name in names})
         prefix = "residuals/"
         residuals = {
@@ -85,3 +86,19 @@ class Calibration(eqx.Module):
         rest = jnp.asarray(arrays["success"]), jnp.asarray(arrays["identity"])
         found = cls(codes.check().of_size(device.limits), residuals, *rest)
         return found if device.identity is None else found.of(device)
+
+
+def _check_arrays(path: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Raise ValueError for arrays of kinds and shapes that `save` does not write."""
+    chips = arrays["codes/leak"].shape[:-1]
+    for name, array in arrays.items():
+        kind, shape = np.floating, (*chips, array.shape[-1] if array.ndim else 0)
+        if name == "success":
+            kind, shape = np.bool_, arrays["codes/leak"].shape
+        elif name == "identity":
+            kind, shape = np.uint32, (*chips, 2)
+        if not np.issubdtype(array.dtype, kind) or array.shape != shape:
+            raise ValueError(
+                f"{path} is damaged: its {name} are {array.dtype} of shape {array.shape}, but {kind.__name__} of "
+                f"{shape} belong there."
+            )

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from eventprop import AbstractNetwork, Spikes, SpikeTrains
 from eventprop.neurons.base import sends_spikes
-from eventprop.parameters import check_type, whole
+from eventprop.parameters import check_not_negative, check_type, whole
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Measurement, Readings, Record, Stimulus
 from hardware.limits import Limits
@@ -107,6 +107,7 @@ class CallbackDevice(AbstractDevice):
 
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
         """See `AbstractDevice`; the driver gets whole codes."""
+        stimulus.check(self.limits)
         size, slots = self.limits.circuits, stimulus.max_spikes
         slow, fast = (len(times(stimulus.duration, self.limits)) for times in (cadc_times, madc_times))
         array = partial(jax.ShapeDtypeStruct, dtype=jnp.result_type(float))
@@ -119,7 +120,7 @@ class CallbackDevice(AbstractDevice):
         )
 
         def ask(codes, stimulus, seed):
-            answer = self.driver.measure(_whole(codes), stimulus, int(seed))
+            answer = _sound(self.driver.measure(_whole(codes), stimulus, int(seed)), 1)
             (spikes,), lost = answer.spikes, 0
             if spikes is not None:
                 times, index, rank, lost = _kept(*spikes[0], size, slots)
@@ -173,7 +174,8 @@ class CallbackDevice(AbstractDevice):
             setup = handle._replace(codes=None if handle.codes is None else _whole(handle.codes))
             whole = tuple(np.rint(weight).astype(int) for weight in weights)
             trains = [(t[t < np.inf], i[t < np.inf]) for t, i in zip(times, index, strict=True)]
-            return _padded(self.driver.run(setup, whole, trains, float(t1), record, int(seed)), sizes, slots)
+            answer = self.driver.run(setup, whole, trains, float(t1), record, int(seed))
+            return _padded(_sound(answer, len(sizes)), sizes, slots)
 
         flat = (x.reshape(trials, x.shape[-1]) for x in (spikes.times, spikes.index))
         found = _asked(ask, shapes, (handle, weights, *flat, jax.random.bits(key)))
@@ -217,7 +219,32 @@ def _asked(ask: Callable[..., Any], shapes: Any, arguments: Any) -> Any:
             "`spikes`, and take networks one after the other with jax.lax.map. (Emulated chips can be vmapped.)"
         )
 
-    return call(arrays)
+    @jax.custom_jvp
+    def underived(arrays):
+        return call(arrays)
+
+    @underived.defjvp
+    def _(primals, tangents):
+        raise ValueError(
+            "nothing can be differentiated through a real chip: take in_the_loop(experiment, device, gradient), whose "
+            "derivatives are the model's."
+        )
+
+    return underived(arrays)
+
+
+def _sound(answer: Any, populations: int) -> Answer:
+    """The answer. Raises ValueError for another kind of it, or of its parts."""
+    check_type("the driver's answer", answer, Answer, "hardware.Answer(spikes, cadc, cadc_times, madc, drops)")
+    if not isinstance(answer.spikes, tuple) or len(answer.spikes) != populations:
+        raise ValueError(
+            f"the driver's spikes must be a tuple with one entry per population, {populations}, but are "
+            f"{answer.spikes!r}."
+        )
+    if np.any(np.diff(np.asarray(answer.cadc_times, float)) <= 0):
+        raise ValueError(f"the driver's cadc_times must ascend, but are {answer.cadc_times}.")
+    check_not_negative("the driver's drops", np.asarray(answer.drops), "events that did not get through")
+    return answer
 
 
 def _fitting(answer: Any, shapes: Any) -> Any:

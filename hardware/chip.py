@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
-from eventprop.parameters import check_not_negative
+from eventprop.parameters import check_finite, check_not_negative
 from hardware.codes import Codes
 from hardware.limits import BSS2, Limits
 from hardware.mismatch import MEASURED, NONE, Mismatch, draw, draw_two
@@ -58,7 +58,7 @@ class Noise:
 
     membrane: white noise, LSB per sqrt(µs); cadc, madc: standard deviation of a sample, LSB of each; threshold: of its
     distance from the leak, standard deviation per circuit and run; jitter: of events' times, standard deviation in µs;
-    latency: µs that an event takes to its synapses. Raises ValueError for negative ones.
+    latency: µs that an event takes to its synapses. Raises ValueError for negative and infinite ones.
     """
 
     membrane: float = 0.05
@@ -71,6 +71,7 @@ class Noise:
     def __post_init__(self):
         for name, value in vars(self).items():
             check_not_negative(f"noise.{name}", value)
+            check_finite(f"noise.{name}", value)
 
 
 QUIET = Noise(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -18,8 +18,8 @@ _Circuits = Float[Array, "*chips circuits"]
 _Quadrants = Float[Array, "*chips quadrants"]
 
 
-def _code(default: float, largest: float = 1022.0, least: float = 0.0) -> Any:
-    return dataclasses.field(metadata={"default": default, "largest": largest, "least": least})
+def _code(default: float, largest: float = 1022.0, least: float = 0.0, step: float = 1.0) -> Any:
+    return dataclasses.field(metadata={"default": default, "largest": largest, "least": least, "step": step})
 
 
 class Codes(eqx.Module):
@@ -64,8 +64,8 @@ class Codes(eqx.Module):
     refractory_clock: _Circuits = _code(0.0, 15.0)
     holdoff_time: _Circuits = _code(15.0, 15.0)
     leak_gear: _Circuits = _code(0.0, 1.0, -1.0)
-    sign_a: _Circuits = _code(1.0, 1.0, -1.0)
-    sign_b: _Circuits = _code(1.0, 1.0, -1.0)
+    sign_a: _Circuits = _code(1.0, 1.0, -1.0, step=2.0)
+    sign_b: _Circuits = _code(1.0, 1.0, -1.0, step=2.0)
     cadc_offset: _Circuits = _code(0.0, 127.0, -128.0)
     cadc_slope: _Quadrants = _code(328.0)
     synapse_dac_bias: _Quadrants = _code(600.0)
@@ -94,8 +94,12 @@ class Codes(eqx.Module):
 
         So codes can be learned: keep floats, and give the chip `codes.rounded()`.
         """
-        ends = {field.name: (field.metadata["least"], field.metadata["largest"]) for field in dataclasses.fields(self)}
-        return Codes(**{name: round_to(getattr(self, name), *each) for name, each in ends.items()})
+        rounded = {}
+        for field in dataclasses.fields(self):
+            value, least, largest, step = getattr(self, field.name), *_range(field)
+            steps = round_to((value - least) / step, 0, (largest - least) / step)
+            rounded[field.name] = least + step * steps
+        return Codes(**rounded)
 
     def of_size(self, limits: Limits) -> "Codes":
         """The same. Raises ValueError if they are those of a chip with another number of circuits."""
@@ -110,19 +114,23 @@ class Codes(eqx.Module):
 
         whole: False lets them lie between whole numbers.
         """
-        checked, kind = {}, "whole numbers" if whole else "numbers"
+        checked = {}
         for field in dataclasses.fields(self):
-            value, least, largest = getattr(self, field.name), field.metadata["least"], field.metadata["largest"]
-            message = f"codes.{field.name} must be {kind} from {least:g} to {largest:g}"
+            value, (least, largest, step) = getattr(self, field.name), _range(field)
+            if largest - least == step:
+                message = f"codes.{field.name} must be {least:g} or {largest:g}"
+            else:
+                message = f"codes.{field.name} must be {'whole ' if whole else ''}numbers from {least:g} to {largest:g}"
+            step = step if whole else None
             if is_concrete(value):
-                bad = ~_in_range(np.asarray(value), least, largest, whole)
+                bad = ~_in_range(np.asarray(value), least, largest, step)
                 if np.any(bad):
                     raise ValueError(f"{message}, but holds {np.asarray(value)[bad].flat[0]:g}: round and clip it.")
                 checked[field.name] = value
             else:
                 fixed = jax.lax.stop_gradient(value)
                 checked[field.name] = error_if(
-                    value, ~_in_range(fixed, least, largest, whole), f"{message}: round and clip."
+                    value, ~_in_range(fixed, least, largest, step), f"{message}: round and clip."
                 )
         return Codes(**checked)
 
@@ -131,5 +139,10 @@ def _length(name: str, limits: Limits) -> int:
     return limits.quadrants if name in ("cadc_slope", "synapse_dac_bias") else limits.circuits
 
 
-def _in_range(value: Any, least: float, largest: float, whole: bool) -> Any:
-    return (value >= least) & (value <= largest) & (not whole or value == value.round())
+def _range(field: dataclasses.Field) -> tuple[float, float, float]:
+    """The least and the largest code, and the step between codes."""
+    return field.metadata["least"], field.metadata["largest"], field.metadata["step"]
+
+
+def _in_range(value: Any, least: float, largest: float, step: float | None) -> Any:
+    return (value >= least) & (value <= largest) & (step is None or (value - least) % step == 0)

@@ -9,7 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop import AbstractNetwork, Spikes, SpikeTrains
-from eventprop.parameters import Parameter, check_positive, numeric, whole
+from eventprop.parameters import (
+    Parameter,
+    check_finite,
+    check_not_negative,
+    check_positive,
+    is_concrete,
+    numeric,
+    whole,
+)
 from hardware.codes import Codes
 from hardware.limits import Limits
 from hardware.placement import Placement
@@ -39,6 +47,9 @@ class Stimulus(eqx.Module):
     madc: whether the potentials of all circuits are sampled by the MADC too (a pair of circuits at a time).
     max_spikes: most spikes per circuit that are kept.
     features: of all circuits.
+
+    Raises ValueError for a duration that is not positive and finite, negative or NaN times, and weights below 0; those
+    above the largest one are an error of the device that measures.
     """
 
     duration: float = eqx.field(static=True, converter=float)
@@ -53,6 +64,22 @@ class Stimulus(eqx.Module):
 
     def __check_init__(self):
         check_positive("duration", self.duration, "µs")
+        check_finite("duration", self.duration, "µs")
+        for end, times in zip(("exc", "inh"), self.times, strict=True):
+            check_not_negative(f"times of the input {end}", times, "inf stands for no event")
+        check_not_negative("weight", self.weight)
+        check_finite("reference", self.reference)
+        whole("rows", self.rows, 1)
+        whole("max_spikes", self.max_spikes, 1)
+
+    def check(self, limits: Limits) -> None:
+        """Raise ValueError for more than a chip has: weights, rows."""
+        if is_concrete(self.weight) and np.any(np.asarray(self.weight) > limits.largest_weight):
+            raise ValueError(
+                f"the stimulus' weight must be at most {limits.largest_weight}, but is {self.weight}: take more rows."
+            )
+        if self.rows > limits.synapse_rows:
+            raise ValueError(f"the stimulus' rows must be at most {limits.synapse_rows}, but are {self.rows}.")
 
 
 class Measurement(eqx.Module):

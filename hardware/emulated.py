@@ -114,7 +114,8 @@ class Emulated(AbstractDevice):
         )
 
     def measure(self, codes: Codes, stimulus: Stimulus, key: PRNGKeyArray) -> Measurement:
-        """See `AbstractDevice`. Membranes start at rest. Raises ValueError for codes out of range."""
+        """See `AbstractDevice`. Membranes start at rest. Raises ValueError for codes and weights out of range."""
+        stimulus.check(self.limits)
         return self._measure(codes.check(whole=self.quantised).of_size(self.limits), stimulus, key)
 
     @eqx.filter_jit

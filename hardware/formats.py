@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from eventprop import Spikes
+from eventprop.parameters import check_finite, check_positive, whole
 
 
 def to_dense(spikes: Spikes, neurons: int, dt: float, steps: int) -> Float[Array, "time batch neurons"]:
@@ -32,7 +33,13 @@ def trace_to_dense(
     samples: Float[Array, "*batch samples neurons"], times: Float[Array, " samples"], dt: float, steps: int
 ) -> Float[Array, "time batch neurons"]:
     """hxtorch's traces: samples (`Recording.voltage` or `.cadc`) at the times k dt, linear in between, [time, batch,
-    neuron]; constant beyond the first and the last sample. Differentiable in the samples."""
+    neuron]; constant beyond the first and the last sample. Differentiable in the samples.
+
+    Raises ValueError for steps that are not positive and finite, and a number of them that is none.
+    """
+    check_positive("dt", dt)
+    check_finite("dt", dt)
+    steps = whole("steps", steps)
     flat = samples.reshape(-1, *samples.shape[-2:])
     at = dt * jnp.arange(steps, dtype=flat.dtype)
     return jnp.moveaxis(jax.vmap(lambda trace: interpolated(at, times, trace))(flat), 0, 1)

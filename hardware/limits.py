@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from eventprop.parameters import check_positive
+from eventprop.parameters import as_float, check_finite, check_positive, whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +51,15 @@ class Limits:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(field.default, int | float):
-                check_positive(f"limits.{field.name}", value)
+            name = f"limits.{field.name}"
+            if isinstance(field.default, int):
+                whole(name, value, 1)
+            elif isinstance(field.default, float):
+                check_positive(name, as_float(name, value))
+                check_finite(name, value)
         halves = self.columns, max(2, self.outputs)
-        for whole, part in ((self.circuits, self.columns), (self.circuits, self.quadrants), halves):
-            if whole % part:
+        for all_of_them, part in ((self.circuits, self.columns), (self.circuits, self.quadrants), halves):
+            if all_of_them % part:
                 raise ValueError(
                     f"limits: {self.circuits} circuits in rows of {self.columns} columns, {self.quadrants} quadrants "
                     f"and {self.outputs} outputs do not fit: each must be a part of what it divides."

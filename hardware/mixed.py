@@ -12,11 +12,14 @@ class Mixed(eqx.Module):
         LIF(tau_mem=Mixed(6.0, 5.7), tau_syn=6.0)
 
     `Targets.of` and `Experiment`s read the chip's side, `in_the_loop` and `Ideal` the model's. A neuron that holds one
-    can be simulated after `model_side(network)`.
+    can be simulated after `model_side(network)`; used as a number it raises ValueError.
     """
 
     model: Any
     hardware: Any
+
+    def __jax_array__(self):
+        raise ValueError(f"a parameter is {self}, of which only one value can be simulated: give model_side(network).")
 
 
 def model_side(tree: Any) -> Any:

@@ -14,6 +14,7 @@ from eventprop.parameters import (
     Parameter,
     all_positive,
     as_arrays,
+    check_finite,
     check_not_negative,
     check_positive,
     check_same_lengths_in,
@@ -24,6 +25,11 @@ STEEP = 1000.0
 """LSB/µs: how fast the guard of a spike comes back when a hold-off ends; at most 0.1 µs are lost by it."""
 
 
+def _check_finite(module: eqx.Module, *names: str) -> None:
+    for name in names:
+        check_finite(name, getattr(module, name))
+
+
 class Conductance(eqx.Module):
     """The factor of a conductance-based (COBA) input, (E_rev - V) / (E_rev - E_ref): 1 where V = E_ref.
 
@@ -32,6 +38,9 @@ class Conductance(eqx.Module):
 
     reversal: Parameter = eqx.field(converter=numeric("reversal"))
     reference: Parameter = eqx.field(converter=numeric("reference"))
+
+    def __check_init__(self):
+        _check_finite(self, "reversal", "reference")
 
     def __call__(self, v: Array) -> Array:
         return (self.reversal - v) / (self.reversal - self.reference)
@@ -45,6 +54,7 @@ class Rail(eqx.Module):
 
     def __check_init__(self):
         check_positive("width", self.width)
+        _check_finite(self, "rail", "width")
 
     def __call__(self, v: Array) -> Array:
         return jax.nn.sigmoid((v - self.rail) / self.width)
@@ -63,6 +73,7 @@ class Receptor(eqx.Module):
 
     def __check_init__(self):
         check_positive("tau_syn", self.tau_syn)
+        _check_finite(self, "strength")
 
     def rate(self, i: Array, v: Array) -> Array:
         """What the input adds to dV/dt."""
@@ -77,6 +88,7 @@ class Upstroke(eqx.Module):
 
     def __check_init__(self):
         check_positive("sharpness", self.sharpness, "switch the exponential off for a sharp threshold")
+        _check_finite(self, "onset", "sharpness")
 
 
 class Adaptation(eqx.Module):
@@ -88,6 +100,7 @@ class Adaptation(eqx.Module):
 
     def __check_init__(self):
         check_positive("tau", self.tau)
+        _check_finite(self, "a", "b")
 
 
 class CircuitState(eqx.Module):
@@ -117,7 +130,8 @@ class Circuit(AbstractNeuron):
 
     Times in µs, potentials in LSB, offset in LSB/µs. threshold: None for a circuit that does not spike. V starts at
     `leak`. Raises ValueError for times that are not positive, a negative hold-off, one as long as the refractory period
-    or longer, and per-neuron parameters of different lengths.
+    or longer, parameters that are not finite (but time constants may be infinite), and per-neuron parameters of
+    different lengths.
     """
 
     tau_mem: Parameter = eqx.field(converter=numeric("tau_mem"))
@@ -135,6 +149,7 @@ class Circuit(AbstractNeuron):
     def __check_init__(self):
         for name in ("tau_mem", "tau_reset"):
             check_positive(name, getattr(self, name))
+        _check_finite(self, "leak", "threshold", "reset", "refractory", "offset")
         check_not_negative("holdoff", self.holdoff)
         check_positive("refractory - holdoff", self.refractory, "the clamp needs time", minus=self.holdoff)
         check_same_lengths_in(self)

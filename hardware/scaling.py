@@ -45,7 +45,13 @@ def measure_scaling(
 
     Of the device nothing else is asked than runs of single projections, as if each came from outside. Excitation only,
     since inhibition fails towards the lower rail. An error, when it runs, if a neuron spikes: choose a smaller weight.
+    Raises ValueError for a weight that the synapses do not have.
     """
+    most = device.limits.largest_weight * min(experiment.placement.repetitions)
+    if not (1 <= float(weight) <= most and float(weight).is_integer()):
+        raise ValueError(
+            f"weight must be a whole number from 1 to {most}, LSB that all synapses have, but is {weight}."
+        )
     keys = jax.random.split(key, len(network.projections))
     scales = []
     for number, p in enumerate(network.projections):

@@ -20,6 +20,7 @@ CHIP = hw.Emulated(hw.Chip.ideal())
 NETWORK = layers()
 READOUT = ep.FeedForward([(ep.Dense(jnp.ones((1, 5))), ep.LI(jnp.asarray(10.0), 10.0))])
 NO_EVENTS = ep.Spikes(jnp.zeros((2, 0)), jnp.zeros((2, 0), jnp.int32))
+NONE = ep.Spikes(jnp.zeros(0), jnp.zeros(0, jnp.int32))
 
 
 def go(device=CHIP, network=NETWORK, spikes=TRIAL, t1=20.0, record=hw.Record()):
@@ -124,7 +125,41 @@ def test_a_model_that_fails_is_an_error(key):
         (lambda: hw.Mismatch(leak=hw.Spread(-1.0)), "leak must not be negative"),
         (lambda: hw.Mismatch(correlated_strengths=1.5), "correlated_strengths must be a correlation"),
         (lambda: hw.Limits(circuits=31), "limits: 31 circuits in rows of 256 columns"),
-        (lambda: hw.Limits(columns=0), "limits.columns must be positive"),
+        (lambda: hw.Limits(columns=0), "limits.columns must be a whole number from 1, but is 0"),
+        (lambda: hw.Limits(power=np.inf), "limits.power must be finite, but is inf"),
+        (lambda: hw.Noise(jitter=np.inf), "noise.jitter must be finite, but is inf"),
+        (lambda: hw.Codes.default(sign_a=0.0).check(), "codes.sign_a must be -1 or 1, but holds 0"),
+        (lambda: hw.SuperSpike(dt=np.inf), "dt must be finite, but is inf"),
+        (lambda: hw.Ideal(trace_offset=np.nan), "trace_offset must be finite, but is nan"),
+        (lambda: hw.Experiment(hw.place(NETWORK), cadc_time_shift=np.nan), "cadc_time_shift must be finite"),
+        (lambda: hw.Circuit(10.0, np.nan, (), 125.0, 70.0), "leak must be finite, but is nan"),
+        (lambda: hw.Receptor(10.0, np.inf), "strength must be finite, but is inf"),
+        (lambda: hw.Rail(np.nan, 16.0), "rail must be finite, but is nan"),
+        (lambda: hw.Stimulus(10.0, (np.array([-1.0]), np.zeros(0))), "times of the input exc must not be negative"),
+        (lambda: hw.Stimulus(np.inf), "duration must be finite, but is inf"),
+        (lambda: hw.Stimulus(10.0, rows=0), "rows must be a whole number from 1, but is 0"),
+        (
+            lambda: CHIP.measure(hw.Codes.default(), hw.Stimulus(10.0, weight=99.0), jax.random.key(0)),
+            "stimulus' weight must be at most 63, but is 99.0: take more rows",
+        ),
+        (
+            lambda: hw.measure_scaling(experiment(NETWORK, CHIP), NETWORK, CHIP, jax.random.key(0), weight=100.0),
+            "weight must be a whole number from 1 to 63, LSB that all synapses have, but is 100.0",
+        ),
+        (
+            lambda: hw.measure_scaling(experiment(NETWORK, CHIP), NETWORK, CHIP, jax.random.key(0), weight=0.3),
+            "weight must be a whole number from 1 to 63",
+        ),
+        (lambda: hw.trace_to_dense(jnp.ones((2, 1)), jnp.arange(2.0), 0.0, 3), "dt must be positive, but is 0.0"),
+        (
+            lambda: ep.simulate(
+                ep.FeedForward([(ep.Dense(jnp.ones((1, 1))), ep.LI(hw.Mixed(6.0, 5.7), 6.0))]),
+                NONE,
+                9.0,
+                solver=ep.Exact(4),
+            ),
+            "of which only one value can be simulated: give model_side",
+        ),
         (lambda: hw.Replay(largest_step=0.0), "largest_step must be positive"),
         (lambda: hw.FirstSpike(minimum=-1.0), "minimum must not be negative"),
         (lambda: hw.Ideal(trace_scale=0.0), "trace_scale must be positive"),
@@ -134,6 +169,12 @@ def test_a_model_that_fails_is_an_error(key):
 def test_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name, wrong", [("synapse_rows", 2.5), ("cadc_period", "1.7"), ("circuits", None)])
+def test_limits_of_another_type(name, wrong, untyped):
+    with pytest.raises(ValueError, match=f"limits.{name} must be a .*number.*{wrong}"):
+        hw.Limits(**{name: wrong})
 
 
 def test_identities_of_real_chips():
@@ -156,6 +197,15 @@ def test_a_file_that_is_no_calibration_and_the_mock_that_takes_any(tmp_path):
     codes = hw.Codes.default(leak=333)
     hw.Calibration.from_codes(codes, CHIP).save(tmp_path / "chip.npz")
     assert hw.Calibration.load(tmp_path / "chip.npz", hw.Ideal()).codes.leak[0] == 333
+    for name, damaged in (
+        ("success", np.ones(3, bool)),
+        ("codes/leak", np.ones(512, complex)),
+        ("identity", np.ones(2)),
+    ):
+        with np.load(tmp_path / "chip.npz") as file:
+            np.savez(tmp_path / "damaged.npz", **dict(file) | {name: damaged})
+        with pytest.raises(ValueError, match=f"is damaged: its {name} are"):
+            hw.Calibration.load(tmp_path / "damaged.npz", CHIP)
 
 
 def test_scales_of_weights_are_one_per_projection():

@@ -136,17 +136,44 @@ def test_the_calibration_of_another_chip(key):
 
 
 class Broken(NumpyChip):
+    def __init__(self, damage):
+        super().__init__()
+        self.damage = damage
+
     def run(self, *arguments):
-        answer = super().run(*arguments)
-        return answer._replace(cadc=tuple(x[:, :-1] for x in answer.cadc))
+        return self.damage(super().run(*arguments))
 
 
-def test_answers_of_other_shapes(key):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda answer: answer._replace(cadc=tuple(x[:, :-1] for x in answer.cadc)),
+            r"cadc\[0\] must have the shape \(4, 12, 6\), but has \(4, 11, 6\)",
+        ),
+        (lambda answer: answer._asdict(), "answer must be an Answer, but is"),
+        (lambda answer: answer._replace(spikes=()), "spikes must be a tuple with one entry per population, 2, but are"),
+        (lambda answer: answer._replace(cadc_times=answer.cadc_times[::-1]), "cadc_times must ascend, but are"),
+        (lambda answer: answer._replace(drops=answer.drops - 1), "drops must not be negative, got"),
+    ],
+)
+def test_answers_of_other_shapes_and_kinds(damage, message, key):
     net = network()
-    with pytest.raises(
-        Exception, match=r"the driver's cadc\[0\] must have the shape \(4, 12, 6\), but has \(4, 11, 6\)"
-    ):
-        jax.block_until_ready(hw.run(experiment(net), net, device(Broken()), BATCH, T1, key).cadc)
+    with pytest.raises(Exception, match=f"the driver's {message}"):
+        jax.block_until_ready(hw.run(experiment(net), net, device(Broken(damage)), BATCH, T1, key).cadc)
+
+
+def test_derivatives_through_the_chip_are_refused(key):
+    net, chip = network(), device()
+
+    def total(scale):
+        placed = experiment(net)
+        weights = tuple(scale * jnp.ones(p.connection.weight.shape) for p in net.projections)
+        handle = chip.configure(net, placed.placement, None)
+        return jnp.sum(chip.run(handle, weights, BATCH, T1, RECORD, key).cadc[1])
+
+    with pytest.raises(ValueError, match="nothing can be differentiated through a real chip: take in_the_loop"):
+        jax.jit(jax.grad(total))(1.0)
 
 
 def test_what_calibration_asks(key):

@@ -56,8 +56,9 @@ class OnChip:
     """µs, of the inputs' spikes."""
     max_spikes: int = 16
     """Bound on the spikes of a neuron."""
-    readout: float = 4.0
-    """Factor of the readouts' potentials in the loss."""
+    readout: float = 10.0
+    """Factor of the readouts' potentials in the loss. With small factors training lifts them beyond the CADC's largest
+    sample, 2.5 thresholds above the leak."""
     clip: float = 10.0
     """Largest norm of a gradient."""
 

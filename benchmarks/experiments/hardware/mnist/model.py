@@ -40,7 +40,6 @@ class ChipMnist(OnChip):
     weight_decay: float = 1.2e-3
     """Of hidden weights: .1 in the units of the paper's weights, over the square of their scale, and over hidden
     neurons."""
-    readout: float = 10.0
 
 
 class ChipMnistTraining(ChipTraining):

@@ -28,7 +28,7 @@ class ChipYinYang(OnChip):
     hidden_mean: float = 0.6
     hidden_std: float = 0.8
     output_mean: float = 0.0
-    output_std: float = 0.2
+    output_std: float = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
