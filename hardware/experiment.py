@@ -105,7 +105,10 @@ def run(
     readings = device.run(handle, weights.values, spikes, t1, record, key)
     drops = readings.drops
     if throw:
-        message = "the chip has lost events: fewer of them at a time, more room in record.max_spikes, or throw=False."
+        message = (
+            "the chip has lost events: fewer of them at a time, more room in record.max_spikes (and in the solver of "
+            "Ideal), or throw=False."
+        )
         drops = error_if(drops, drops > 0, message)
     time = jnp.asarray(math.prod(spikes.times.shape[:-1]) * t1, readings.cadc_times.dtype)
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 import eventprop as ep
 from eventprop.closed_form import Membrane
-from eventprop.parameters import Parameter, check_largest_step, check_not_negative, numeric, whole
+from eventprop.parameters import Parameter, check_largest_step, check_positive, numeric, whole
 from eventprop.solvers.hybrid import rank_in_group
 from hardware.readout import first_spikes
 
@@ -64,7 +64,7 @@ class Replay(AbstractGradient):
     forward: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
-        check_not_negative("minimum", self.minimum)
+        check_positive("minimum", self.minimum, "it is a slope")
         check_largest_step(self.largest_step)
         whole("max_steps", self.max_steps, 1)
 
@@ -95,7 +95,8 @@ class Replay(AbstractGradient):
             if events is None or train is None:
                 spikes_out.append(None)
                 continue
-            moved = train.times.at[events.index, rank].get(mode="fill", fill_value=jnp.inf)
+            row = _row(events, train.times.shape[0])
+            moved = train.times.at[row, rank].get(mode="fill", fill_value=jnp.inf)
             spikes_out.append(ep.Spikes(with_derivatives(events.times, moved), events.index))
         voltage = [
             None if v is None else with_derivatives(v, y) for v, y in zip(recorded.voltage, found.ys, strict=True)
@@ -117,7 +118,7 @@ class FirstSpike(AbstractGradient):
     minimum: Parameter = eqx.field(converter=numeric("minimum"), default=0.05)
 
     def __check_init__(self):
-        check_not_negative("minimum", self.minimum)
+        check_positive("minimum", self.minimum, "it is a slope")
 
     def follow(
         self, network: ep.AbstractNetwork, spikes: ep.Spikes, t1: float, recorded: Recorded, slots: int
@@ -157,14 +158,18 @@ class FirstSpike(AbstractGradient):
 
 def rank_of(events: ep.Spikes, neurons: int) -> Int[Array, " events"]:
     """The number of each event among those of its neuron: 0 for its first one."""
-    return rank_in_group(jnp.where(events.times < jnp.inf, events.index, neurons))
+    return rank_in_group(_row(events, neurons))
 
 
 def trains_of(events: ep.Spikes, rank: Int[Array, " events"], neurons: int, slots: int) -> ep.SpikeTrains:
     """The events as one train per neuron; those beyond `slots` are left out."""
     empty = jnp.full((neurons, slots), jnp.inf, events.times.dtype)
-    row = jnp.where(events.times < jnp.inf, events.index, neurons)
-    return ep.SpikeTrains(empty.at[row, rank].set(events.times, mode="drop"))
+    return ep.SpikeTrains(empty.at[_row(events, neurons), rank].set(events.times, mode="drop"))
+
+
+def _row(events: ep.Spikes, neurons: int) -> Int[Array, " events"]:
+    """The neuron of each event, and one that does not exist for the padding."""
+    return jnp.where(events.times < jnp.inf, events.index, neurons)
 
 
 def with_derivatives(value: Array, model: Array) -> Array:

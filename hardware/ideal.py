@@ -87,9 +87,12 @@ class Ideal(AbstractDevice):
             assert found.ys is not None
             failed = (found.result != ep.RESULTS.successful) & (found.result != ep.RESULTS.spikes_lost)
             ys = error_if(found.ys, failed, "the model has failed: ep.simulate(network, ...) tells why")
-            merged = tuple(None if trains is None else trains.merge()[0] for trains in found.spikes)
+            trains = [None if each is None else each.times for each in found.spikes]
+            most = record.max_spikes
+            beyond = sum(jnp.sum(t[:, most:] < jnp.inf, dtype=jnp.int32) for t in trains if t is not None)
+            merged = tuple(None if t is None else ep.SpikeTrains(t[:, :most]).merge()[0] for t in trains)
             lsb = tuple(v / self.trace_scale + self.trace_offset for v in ys)
-            return merged, lsb, found.stats["spikes_lost"]
+            return merged, lsb, found.stats["spikes_lost"] + beyond
 
         batch = spikes.times.shape[:-1]
         keys = jax.random.split(key, batch)

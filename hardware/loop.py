@@ -31,7 +31,8 @@ def in_the_loop(
     Its value is what `run` returns, a `Recording`. Derivatives with respect to the network (and input times) are those
     of the ideal model at what was recorded, as `gradient` takes them: `Replay()` at the spikes (EventProp),
     `FirstSpike()` at the first ones, `SuperSpike(alpha)` at spikes and samples. Times of spikes, `voltage`, `cadc` and
-    `raster` have them; `madc` does not. Nothing passes through the device, which may be a real chip.
+    `raster` have them; `madc` does not. Samples at an end of the CADC's range have the model's, too. Nothing passes
+    through the device, which may be a real chip.
 
     spikes: one trial, or a batch along leading axes. record, throw: as for `run`. The two controls beside it: `run` on
     an `Emulated` chip differentiates straight through the chip model; `Ideal()` in its place trains without a chip.

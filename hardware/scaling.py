@@ -13,9 +13,10 @@ from eventprop.failures import error_if
 from eventprop.parameters import AnyScalar
 from hardware.device import AbstractDevice
 from hardware.experiment import Experiment, run
-from hardware.ideal import ideal_solver
+from hardware.ideal import Ideal, ideal_solver
 from hardware.mixed import model_side
 from hardware.placement import Placement
+from hardware.weights import each_projection
 
 BEFORE, AFTER = 10.0, 40.0
 """µs of rest before the event, and of potential after it."""
@@ -43,10 +44,12 @@ def measure_scaling(
 
         experiment = dataclasses.replace(experiment, weight_scale=measure_scaling(experiment, network, device, key))
 
-    Of the device nothing else is asked than runs of single projections, as if each came from outside. Excitation only,
-    since inhibition fails towards the lower rail. An error, when it runs, if a neuron spikes: choose a smaller weight.
-    Raises ValueError for a weight that the synapses do not have.
+    Of the device nothing else is asked than runs of single projections, as if each came from outside; `Ideal` has any
+    scale, and tells its own. Excitation only, since inhibition fails towards the lower rail. An error, when it runs, if
+    a neuron spikes: choose a smaller weight. Raises ValueError for a weight that the synapses do not have.
     """
+    if isinstance(device, Ideal):
+        return tuple(jnp.asarray(scale) for scale in each_projection(device.weight_scale, len(network.projections)))
     most = device.limits.largest_weight * min(experiment.placement.repetitions)
     if not (1 <= float(weight) <= most and float(weight).is_integer()):
         raise ValueError(

@@ -72,7 +72,7 @@ class SuperSpike(AbstractGradient):
         if events is None:
             none = jnp.zeros((ends.shape[0], size), v.dtype)
             return _Steps(v, none, none, none)
-        z = jnp.minimum(self._counts(events, size, ends.shape[0]), 1)
+        z = self._counts(events, size, ends.shape[0])
         return _Steps(v, z, self._held(neuron, z), self._shared(events, size, ends.shape[0])[1:])
 
     def _counts(self, events: ep.Spikes, size: int, steps: int) -> Float[Array, "steps _"]:
@@ -120,7 +120,8 @@ class SuperSpike(AbstractGradient):
             current = heard([i for _, i in found], arrived, sent)
             return tuple((v, i) for (v, _), i in zip(shown, current, strict=True)), shown
 
-        dtype = jnp.result_type(arriving, *(p.connection.weight for p in network.projections))
+        weights = (p.connection.weight for p in network.projections)
+        dtype = jnp.result_type(arriving, *weights, *(at.v for at in measured))
         zeros = [jnp.zeros(size, dtype) for size in network.sizes]
         start = tuple(zip(zeros, heard(list(zeros), arriving[0], zeros), strict=True))
         _, shown = lax.scan(step, start, (arriving[1:], measured))

@@ -161,7 +161,7 @@ def test_a_model_that_fails_is_an_error(key):
             "of which only one value can be simulated: give model_side",
         ),
         (lambda: hw.Replay(largest_step=0.0), "largest_step must be positive"),
-        (lambda: hw.FirstSpike(minimum=-1.0), "minimum must not be negative"),
+        (lambda: hw.FirstSpike(minimum=-1.0), "minimum must be positive"),
         (lambda: hw.Ideal(trace_scale=0.0), "trace_scale must be positive"),
         (lambda: hw.place(NETWORK, input_repetitions=0), "input_repetitions must be a whole number from 1"),
     ],

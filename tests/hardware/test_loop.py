@@ -11,7 +11,7 @@ import pytest
 
 import eventprop as ep
 import hardware as hw
-from hardware.gradients import rank_of, trains_of
+from hardware.gradients import Recorded, rank_of, trains_of
 from hardware.routing import place
 
 WEIGHTS = [3.1, 3.0, -1.3, 4.4, 7.2]
@@ -208,6 +208,48 @@ def test_events_become_trains():
     np.testing.assert_array_equal(rank[:4], [0, 0, 1, 2])
     wanted = [[2, np.inf, np.inf], [1, 3, 4], [np.inf] * 3]
     np.testing.assert_array_equal(trains_of(events, rank, 3, 3).times, wanted)
+
+
+def recorded(dtype):
+    """Three spikes of one neuron, two of them in one step of 0.5 µs, and room for two more; samples of both neurons."""
+    net = ep.FeedForward(
+        [(ep.Dense(jnp.ones((1, 1))), ep.LIF(10.0, 10.0)), (ep.Dense(jnp.ones((1, 1))), ep.LI(10.0, 10.0))]
+    )
+    given = ep.Spikes.from_events([1.0, 2.0], [0, 0])
+    net, given = jax.tree.map(lambda x: x.astype(jnp.float32) if eqx.is_inexact_array(x) else x, (net, given))
+    events = ep.Spikes(jnp.array([4.1, 4.2, 5.0, jnp.inf, jnp.inf], jnp.float32), jnp.zeros(5, jnp.int32))
+    samples = jnp.zeros((4, 1), dtype)
+    return net, given, Recorded((events, None), (samples, samples), 1.7 * jnp.arange(4.0))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_spikes_of_one_step_are_counted(dtype, x64):
+    net, given, found = recorded(dtype)
+    (raster, _) = hw.SuperSpike(50.0, 0.5).follow(net, given, 6.0, found, 4).raster
+    assert raster.sum() == 3 and raster[8, 0] == 2
+
+
+def test_no_spike_has_no_derivative(x64):
+    """The padding of the events stays where it is."""
+    net, given, found = recorded(jnp.float32)
+
+    def times(shift):
+        moved = ep.Spikes(given.times + shift.astype(jnp.float32), given.index)
+        return hw.Replay(forward=True, minimum=1e-3).follow(net, moved, 6.0, found, 4).spikes[0].times
+
+    _, change = jax.jvp(times, (jnp.zeros(()),), (jnp.ones(()),))
+    assert np.all(change[:3] != 0)
+    np.testing.assert_array_equal(change[3:], 0)
+
+
+def test_the_mock_has_room_for_what_is_recorded(key):
+    net, most = network(), hw.Record(max_spikes=1)
+    every = hw.run(experiment(net), net, hw.Ideal(), trial(), T1, key, RECORD)
+    few = hw.run(experiment(net), net, hw.Ideal(solver=ep.Exact(4)), trial(), T1, key, most, throw=False)
+    assert few.spikes[0].count() == 2 and few.drops == every.spikes[0].count() - 2 > 0
+    with pytest.raises(Exception, match="the chip has lost events"):
+        jax.block_until_ready(hw.run(experiment(net), net, hw.Ideal(solver=ep.Exact(4)), trial(), T1, key, most).drops)
+    assert hw.measure_scaling(experiment(net), net, hw.Ideal(weight_scale=[50.0, 20.0]), key) == (50.0, 20.0)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eventprop import LI, LIF, Dense, FeedForward, Network, Noise
+from eventprop.parameters import is_concrete
 from hardware import place
 from hardware.targets import Targets
 from hardware.units import from_seconds, hxtorch_targets
@@ -20,6 +21,18 @@ def test_defaults_are_calix():
         np.testing.assert_array_equal(getattr(targets, name), np.full(512, value))
     assert targets.synapse_dac_bias == 600
     assert jnp.all(targets.spiking)
+
+
+def test_known_targets_stay_known_in_a_program():
+    """Calibration takes as long as the longest time constant asks for, and as the longest that there are if unknown."""
+
+    def made(leak):
+        placement = place(NETWORK)
+        for targets in (Targets.of(NETWORK, placement, leak=leak, threshold=(150, 160)), Targets.default(leak=leak)):
+            assert is_concrete(targets.tau_mem) and is_concrete(targets.threshold) and not is_concrete(targets.leak)
+        return targets.leak
+
+    np.testing.assert_array_equal(jax.jit(made)(90.0), np.full(512, 90))
 
 
 def test_each_population_has_its_own():
