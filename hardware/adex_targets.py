@@ -7,13 +7,17 @@ import jax.numpy as jnp
 from eventprop import ALIF, EIF, AbstractNetwork, AdaptiveCurrent, AdEx, ResetToValue
 from eventprop.neurons.noise import without_noise
 from eventprop.neurons.refractory import has_end
-from eventprop.parameters import check_positive
+from eventprop.parameters import check_not_negative, check_positive
 from hardware.chip import TAU_RESET
 from hardware.mixed import hardware_side
 
 
 def adex_targets(
-    network: AbstractNetwork, trace_scale: float, trace_offset: float, refractory_time: float = 2.0
+    network: AbstractNetwork,
+    trace_scale: float,
+    trace_offset: float,
+    refractory_time: float = 2.0,
+    holdoff_time: float = 0.0,
 ) -> dict[str, Any]:
     """Targets of a network's `EIF`, `AdEx` and `ALIF` (with an `AdaptiveCurrent`) populations, from the model's units.
 
@@ -24,36 +28,40 @@ def adex_targets(
 
         tau_mem = C / g, adaptation_a = a / C, adaptation_b = b / C / trace_scale, offset = bias / C / trace_scale.
 
-    The chip's clamp takes the membrane from the peak P to V_r in the refractory time T, so that the reset must be
+    The chip's clamp takes the membrane from the peak P to V_r in the refractory time T less the hold-off, so that the
+    reset must be
 
-        (V_r - q P) / (1 - q),    q = exp(-T / 0.5 µs).
+        (V_r - q P) / (1 - q),    q = exp(-(T - holdoff_time) / 0.5 µs).
 
-    T is the model's, or `refractory_time` for neurons without: the shorter it is, the more depends on the circuits'
-    0.5 µs, which nothing calibrates. Populations of other neurons have None, what `Targets.of` takes for them.
+    T is the model's, or `refractory_time` for neurons without: the shorter the clamp is, the more depends on the
+    circuits' 0.5 µs, which nothing calibrates. Populations of other neurons have None, what `Targets.of` takes for
+    them.
 
-    Raises ValueError for a trace_scale or a refractory time that is not positive, and for neurons whose threshold is
-    reset by subtraction.
+    Raises ValueError for a trace_scale or a clamp that is not positive, a negative hold-off, and for neurons whose
+    threshold is reset by subtraction.
     """
     check_positive("trace_scale", trace_scale, "it is the model's potential per LSB")
     check_positive("refractory_time", refractory_time, "the clamp needs time")
     neurons = [hardware_side(without_noise(neuron)) for neuron in network.neurons]
-    made = [_targets(neuron, trace_scale, trace_offset, refractory_time) for neuron in neurons]
+    check_not_negative("holdoff_time", holdoff_time)
+    made = [_targets(neuron, trace_scale, trace_offset, refractory_time, holdoff_time) for neuron in neurons]
     names = sorted({name for each in made for name in each})
     return {name: tuple(each.get(name) for each in made) for name in names}
 
 
-def _targets(neuron: Any, scale: float, zero: float, refractory_time: float) -> dict[str, Any]:
+def _targets(neuron: Any, scale: float, zero: float, refractory_time: float, holdoff: float) -> dict[str, Any]:
     """Of one population."""
     own = getattr(neuron, "refractory", None)
-    clamped: Any = own if has_end(own) else refractory_time
-    left = jnp.exp(-clamped / TAU_RESET)
+    silent: Any = own if has_end(own) else refractory_time
 
     def potential(v):
         return zero + v / scale
 
     def levels(leak, peak, reset):
+        check_positive("refractory_time - holdoff_time", silent, "the clamp needs time", minus=holdoff)
+        left = jnp.exp(-(silent - holdoff) / TAU_RESET)
         low, high = potential(reset), potential(peak)
-        held = {"reset": (low - left * high) / (1 - left), "refractory_time": clamped}
+        held = {"reset": (low - left * high) / (1 - left), "refractory_time": silent, "holdoff_time": holdoff}
         return held | {"leak": potential(leak), "threshold": high}
 
     if isinstance(neuron, AdEx):

@@ -17,7 +17,7 @@ class Route:
 
     row_pairs: [sources, repetitions], 0 to 127, of the array that serves the circuit.
     slots: [sources, repetitions], which of a neuron's merged circuits it is.
-    labels: [sources], the 14-bit labels of their events.
+    labels: [sources], the labels of their events, 0 to 63, each bus its own.
     """
 
     row_pairs: np.ndarray

@@ -125,7 +125,8 @@ def _calibrate(
 def _digital(device: AbstractDevice, targets: Targets) -> Codes:
     """What needs no measurement: clocks, capacitances, gears, the bias of the synapse DACs."""
     codes, limits = Codes.default(device.limits), device.limits
-    exponent = jnp.ceil(jnp.log2(jnp.maximum(targets.refractory_time * limits.clock / 255, 2)))
+    longest = jnp.maximum(targets.refractory_time / 255, targets.holdoff_time / 31)  # of a period of the clock
+    exponent = jnp.ceil(jnp.log2(jnp.maximum(longest * limits.clock, 2)))
     period = 2**exponent / limits.clock
     # Beyond the leak's codes its current has to be multiplied, or divided.
     per_capacitance = targets.tau_mem / relative_capacitance(jnp.round(targets.membrane_capacitance), limits)

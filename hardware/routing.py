@@ -88,7 +88,8 @@ def _circuits(sizes: tuple[int, ...], merged: list[int], usable: np.ndarray, rea
         wanted = sum(size * number for size, number in zip(sizes, merged, strict=True))
         raise ValueError(
             f"the network does not fit: populations of {list(sizes)} neurons with {merged} circuits each are {wanted} "
-            f"circuits, and the chip has {there}, of which a neuron takes those of one half ({reason})."
+            f"circuits, and the chip has {there}, of which a neuron takes those of one half ({reason}). Fewer inputs "
+            "per neuron need fewer circuits."
         ) from None
     return tuple(found[population] for population in range(len(sizes)))
 
@@ -290,5 +291,6 @@ class _Router:
     def too_many_labels(self, who: str, buses: set[tuple[int, int]]) -> str:
         return (
             f"labels: {who} finds no label on the buses (array, bus) {sorted(buses)}: a synapse tells "
-            f"{self.limits.addresses} sources of a bus apart, and all of them are taken."
+            f"{self.limits.addresses} sources of a bus apart, and all of them are taken. All inputs, and all neurons "
+            f"that have targets, share {self.limits.buses} buses of each row of circuits: take fewer."
         )

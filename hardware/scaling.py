@@ -20,8 +20,6 @@ from hardware.weights import each_projection
 
 BEFORE, AFTER = 10.0, 40.0
 """µs of rest before the event, and of potential after it."""
-FAINT = 0.01
-"""The model's weight: far below any threshold."""
 
 
 def measure_scaling(
@@ -35,7 +33,8 @@ def measure_scaling(
     """The `weight_scale` of each projection, LSB per unit of weight, with which the device does what the model does.
 
     One source after the other sends an event to all neurons of a projection, over synapses of `weight` LSB. What the
-    CADC sees of it, trace_scale (c(t) - c_rest), is fitted by the model's potential psp(t) of a unit weight,
+    CADC sees of it, trace_scale (c(t) - c_rest), is fitted by psp(t), the derivative of the model's potential in its
+    weight where that is 0,
 
         1 / weight_scale = sum psp (seen / weight) / sum psp^2      (over samples, neurons and trials),
 
@@ -74,17 +73,17 @@ def _scale(experiment, part, device, key, weight, trials) -> Float[Array, ""]:
     (seen,), times = found.voltage, found.cadc_times
     assert seen is not None
     rest = jnp.mean(seen, axis=1, keepdims=True, where=(times < BEFORE)[None, :, None])
-    faint = ep.Dense(jnp.full_like(part.projections[0].connection.weight, FAINT))
-    model = ep.simulate(
-        ep.Network([model_side(part.neurons[0])], [(None, 0, faint)]),
-        jax.tree.map(lambda x: x[0], spikes),
-        BEFORE + AFTER,
-        solver=ideal_solver(part, 1),
-        saveat=diffrax.SaveAt(ts=jnp.maximum(times, 0)),
-    )
-    assert model.ys is not None
-    psp = (model.ys[0] - model.ys[0][:1])[None] / FAINT
-    rate = jnp.sum(psp * (seen - rest)) / (weight * trials * jnp.sum(psp**2))
+    synapses = part.projections[0].connection.weight
+    event, saveat = jax.tree.map(lambda x: x[0], spikes), diffrax.SaveAt(ts=jnp.maximum(times, 0))
+
+    def model(weight):
+        network = ep.Network([model_side(part.neurons[0])], [(None, 0, ep.Dense(jnp.full_like(synapses, weight)))])
+        ys = ep.simulate(network, event, BEFORE + AFTER, solver=ideal_solver(network, 1), saveat=saveat).ys
+        assert ys is not None
+        return ys[0]
+
+    _, psp = jax.jvp(model, (jnp.zeros((), seen.dtype),), (jnp.ones((), seen.dtype),))
+    rate = jnp.sum(psp[None] * (seen - rest)) / (weight * trials * jnp.sum(psp**2))
     if found.spikes[0] is not None:
         message = f"a neuron has spiked while its synapses were measured with weight = {weight}: take a smaller one."
         rate = error_if(rate, found.spikes[0].times < jnp.inf, message)

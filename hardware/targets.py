@@ -116,7 +116,8 @@ class Targets(eqx.Module):
         """Targets for the populations of a placed network: `Targets.of(network, placement, leak=80, tau_mem=(6, 10))`.
 
         Each is one number for all, or a tuple or list with one entry per population: a number, or one per neuron
-        [neurons]. All circuits of a neuron get its number. tau_syn, i_synin_gm and e_coba_reference stand for both
+        [neurons]. All circuits of a neuron get its number; of n merged ones only the first adapts, with n times
+        adaptation_a and adaptation_b. tau_syn, i_synin_gm and e_coba_reference stand for both
         ends; their names ending in `_exc` and `_inh` stand for one. Those of exponentials and adaptation come from a
         model by `adex_targets`. Not given, or None:
 
@@ -126,11 +127,14 @@ class Targets(eqx.Module):
         - everything else, and circuits without a neuron: calix' defaults.
 
         Populations without spikes (LI readouts) have their threshold off. Raises ValueError as `Targets.default` does,
-        and for a placement on a larger chip.
+        for a placement on a larger chip, and for neurons with a bias if there is no offset: nothing here knows how many
+        LSB it is.
         """
         if max(int(circuits.max()) for circuits in placement.circuits) >= limits.circuits:
             raise ValueError(f"placement is on a larger chip than limits, of {limits.circuits} circuits: place anew.")
         targets = _both_ends(targets)
+        if targets.get("offset") is None:
+            _refuse_biases(network)
         for name in ("tau_mem", "tau_syn_exc", "tau_syn_inh", "refractory_time"):
             own, given = tuple(_own_number(neuron, name) for neuron in network.neurons), targets.get(name)
             if given is None and any(value is not None for value in own):
@@ -202,6 +206,16 @@ def _own_number(neuron: Any, name: str) -> Any:
     return value if is_number else None
 
 
+def _refuse_biases(network: AbstractNetwork) -> None:
+    for number, neuron in enumerate(network.neurons):
+        bias = _own_number(neuron, "bias")
+        if is_concrete(bias) and np.any(np.asarray(bias) != 0):
+            raise ValueError(
+                f"the neurons of population {number} have the bias {bias}, a constant current: give offset = bias / "
+                "tau_mem / trace_scale (LSB/µs), a tuple with one entry per population, or adex_targets(...)."
+            )
+
+
 def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) -> Array | None:
     """The numbers of populations at their circuits; the default elsewhere, nan where there is none."""
     field = _fields()[name]
@@ -221,6 +235,8 @@ def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) ->
                         f"{name} must be one number, or one per neuron, {circuits.shape[:1]}, for each population, but "
                         f"has the shape {each.shape}; give a tuple with one entry per population."
                     )
+                if name in ("adaptation_a", "adaptation_b"):  # the first circuit adapts for all that are merged
+                    each = circuits.shape[1] * each
                 filled = filled.at[circuits].set(jnp.broadcast_to(each[..., None], circuits.shape))
         return filled
 

@@ -8,6 +8,9 @@ import pytest
 import eventprop as ep
 import hardware as hw
 from hardware import adex
+from hardware.chip import ADAPTATION_A
+from hardware.circuits import circuit
+from hardware.procedure import _digital
 
 SYNAPSES = ep.CurrentSynapses(5.0)
 # The adapting neuron of Naud et al. 2008: pF, nS, mV, ms, pA
@@ -59,6 +62,40 @@ def test_a_model_in_pF_nS_mV_and_pA():
     for name, value in {"tau_mem": 6, "tau_syn_inh": 4, "refractory_time": 1, "leak": 80, "threshold": 125}.items():
         np.testing.assert_array_equal(at(found, name, second), value)
     assert np.all(np.isnan(at(found, "onset", second))) and np.all(np.isnan(at(found, "offset", second)))
+
+
+def test_a_holdoff_shortens_the_clamp():
+    placement, found = targets(ADAPTING, refractory_time=2.0, holdoff_time=1.0)
+    (first,) = placement.circuits
+    reset = at(found, "reset", first)
+    np.testing.assert_allclose(reset + (220 - reset) * np.exp(-2), 104, rtol=1e-6)
+    np.testing.assert_array_equal(at(found, "holdoff_time", first), 1)
+    # 31 periods of the refractory clock, 64 ns, hold it, 250 do not hold more than 2 µs.
+    codes = _digital(hw.Ideal(), found)
+    np.testing.assert_array_equal(codes.refractory_clock[first.ravel()], 3)
+    np.testing.assert_array_equal(codes.holdoff_time[first.ravel()], 15 - 7)
+    with pytest.raises(ValueError, match="refractory_time - holdoff_time must be positive"):
+        targets(ADAPTING, refractory_time=1.0, holdoff_time=1.0)
+
+
+def test_the_first_of_merged_circuits_adapts_for_all():
+    wide = ep.FeedForward([(ep.Dense(jnp.zeros((3, 200))), ADAPTING)])
+    placement = hw.place(wide)
+    (circuits,) = placement.circuits
+    assert circuits.shape == (3, 2)
+    found = hw.Targets.of(wide, placement, **hw.adex_targets(wide, 0.5, 220.0))
+    chip = hw.Chip.ideal()
+    codes = hw.Codes.default(adaptation_a=found.adaptation_a[circuits[0, 0]] / ADAPTATION_A)
+    merged = circuit(chip.parameters(codes), circuits, hw.Features(adaptation=True))
+    np.testing.assert_allclose(merged.adaptation.a, ADAPTING.a / ADAPTING.C, rtol=1e-5)
+    np.testing.assert_allclose(at(found, "adaptation_b", circuits), 1.2, rtol=1e-6)
+
+
+def test_a_bias_needs_an_offset():
+    made = network(ep.LIF(10.0, 10.0, bias=0.5, refractory=2.0))
+    with pytest.raises(ValueError, match=r"population 0 have the bias 0\.5, a constant current: give offset"):
+        hw.Targets.of(made, hw.place(made))
+    assert hw.Targets.of(made, hw.place(made), offset=0.5 / 10 * 45).offset is not None
 
 
 def test_neurons_with_a_part_of_it():

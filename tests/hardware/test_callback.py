@@ -197,6 +197,14 @@ def test_the_scaling_of_an_ideal_chip_is_that_of_calix_targets(key):
     np.testing.assert_allclose(scales, [50], rtol=0.02)
 
 
+def test_a_drift_of_the_model_is_no_response(key):
+    """The chip in NumPy knows no bias: what the model does without an event plays no part."""
+    plain = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(10.0, 10.0))])
+    biased = ep.FeedForward([(ep.Dense(jnp.ones((2, 3))), ep.LIF(10.0, 10.0, bias=0.3))])
+    one, other = (hw.measure_scaling(experiment(net), net, device(), key, trials=2) for net in (plain, biased))
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 def test_the_scaling_is_measured_through_the_device(key):
     """50 LSB per unit, and the mean of the gains of the neurons that were measured, whose fixed pattern is hidden."""
     net, chip = network(), device()
