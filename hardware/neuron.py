@@ -21,10 +21,9 @@ from eventprop.parameters import (
     numeric,
 )
 
-CLAMPED, OPEN, FREE = 1.0, 0.5, 0.0
-"""Phases of a circuit: after a spike, in the hold-off after that, and when it may fire."""
-FAR = 1000.0
-"""LSB, the distance from the threshold of a circuit that may not fire, wherever its membrane is."""
+STEEP = 1000.0
+"""LSB/µs: how fast the guard of a spike comes back when a hold-off ends. A membrane above its threshold fires (V -
+threshold) / STEEP µs early, and one that an exponential has driven 1000 LSB beyond fires in the hold-off."""
 
 
 def _check_finite(module: eqx.Module, *names: str) -> None:
@@ -108,8 +107,8 @@ class Adaptation(eqx.Module):
 class CircuitState(eqx.Module):
     """v: membrane potential, LSB; currents: of each receptor, weights; adaptation: LSB/µs, or None.
 
-    `held` is 1 while the membrane is clamped after a spike, 1/2 in the hold-off after that, and 0 when the circuit may
-    fire. `clock`: the time until then; it goes on below 0.
+    `held` is 1 while the membrane is clamped after a spike, 0 else. `clock`: the time until the circuit may fire again;
+    it goes on below 0.
     """
 
     v: Float[Array, " neurons"]
@@ -124,15 +123,14 @@ class Circuit(AbstractNeuron):
 
         V' = (leak - V + sharpness exp((V - onset) / sharpness)) / tau_mem + sum of receptors - w + offset,
         V reaches threshold: spike, w += b, and for refractory - holdoff the membrane is clamped,
-        V' = ... + (reset - V) / tau_reset. After another `holdoff` it may fire again; until then it has no exponential.
+        V' = ... + (reset - V) / tau_reset, without the exponential. After another `holdoff` it may fire again.
 
     The potential is not set to its reset value, it goes there with tau_reset, against whatever else is connected to the
     membrane. Between events the field is smooth. `receptors` are the ports 0, 1, ...; all charges are positive, whether
     they excite is up to the receptor's strength.
 
     Times in µs, potentials in LSB, offset in LSB/µs. threshold: None for a circuit that does not spike. V starts at
-    `leak`, which for `eventprop.simulate` must lie below the threshold, unless it is given another `state`. Raises
-    ValueError for times that are not positive, a negative hold-off, one as long as the refractory period
+    `leak`. Raises ValueError for times that are not positive, a negative hold-off, one as long as the refractory period
     or longer, parameters that are not finite (but time constants may be infinite), and per-neuron parameters of
     different lengths.
     """
@@ -169,8 +167,8 @@ class Circuit(AbstractNeuron):
         """The equations above."""
         pull = self.leak - y.v
         if self.upstroke is not None:
-            pull = pull + (y.held == FREE) * upstroke(y.v, self.upstroke.onset, self.upstroke.sharpness)
-        dv = pull / self.tau_mem + self.offset + (y.held == CLAMPED) * ((self.reset - y.v) / self.tau_reset)
+            pull = pull + (1 - y.held) * upstroke(y.v, self.upstroke.onset, self.upstroke.sharpness)
+        dv = pull / self.tau_mem + self.offset + y.held * ((self.reset - y.v) / self.tau_reset)
         for receptor, i in zip(self.receptors, y.currents, strict=True):
             dv = dv + receptor.rate(i, y.v)
         dw = None
@@ -183,7 +181,7 @@ class Circuit(AbstractNeuron):
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """The spike, and the ends of the clamp and of the hold-off."""
+        """The spike, and the end of the clamp."""
         if self.threshold is None:
             return ()
         spike = Event(self._distance, self._fire, emits=True, unit=self._unit)
@@ -194,7 +192,7 @@ class Circuit(AbstractNeuron):
 
     def _distance(self, t: Any, y: CircuitState, args: Any) -> Array:
         assert self.threshold is not None
-        return jnp.where(y.held == FREE, y.v - self.threshold, -FAR)
+        return y.v - self.threshold - STEEP * (y.held + jnp.maximum(y.clock, 0))
 
     def _fire(self, t: Any, y: CircuitState, args: Any) -> CircuitState:
         adaptation = y.adaptation
@@ -202,15 +200,13 @@ class Circuit(AbstractNeuron):
             assert adaptation is not None
             adaptation = adaptation + self.adaptation.b
         clock = jnp.broadcast_to(jnp.asarray(self.refractory, y.v.dtype), y.v.shape)
-        return CircuitState(y.v, y.currents, adaptation, clock, jnp.full_like(y.held, CLAMPED))
+        return CircuitState(y.v, y.currents, adaptation, clock, jnp.ones_like(y.held))
 
     def _open(self, t: Any, y: CircuitState, args: Any) -> Array:
-        end = jnp.where(y.held == CLAMPED, self.holdoff, 0)
-        return jnp.where(y.held == FREE, -1, end - y.clock)
+        return y.held * (self.holdoff - y.clock) - (1 - y.held)
 
     def _release(self, t: Any, y: CircuitState, args: Any) -> CircuitState:
-        held = jnp.where((y.held == CLAMPED) & (jnp.asarray(self.holdoff) > 0), OPEN, FREE).astype(y.held.dtype)
-        return CircuitState(y.v, y.currents, y.adaptation, y.clock, held)
+        return CircuitState(y.v, y.currents, y.adaptation, y.clock, jnp.zeros_like(y.held))
 
     def receive(self, y: CircuitState, port: int, charge: Float[Array, " neurons"]) -> CircuitState:
         """I += charge at receptor `port`. Raises ValueError for a port that does not exist."""
@@ -223,10 +219,10 @@ class Circuit(AbstractNeuron):
         return y.v
 
     def valid(self, y: CircuitState) -> Bool[Array, ""]:
-        """Times are positive, hold-offs end before refractory periods, all is finite and phases are 0, 1/2 or 1."""
+        """Times are positive, hold-offs end before refractory periods, all is finite and phases are 0 or 1."""
         circuit = as_arrays("circuit", self, y.v.dtype)
         good = all_positive(circuit.tau_mem, circuit.tau_reset, circuit.refractory - circuit.holdoff)
         for receptor, i in zip(circuit.receptors, y.currents, strict=True):
             good &= all_positive(receptor.tau_syn) & jnp.all(jnp.isfinite(i))
-        finite = jnp.isfinite(y.v) & jnp.isfinite(y.clock) & jnp.isin(y.held, jnp.array([CLAMPED, OPEN, FREE]))
+        finite = jnp.isfinite(y.v) & jnp.isfinite(y.clock) & ((y.held == 0) | (y.held == 1))
         return good & jnp.all(finite) & (y.adaptation is None or jnp.all(jnp.isfinite(y.adaptation)))

@@ -9,7 +9,7 @@ import pytest
 import hardware as hw
 
 TEXT = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
-CHIP, CALIBRATION, ADEX, DRIVER, LOOP, TWIN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+CHIP, CALIBRATION, ADEX, DRIVER, LOOP, CODES, TWIN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,14 @@ def test_gradients_in_the_loop(names):
     weight = names["gradient"].projections[0].connection.weight
     assert 0 < names["value"] < 30
     assert np.all(np.isfinite(weight)) and np.all(weight <= 0) and np.any(weight < 0)
+
+
+def test_codes_are_learned_through_the_chip(names):
+    """A leak moves the samples of its own circuit only: upwards, by 1 / 2.4 LSB per code at most, four are averaged."""
+    exec("import dataclasses\n" + CODES, names)
+    leak, circuits = np.asarray(names["towards"]["leak"]), names["placement"].circuits[0].ravel()
+    assert np.all((leak[circuits] > 0) & (leak[circuits] < 1.2 / 2.4 / 4))
+    assert np.all(np.delete(leak, circuits) == 0)
 
 
 def test_a_fitted_twin_predicts_better_than_the_ideal_chip(names):
