@@ -54,8 +54,8 @@ def test_gradients_in_the_loop(names):
 
 
 def test_codes_are_learned_through_the_chip(names):
-    """A leak moves the samples of its own circuit only: by 1 / 2.4 LSB per code, over four neurons, and somewhat more where
-    an earlier spike leaves more time to recover."""
+    """A leak moves the samples of its own circuit only: by 1 / 2.4 LSB per code, over four neurons, and somewhat more
+    where an earlier spike leaves more time to recover."""
     exec("import dataclasses\n" + CODES, names)
     leak, circuits = np.asarray(names["towards"]["leak"]), names["placement"].circuits[0].ravel()
     np.testing.assert_allclose(leak[circuits], 1.2 / 2.4 / 4, rtol=0.25)
