@@ -15,10 +15,10 @@ from eventprop.parameters import (
     AnyScalar,
     Scalar,
     as_float,
+    check_finite,
     check_not_negative,
     check_positive,
     check_scalars,
-    is_concrete,
     numeric,
     whole,
 )
@@ -42,8 +42,7 @@ class Latency(eqx.Module):
         check_not_negative("t_min", self.t_min, "times start at 0")
         check_not_negative("t_bias", self.t_bias, "times start at 0")
         check_positive("t_max - t_min", self.t_max, "let the latest spike come after the earliest", minus=self.t_min)
-        if is_concrete(self.t_max) and not np.isfinite(self.t_max):
-            raise ValueError(f"t_max must be finite, got {self.t_max}; let the latest spike come within the trial")
+        check_finite("t_max", self.t_max, "let the latest spike come within the trial")
 
     def __call__(self, features: Real[Array | np.ndarray, "features"] | Sequence[AnyScalar]) -> Spikes:
         """The spikes of one trial, sorted; coincident ones in the order of their sources.

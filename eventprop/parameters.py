@@ -118,6 +118,12 @@ def check_finite(name: str, value: Any, remedy: str = "") -> None:
         raise ValueError(f"{name} must be finite, but is {value}" + (f": {remedy}." if remedy else "."))
 
 
+def check_finite_in(module: Any, *names: str) -> None:
+    """`check_finite` of some fields of a module."""
+    for name in names:
+        check_finite(name, getattr(module, name))
+
+
 def check_largest_step(largest_step: Any) -> None:
     """Raise ValueError unless it is positive and finite. Traced values pass."""
     check_positive("largest_step", largest_step)

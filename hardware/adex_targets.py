@@ -42,8 +42,8 @@ def adex_targets(
     """
     check_positive("trace_scale", trace_scale, "it is the model's potential per LSB")
     check_positive("refractory_time", refractory_time, "the clamp needs time")
-    neurons = [hardware_side(without_noise(neuron)) for neuron in network.neurons]
     check_not_negative("holdoff_time", holdoff_time)
+    neurons = [hardware_side(without_noise(neuron)) for neuron in network.neurons]
     made = [_targets(neuron, trace_scale, trace_offset, refractory_time, holdoff_time) for neuron in neurons]
     names = sorted({name for each in made for name in each})
     return {name: tuple(each.get(name) for each in made) for name in names}

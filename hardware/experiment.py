@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from eventprop import AbstractNetwork, Spikes
 from eventprop.failures import error_if
-from eventprop.parameters import Parameter, check_finite, check_positive, check_type, numeric
+from eventprop.parameters import Parameter, check_finite_in, check_positive, check_type, numeric
 from hardware.calibration import Calibration
 from hardware.chip import Chip
 from hardware.device import AbstractDevice, Record
@@ -42,8 +42,7 @@ class Experiment(eqx.Module):
         if self.calibration is not None:
             check_type("calibration", self.calibration, Calibration)
         check_positive("trace_scale", self.trace_scale, "the model's potential per LSB")
-        for name in ("trace_scale", "trace_offset", "cadc_time_shift"):
-            check_finite(name, getattr(self, name))
+        check_finite_in(self, "trace_scale", "trace_offset", "cadc_time_shift")
 
 
 class Recording(eqx.Module):

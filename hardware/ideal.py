@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 import eventprop as ep
 from eventprop.failures import error_if
-from eventprop.parameters import Parameter, check_finite, check_positive, numeric
+from eventprop.parameters import Parameter, check_finite_in, check_positive, numeric
 from hardware.chip import Chip
 from hardware.codes import Codes
 from hardware.device import AbstractDevice, Measurement, Readings, Record, Stimulus
@@ -45,8 +45,7 @@ class Ideal(AbstractDevice):
 
     def __check_init__(self):
         check_positive("trace_scale", self.trace_scale, "the model's potential per LSB")
-        check_finite("trace_scale", self.trace_scale)
-        check_finite("trace_offset", self.trace_offset)
+        check_finite_in(self, "trace_scale", "trace_offset")
 
     @property
     def identity(self) -> UInt32[Array, "2"] | None:

@@ -58,8 +58,8 @@ class Limits:
                 check_positive(name, as_float(name, value))
                 check_finite(name, value)
         halves = self.columns, max(2, self.outputs)
-        for all_of_them, part in ((self.circuits, self.columns), (self.circuits, self.quadrants), halves):
-            if all_of_them % part:
+        for total, part in ((self.circuits, self.columns), (self.circuits, self.quadrants), halves):
+            if total % part:
                 raise ValueError(
                     f"limits: {self.circuits} circuits in rows of {self.columns} columns, {self.quadrants} quadrants "
                     f"and {self.outputs} outputs do not fit: each must be a part of what it divides."

@@ -14,7 +14,7 @@ from eventprop.parameters import (
     Parameter,
     all_positive,
     as_arrays,
-    check_finite,
+    check_finite_in,
     check_not_negative,
     check_positive,
     check_same_lengths_in,
@@ -24,11 +24,6 @@ from eventprop.parameters import (
 STEEP = 1000.0
 """LSB/µs: how fast the guard of a spike comes back when a hold-off ends. A membrane above its threshold fires (V -
 threshold) / STEEP µs early, and one that an exponential has driven 1000 LSB beyond fires in the hold-off."""
-
-
-def _check_finite(module: eqx.Module, *names: str) -> None:
-    for name in names:
-        check_finite(name, getattr(module, name))
 
 
 class Conductance(eqx.Module):
@@ -41,7 +36,7 @@ class Conductance(eqx.Module):
     reference: Parameter = eqx.field(converter=numeric("reference"))
 
     def __check_init__(self):
-        _check_finite(self, "reversal", "reference")
+        check_finite_in(self, "reversal", "reference")
 
     def __call__(self, v: Array) -> Array:
         return (self.reversal - v) / (self.reversal - self.reference)
@@ -55,7 +50,7 @@ class Rail(eqx.Module):
 
     def __check_init__(self):
         check_positive("width", self.width)
-        _check_finite(self, "rail", "width")
+        check_finite_in(self, "rail", "width")
 
     def __call__(self, v: Array) -> Array:
         return jax.nn.sigmoid((v - self.rail) / self.width)
@@ -74,7 +69,7 @@ class Receptor(eqx.Module):
 
     def __check_init__(self):
         check_positive("tau_syn", self.tau_syn)
-        _check_finite(self, "strength")
+        check_finite_in(self, "strength")
 
     def rate(self, i: Array, v: Array) -> Array:
         """What the input adds to dV/dt."""
@@ -89,7 +84,7 @@ class Upstroke(eqx.Module):
 
     def __check_init__(self):
         check_positive("sharpness", self.sharpness, "switch the exponential off for a sharp threshold")
-        _check_finite(self, "onset", "sharpness")
+        check_finite_in(self, "onset", "sharpness")
 
 
 class Adaptation(eqx.Module):
@@ -101,7 +96,7 @@ class Adaptation(eqx.Module):
 
     def __check_init__(self):
         check_positive("tau", self.tau)
-        _check_finite(self, "a", "b")
+        check_finite_in(self, "a", "b")
 
 
 class CircuitState(eqx.Module):
@@ -150,7 +145,7 @@ class Circuit(AbstractNeuron):
     def __check_init__(self):
         for name in ("tau_mem", "tau_reset"):
             check_positive(name, getattr(self, name))
-        _check_finite(self, "leak", "threshold", "reset", "refractory", "offset")
+        check_finite_in(self, "leak", "threshold", "reset", "refractory", "offset")
         check_not_negative("holdoff", self.holdoff)
         check_positive("refractory - holdoff", self.refractory, "the clamp needs time", minus=self.holdoff)
         check_same_lengths_in(self)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 import eventprop as ep
 from eventprop.closed_form import Membrane
-from eventprop.parameters import Parameter, check_finite, check_positive, numeric
+from eventprop.parameters import Parameter, check_finite_in, check_positive, numeric
 from eventprop.solvers.grid import whole_steps
 from hardware.formats import interpolated
 from hardware.gradients import AbstractGradient, Followed, Recorded, with_derivatives
@@ -46,8 +46,7 @@ class SuperSpike(AbstractGradient):
     def __check_init__(self):
         check_positive("alpha", self.alpha)
         check_positive("dt", self.dt)
-        check_finite("alpha", self.alpha)
-        check_finite("dt", self.dt)
+        check_finite_in(self, "alpha", "dt")
 
     def follow(
         self, network: ep.AbstractNetwork, spikes: ep.Spikes, t1: float, recorded: Recorded, slots: int

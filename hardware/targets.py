@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -102,7 +101,7 @@ class Targets(eqx.Module):
         values = {name: field.metadata["default"] for name, field in _fields().items()}
         values |= _both_ends(targets)
         filled = {
-            name: _checked(name, value, limits)
+            name: _at_once(_checked, name, value, limits)
             for name, value in values.items()
             if not (value is None and _may_lack(name))
         }
@@ -142,7 +141,7 @@ class Targets(eqx.Module):
             elif isinstance(given, tuple | list) and len(given) == len(own):
                 targets[name] = tuple(mine if one is None else one for one, mine in zip(given, own, strict=True))
         spread = {
-            name: value if name == "synapse_dac_bias" else _per_circuit(name, value, placement, limits)
+            name: value if name == "synapse_dac_bias" else _at_once(_per_circuit, name, value, placement, limits)
             for name, value in targets.items()
         }
         made = cls.default(limits, **spread)
@@ -225,20 +224,19 @@ def _per_circuit(name: str, value: Any, placement: Placement, limits: Limits) ->
     default = field.metadata["default"]
     if default is None and all(number is None for number in values):
         return None
-    with _known_now(values):
-        filled = jnp.full(limits.circuits, jnp.nan if default is None else float(default))
-        for number, circuits in zip(values, placement.circuits, strict=True):
-            if number is not None:
-                each = jnp.asarray(as_float(name, number), filled.dtype)
-                if each.shape not in ((), circuits.shape[:1]):
-                    raise ValueError(
-                        f"{name} must be one number, or one per neuron, {circuits.shape[:1]}, for each population, but "
-                        f"has the shape {each.shape}; give a tuple with one entry per population."
-                    )
-                if name in ("adaptation_a", "adaptation_b"):  # the first circuit adapts for all that are merged
-                    each = circuits.shape[1] * each
-                filled = filled.at[circuits].set(jnp.broadcast_to(each[..., None], circuits.shape))
-        return filled
+    filled = jnp.full(limits.circuits, jnp.nan if default is None else float(default))
+    for number, circuits in zip(values, placement.circuits, strict=True):
+        if number is not None:
+            each = jnp.asarray(as_float(name, number), filled.dtype)
+            if each.shape not in ((), circuits.shape[:1]):
+                raise ValueError(
+                    f"{name} must be one number, or one per neuron, {circuits.shape[:1]}, for each population, but has "
+                    f"the shape {each.shape}; give a tuple with one entry per population."
+                )
+            if name in ("adaptation_a", "adaptation_b"):  # the first circuit adapts for all that are merged
+                each = circuits.shape[1] * each
+            filled = filled.at[circuits].set(jnp.broadcast_to(each[..., None], circuits.shape))
+    return filled
 
 
 def _may_lack(name: str) -> bool:
@@ -252,22 +250,23 @@ def _checked(name: str, value: Any, limits: Limits) -> Array:
     (least, most), unit = _fields()[name].metadata["range"], _fields()[name].metadata["unit"]
     message = f"the target {name} must lie within {least:g} to {most:g} {unit}"
     shape = () if name == "synapse_dac_bias" else (limits.circuits,)
-    with _known_now([value]):
-        given = jnp.asarray(as_float(name, value))
-        if given.shape not in ((), shape):
-            raise ValueError(f"the target {name} must be one number or one per circuit, {shape}, but is {given.shape}.")
-        filled = jnp.broadcast_to(given, shape)
+    given = jnp.asarray(as_float(name, value))
+    if given.shape not in ((), shape):
+        raise ValueError(f"the target {name} must be one number or one per circuit, {shape}, but is {given.shape}.")
     may_lack = _may_lack(name)
     if is_concrete(value):
         outside = ~((np.asarray(value) >= least) & (np.asarray(value) <= most) | may_lack & np.isnan(value))
         if np.any(outside):
             raise ValueError(f"{message}, but is {np.asarray(value)[outside].flat[0]:g}.")
-        return filled
-    inside = (given >= least) & (given <= most) | may_lack & jnp.isnan(given)
-    return error_if(filled, ~jnp.all(inside), message + ".")
+    else:
+        inside = (given >= least) & (given <= most) | may_lack & jnp.isnan(given)
+        given = error_if(given, ~jnp.all(inside), message + ".")
+    return jnp.broadcast_to(jnp.asarray(given, given.dtype), shape)
 
 
-def _known_now(values: Sequence[Any]) -> contextlib.AbstractContextManager:
-    """Known numbers stay known within `jax.jit`, so that calibration knows the longest time constant."""
-    known = not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(list(values)))
-    return jax.ensure_compile_time_eval() if known else contextlib.nullcontext()
+def _at_once(make: Callable[..., Any], name: str, value: Any, *rest: Any) -> Any:
+    """make(name, value, ...), whose result is known within `jax.jit`, too, if the value is: calibration asks for the
+    longest time constant."""
+    known = all(is_concrete(x) for x in jax.tree.leaves(value))
+    with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
+        return make(name, value, *rest)
