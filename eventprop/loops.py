@@ -34,15 +34,16 @@ def _anywhere_in_batch(axis_size: int, in_batched: list[bool], condition: Bool[A
 _Tree = TypeVar("_Tree")
 
 
-def vary_alike(tree: _Tree) -> _Tree:
-    """The same arrays, all varying over those axes of a device mesh over which any of them does.
+def vary_alike(tree: _Tree, *like: Any) -> _Tree:
+    """The same arrays, all varying over those axes of a device mesh over which any of them, or of `like`, does.
 
     Under `jax.shard_map` what a loop carries must not begin to vary over the mesh within the loop: a resting state is
     the same on all devices until the first input of one device arrives. Elsewhere nothing is done.
     """
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return tree
-    leaves = [x for x in jax.tree.leaves(tree) if eqx.is_array(x)]
+    leaves = [x for x in jax.tree.leaves((tree, like)) if eqx.is_array(x)]
+    leaves = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in leaves]
 
     def varying(x):
         if not eqx.is_array(x):

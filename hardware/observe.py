@@ -119,7 +119,7 @@ def _one_by_one(times: Array, slot: float) -> tuple[Array, Array]:
         full = delay > DEPTH * slot
         return jnp.where((t < jnp.inf) & ~full, t + delay + slot, free), (delay, full)
 
-    empty = jnp.full(times.shape[0], -jnp.inf, times.dtype)
+    empty = jnp.full_like(jnp.sum(times, axis=1), -jnp.inf)  # varies over devices as times do
     wait, lost = lax.scan(pass_on, empty, times.T)[1]
     return wait.T, lost.T
 

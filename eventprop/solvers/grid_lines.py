@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from eventprop.connections.base import AbstractConnection
+from eventprop.loops import vary_alike
 from eventprop.solvers.grid_arrivals import Grating, Known, spike_time
 
 
@@ -182,7 +183,8 @@ def heard(
         return carry, found
 
     points = jnp.arange(grating.steps, dtype=jnp.int32)
-    carry, found = lax.scan(move, line.empty(spikes.dtype), (points, spikes, moments))
+    empty = vary_alike(line.empty(spikes.dtype), spikes, connection)
+    carry, found = lax.scan(move, empty, (points, spikes, moments))
     last, _ = line.take(grating, carry, jnp.asarray(grating.steps, jnp.int32))
     return Known(None, jnp.concatenate([found, last[None]]))
 

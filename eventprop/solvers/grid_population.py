@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eventprop.adjoint import AbstractAdjoint
+from eventprop.loops import vary_alike
 from eventprop.neurons.base import AbstractNeuron
 from eventprop.neurons.noise import Diffusive
 from eventprop.solvers.grid_arrivals import Grating, Known, spike_time
@@ -127,7 +128,7 @@ def run_component(
         noise = tuple(_noise(p, points) for p in populations)
         return lax.scan(move, progress, (points, _charges(populations, rows), noise, looking))
 
-    progress = tuple(_begin(p, looks) for p in populations)
+    progress = vary_alike(tuple(_begin(p, looks) for p in populations), populations)
     rows = tuple(tuple(known.rows for _, known in p.known) for p in populations)
     points = jnp.arange(grating.steps + 1, dtype=jnp.int32)
     at = points, rows, None if looks is None else looks.row

@@ -165,14 +165,18 @@ def test_state_at_the_end_of_a_refractory_period_and_at_a_saved_spike(x64):
     np.testing.assert_allclose(gradient[1][2], 0.0)  # of the held potential at the spike, by the time of the sample
 
 
+LATERAL = (ep.Dense(jnp.full((4, 4), -0.1), delay=1.0),)
+EXACT = ep.Exact(8, max_events=12, chunk=4)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("lateral", [(), (ep.Dense(jnp.full((4, 4), -0.1), delay=1.0),)], ids=["forward", "recurrent"])
-def test_runs_under_shard_map(lateral):
+@pytest.mark.parametrize(("lateral", "solver"), [((), EXACT), (LATERAL, EXACT), (LATERAL, ep.Grid(0.5, 8))])
+def test_runs_under_shard_map(lateral, solver):
     """Trials over a mesh of devices, at the defaults of `jax.shard_map`: values and gradients as without a mesh."""
     hidden, output = ep.Dense(jnp.full((4, 3), 5.0)), ep.Dense(jnp.full((2, 4), 3.0))
     network = ep.Recurrent([(hidden, ep.LIF(20.0, 5.0), *lateral), (output, ep.LI(20.0, 5.0))])
     spikes = ep.Spikes.stack([ep.Spikes.from_events([1.0, 4.0, 5.0 + k], [0, 1, 2]) for k in range(4)])
-    solver, saveat = ep.Exact(8, max_events=12, chunk=4), diffrax.SaveAt(ts=jnp.array([1.0, 25.0]))
+    saveat = diffrax.SaveAt(ts=jnp.array([1.0, 25.0]))
 
     def loss(network, spikes):
         def trial(spikes):
