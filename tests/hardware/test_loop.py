@@ -66,13 +66,22 @@ def test_the_mock_fires_where_theory_says(x64, key):
     assert found.saturated == 1 and found.drops == 0
 
 
+def recurrent():
+    """The same neurons, which also drive and inhibit one another."""
+    first, second = network().layers
+    return ep.Recurrent([(*first, ep.Dense(jnp.asarray([[-0.5, 1.5], [1.0, 0.4]]))), second])
+
+
 @pytest.mark.parametrize(
-    ("strategy", "refractory", "rtol"),
-    [(hw.Replay(minimum=1e-6), None, 2e-4), (hw.FirstSpike(minimum=1e-6), ep.FiresOnce(), 1e-9)],
+    ("strategy", "net", "rtol"),
+    [
+        (hw.Replay(minimum=1e-6), recurrent, 2e-4),
+        (hw.FirstSpike(minimum=1e-6), lambda: network(ep.FiresOnce()), 1e-9),
+    ],
 )
-def test_on_the_mock_the_gradient_is_that_of_the_model(x64, key, strategy, refractory, rtol):
-    """In weights and in input times; Replay to the tolerance of its integration."""
-    net = network(refractory)
+def test_on_the_mock_the_gradient_is_that_of_the_model(x64, key, strategy, net, rtol):
+    """In weights, lateral ones too, and in input times; Replay to the tolerance of its integration."""
+    net = net()
     loop = hw.in_the_loop(experiment(net), hw.Ideal(), strategy, RECORD)
 
     def looped(both):
