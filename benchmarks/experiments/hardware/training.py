@@ -75,11 +75,12 @@ class State(eqx.Module):
 
 
 class Outcome(eqx.Module):
-    """Means over a batch; dropped is a sum."""
+    """Means over a batch; dropped is a sum. signals: what `ChipTraining.signals` says."""
 
     loss: Float[Array, ""]
     accuracy: Float[Array, ""]
     spikes_per_neuron: Float[Array, ""]
+    signals: dict[str, Any]
     dropped: Int[Array, ""]
 
 
@@ -222,7 +223,8 @@ class ChipTraining(Training):
 
         learned = self.learned(state.network)
         gradient, outcome = jax.grad(loss, has_aux=True)(learned)
-        updates, optimiser = self.optimiser().update(gradient, state.optimiser, learned)
+        update = optax.with_extra_args_support(self.optimiser()).update
+        updates, optimiser = update(gradient, state.optimiser, learned, **outcome.signals)
         network = eqx.tree_at(self.learned, state.network, optax.apply_updates(learned, updates))
         return dataclasses.replace(state, network=self.clipped(network), optimiser=optimiser), outcome
 
@@ -255,7 +257,13 @@ class ChipTraining(Training):
         hidden = recording.spikes[0]
         assert hidden is not None  # it spikes
         count = jnp.mean(jnp.sum(hidden.times < jnp.inf, axis=-1)) / self.config.hidden
-        return Outcome(loss, accuracy, count, jnp.sum(recording.drops, dtype=jnp.int32))
+        dropped = jnp.sum(recording.drops, dtype=jnp.int32)
+        return Outcome(loss, accuracy, count, self.signals(recording, labels), dropped)
+
+    def signals(self, recording: hw.Recording, labels: Array) -> dict[str, Any]:
+        """What the optimiser is told beside the gradient, means over a batch."""
+        del recording, labels
+        return {}
 
     def optimiser(self) -> optax.GradientTransformation:
         """Of what is learned."""

@@ -49,6 +49,8 @@ class ChipYinYangFirst(ChipYinYang):
     """µs, of the cross-entropy of first spikes."""
     tau1: float = 6.4
     alpha: float = 0.003
+    recall: float = 10.0
+    """Gradient, per synapse, of each output's rate of silence where it is the label: no spike, no derivative."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,8 @@ class ChipYinYangDelays(ChipYinYangFirst):
     """Delays begin uniformly distributed from 0 to here, µs."""
     delay_rate: float = 10.0
     """Learning rate of the delays, in units of that of the weights."""
+    hidden_repetitions: int = 2
+    """Row pairs of each synapse between the layers."""
 
 
 class ChipYinYangTraining(ChipTraining):
@@ -86,8 +90,7 @@ class ChipYinYangTraining(ChipTraining):
         return ep.LI(neuron.tau_mem, neuron.tau_syn)
 
     def placement(self, network: ep.AbstractNetwork) -> hw.Placement:
-        from_data = network.inputs == INPUTS
-        return hw.place(network, input_repetitions=self.config.input_repetitions if from_data else 1)
+        return hw.place(network, input_repetitions=self.config.input_repetitions)
 
     def gradient(self) -> hw.AbstractGradient:
         return hw.SuperSpike(10.0)
@@ -117,6 +120,17 @@ class ChipYinYangFirstTraining(ChipYinYangTraining):
 
         loss, accuracy = jax.vmap(one)(first, labels)
         return jnp.mean(loss), jnp.mean(accuracy)
+
+    def signals(self, recording: hw.Recording, labels: Array) -> dict[str, Any]:
+        """Of each output 1 - the rate of trials in which it is the label and silent."""
+        output = recording.spikes[-1]
+        assert output is not None  # outputs spike
+        silent = hw.first_spikes(output, CLASSES) == jnp.inf
+        return {"counts": (None, 1 - jnp.mean(silent & jax.nn.one_hot(labels, CLASSES, dtype=bool), axis=0))}
+
+    def optimiser(self) -> optax.GradientTransformation:
+        recall = ep.spike_count_regulariser(self.config.recall, low=(0.0, 1.0), high=(jnp.inf, jnp.inf))
+        return optax.chain(recall, super().optimiser())
 
 
 class Delayed(eqx.Module):
@@ -148,6 +162,11 @@ class ChipYinYangDelaysTraining(ChipYinYangFirstTraining):
                 jax.random.uniform(keys[1], (c.hidden,), maxval=c.longest_delay),
             ),
         )
+
+    def placement(self, network: ep.AbstractNetwork) -> hw.Placement:
+        c = self.config
+        from_data = network.inputs == INPUTS
+        return hw.place(network, input_repetitions=c.input_repetitions if from_data else c.hidden_repetitions)
 
     def placed(self, network: Delayed) -> ep.AbstractNetwork:
         return network.layers[0]

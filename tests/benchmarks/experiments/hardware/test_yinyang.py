@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import eventprop as ep
+import hardware as hw
 from benchmarks.experiments.hardware.yinyang.model import (
     ChipYinYang,
     ChipYinYangDelays,
@@ -30,7 +31,25 @@ def test_inputs_take_five_row_pairs_and_hidden_spikes_one():
     assert placement.repetitions == (5, 1)
     assert [circuits.shape for circuits in placement.circuits] == [(120, 1), (3, 1)]
     parts = training_of(ChipYinYangDelays())
-    assert [parts.placement(layer).repetitions for layer in parts.network(jax.random.key(0)).layers] == [(5,), (1,)]
+    assert [parts.placement(layer).repetitions for layer in parts.network(jax.random.key(0)).layers] == [(5,), (2,)]
+
+
+def test_a_label_that_stays_silent_gets_stronger_synapses():
+    """Output 2 is silent where it is the label, in one trial of two; output 1 only where it is not."""
+    training, inf, scalar = training_of(ChipYinYangFirst()), jnp.inf, jnp.zeros(())
+    spikes = ep.Spikes(jnp.array([[3.0, 4.0], [3.0, inf]]), jnp.array([[1, 0], [0, 0]]))
+    none, drops = jnp.zeros(0), jnp.zeros(2, jnp.int32)
+    recording = hw.Recording(
+        (None, spikes), (None, None), (None, None), none, None, None, drops, drops[0], scalar, scalar
+    )
+    signals = training.signals(recording, jnp.array([1, 2]))
+    assert signals["counts"][0] is None
+    np.testing.assert_array_equal(signals["counts"][1], [1, 1, 0.5])
+    learned = [jnp.zeros((30, 5)), jnp.zeros((3, 30))]
+    optimiser = training.optimiser()
+    hidden, output = optimiser.update(learned, optimiser.init(learned), learned, **signals)[0]
+    np.testing.assert_array_equal(hidden, 0)
+    np.testing.assert_allclose(output, np.broadcast_to([[0], [0], [5e-3]], (3, 30)), rtol=1e-5)  # Adam's first step
 
 
 @pytest.mark.slow
