@@ -47,8 +47,9 @@ def circuit(parameters: Parameters, circuits: np.ndarray, features: Features) ->
     """The neurons that are made of these circuits [neurons, merged].
 
     Joined membranes are one: capacitances and currents add up, so rates and strengths are means weighted by
-    capacitance. Synaptic inputs stay apart, receptor 2 k + end of circuit k (0 exc, 1 inh). The threshold, exponential
-    and adaptation are those of the first circuit; all clamp together.
+    capacitance. Synaptic inputs stay apart, receptor 2 k + end of circuit k (0 exc, 1 inh). The first circuit has the
+    spikes, and alone adapts. All clamp together, and the exponentials of all act: with the onset and the sharpness of
+    the first (calibrated ones agree within 0.2 LSB and 2 %), n of them at n times the capacitance are one.
     """
     each = jax.tree.map(lambda x: x[circuits], parameters)
     share = each.capacitance / jnp.sum(each.capacitance, axis=1, keepdims=True)
