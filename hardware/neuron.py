@@ -21,9 +21,10 @@ from eventprop.parameters import (
     numeric,
 )
 
-STEEP = 1000.0
-"""LSB/µs: how fast the guard of a spike comes back when a hold-off ends. A membrane above its threshold fires (V -
-threshold) / STEEP µs early, and one that an exponential has driven 1000 LSB beyond fires in the hold-off."""
+CLAMPED, OPENING, OVER = 1000.0, 100.0, 0.2
+"""LSB: how much lower the guard of a spike is while the membrane is clamped. LSB/µs: how fast it comes up to 0 at the
+end of a hold-off. µs: how long it goes on so, which is how long a step of `Grid` may be for its chord to meet that
+end; later it is V - threshold, however far an exponential has driven V."""
 
 
 class Conductance(eqx.Module):
@@ -187,7 +188,9 @@ class Circuit(AbstractNeuron):
 
     def _distance(self, t: Any, y: CircuitState, args: Any) -> Array:
         assert self.threshold is not None
-        return y.v - self.threshold - STEEP * (y.held + jnp.maximum(y.clock, 0))
+        # The lesser of two is zero when both are over: a membrane above threshold fires as its hold-off ends.
+        opening = jnp.where(y.clock > -OVER, -OPENING * y.clock, jnp.inf)
+        return jnp.minimum(y.v - self.threshold - CLAMPED * y.held, opening)
 
     def _fire(self, t: Any, y: CircuitState, args: Any) -> CircuitState:
         adaptation = y.adaptation

@@ -98,6 +98,21 @@ def test_the_grid_converges_to_it(x64):
     assert errors[1] < 0.05 * errors[0]
 
 
+@pytest.mark.parametrize("solver", [ep.Hybrid(0.25, 8, 1024), ep.Grid(0.1, 8)])
+def test_a_membrane_above_threshold_fires_as_its_hold_off_ends(x64, solver):
+    """It is there 0.7 µs after the clamp: intervals are the refractory period, whatever the hold-off."""
+
+    def times(refractory, holdoff):
+        receptors = (Receptor(5.0, 0.1),)
+        circuit = Circuit(10.0, 80.0, receptors, 125.0, 80.0, 0.2, refractory, holdoff, offset=60.0)
+        return ep.simulate(network(circuit, (1.0,)), INPUT, 10.0, solver=solver).spikes[0].times[0, :5]
+
+    found = times(2.0, 1.5)
+    np.testing.assert_allclose(np.diff(found), 2.0, rtol=1e-9)
+    slopes = jax.jit(jax.grad(lambda *x: times(*x)[4], (0, 1)))(2.0, 1.5)
+    np.testing.assert_allclose(slopes, (4.0, 0.0), atol=1e-9)
+
+
 def test_a_fast_clamp_is_the_reset_of_lif(x64):
     lif = ep.LIF(20.0, 5.0, 1.0, ep.ResetToValue(0.0), refractory=2.0)
     circuit = Circuit(20.0, 0.0, (Receptor(5.0, 1 / 20),), 1.0, 0.0, tau_reset=1e-6, refractory=2.0)
