@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eventprop import Spikes
+from eventprop.loops import vary_alike
 from eventprop.spikes import sorted_positions
 from hardware.limits import Limits
 from hardware.quantise import floor_to
@@ -119,7 +120,7 @@ def _one_by_one(times: Array, slot: float) -> tuple[Array, Array]:
         full = delay > DEPTH * slot
         return jnp.where((t < jnp.inf) & ~full, t + delay + slot, free), (delay, full)
 
-    empty = jnp.full_like(jnp.sum(times, axis=1), -jnp.inf)  # varies over devices as times do
+    empty = vary_alike(jnp.full(times.shape[0], -jnp.inf, times.dtype), times)
     wait, lost = lax.scan(pass_on, empty, times.T)[1]
     return wait.T, lost.T
 

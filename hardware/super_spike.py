@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 import eventprop as ep
 from eventprop.closed_form import Membrane
+from eventprop.loops import vary_alike
 from eventprop.parameters import Parameter, check_finite_in, check_positive, numeric
 from eventprop.solvers.grid import whole_steps
 from hardware.formats import interpolated
@@ -101,7 +102,7 @@ class SuperSpike(AbstractGradient):
             clock = jnp.where(spiking > 0, left, jnp.maximum(clock - self.dt, 0))
             return clock, (clock > 0).astype(z.dtype)
 
-        return lax.scan(tick, jnp.zeros_like(z[0]), z)[1]
+        return lax.scan(tick, vary_alike(jnp.zeros_like(left), z), z)[1]
 
     def _scan(self, network: ep.AbstractNetwork, arriving: Array, measured: tuple[_Steps, ...]) -> tuple:
         """Potentials and spikes at the ends of all steps, of each population: recorded values, model's derivatives."""
@@ -121,8 +122,9 @@ class SuperSpike(AbstractGradient):
 
         weights = (p.connection.weight for p in network.projections)
         dtype = jnp.result_type(arriving, *weights, *(at.v for at in measured))
-        zeros = [jnp.zeros_like(at.v[0], dtype) for at in measured]  # vary over devices as samples do
+        zeros = [jnp.zeros(size, dtype) for size in network.sizes]
         start = tuple(zip(zeros, heard(list(zeros), arriving[0], zeros), strict=True))
+        start = vary_alike(start, network, arriving, measured)
         _, shown = lax.scan(step, start, (arriving[1:], measured))
         return tuple(v for v, _ in shown), tuple(z for _, z in shown)
 

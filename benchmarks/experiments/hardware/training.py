@@ -223,8 +223,7 @@ class ChipTraining(Training):
 
         learned = self.learned(state.network)
         gradient, outcome = jax.grad(loss, has_aux=True)(learned)
-        update = optax.with_extra_args_support(self.optimiser()).update
-        updates, optimiser = update(gradient, state.optimiser, learned, **outcome.signals)
+        updates, optimiser = self.optimiser().update(gradient, state.optimiser, learned, **outcome.signals)
         network = eqx.tree_at(self.learned, state.network, optax.apply_updates(learned, updates))
         return dataclasses.replace(state, network=self.clipped(network), optimiser=optimiser), outcome
 
@@ -265,7 +264,7 @@ class ChipTraining(Training):
         del recording, labels
         return {}
 
-    def optimiser(self) -> optax.GradientTransformation:
+    def optimiser(self) -> optax.GradientTransformationExtraArgs:
         """Of what is learned."""
         c = self.config
         rate = optax.exponential_decay(c.learning_rate, self.steps_per_epoch, c.decay, staircase=True)

@@ -128,7 +128,7 @@ class ChipYinYangFirstTraining(ChipYinYangTraining):
         silent = hw.first_spikes(output, CLASSES) == jnp.inf
         return {"counts": (None, 1 - jnp.mean(silent & jax.nn.one_hot(labels, CLASSES, dtype=bool), axis=0))}
 
-    def optimiser(self) -> optax.GradientTransformation:
+    def optimiser(self) -> optax.GradientTransformationExtraArgs:
         recall = ep.spike_count_regulariser(self.config.recall, low=(0.0, 1.0), high=(jnp.inf, jnp.inf))
         return optax.chain(recall, super().optimiser())
 
@@ -186,7 +186,7 @@ class ChipYinYangDelaysTraining(ChipYinYangFirstTraining):
     def learned(self, network: Delayed) -> list[Array]:
         return [*weights(network), *network.delays]
 
-    def optimiser(self) -> optax.GradientTransformation:
+    def optimiser(self) -> optax.GradientTransformationExtraArgs:
         delays = optax.masked(optax.scale(self.config.delay_rate), [False, False, True, True])
         return optax.chain(super().optimiser(), delays)
 
